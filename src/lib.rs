@@ -1,0 +1,16 @@
+//! Factum, an event-store database: a durable log with a versioned index, served over HTTP or embedded in process.
+//!
+//! [`Database`] is the embedded face. Imports only go down the list of modules in `docs/architecture.md`.
+
+pub mod cli;
+pub mod config;
+pub mod database;
+pub mod error;
+pub mod http;
+pub mod server;
+mod shard;
+pub mod subscription;
+pub mod telemetry;
+
+pub use database::Database;
+pub use error::Error;
