@@ -35,8 +35,8 @@
 //! # }
 //! ```
 
-pub mod disk;
 mod clock;
+pub mod disk;
 mod error;
 mod filter;
 mod index;

@@ -103,7 +103,7 @@ fn lay_out(file: &Arc<dyn DiskFile>, log_id: [u8; 16], cache_bytes: usize) -> Re
     Ok(())
 }
 
-fn remove(disk: &dyn Disk, path: &'static str) -> Result<(), Error> {
+pub(super) fn remove(disk: &dyn Disk, path: &'static str) -> Result<(), Error> {
     match disk.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path, error)),
         Ok(()) | Err(_) => Ok(()),

@@ -42,7 +42,7 @@ mod view;
 mod vocabulary;
 
 pub(crate) use hidden::Hidden;
-pub(crate) use snapshots::SnapshotInfo;
+pub use snapshots::SnapshotInfo;
 pub(crate) use vocabulary::Change;
 pub(crate) use vocabulary::Control;
 pub(crate) use vocabulary::Entry;
@@ -145,11 +145,19 @@ impl Index {
         Some(Position::new(file.meta.through))
     }
 
+    /// Removes the index file, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub(crate) fn remove(disk: &Arc<dyn Disk>) -> Result<(), Error> {
+        file::remove(&**disk, INDEX_FILE)
+    }
+
     fn new(disk: Arc<dyn Disk>, log_id: [u8; 16], cache_bytes: usize, file: IndexFile) -> Self {
         let IndexFile { database, file, meta } = file;
         let active = Arc::new(RwLock::new(Delta::following(meta.through, meta.counts)));
-        let state =
-            State { active, frozen: None, database: Some(database), file, opened: 0, frozen_times: 0, durable: meta.through };
+        let state = State { active, frozen: None, database: Some(database), file, opened: 0, frozen_times: 0, durable: meta.through };
         Self {
             disk,
             log_id,
@@ -489,7 +497,13 @@ impl Index {
     /// # Errors
     ///
     /// What the disk says.
-    pub(crate) fn stream_positions(&self, stream: &str, from: Version, limit: usize, backward: bool) -> Result<Vec<(Version, Position)>, Error> {
+    pub(crate) fn stream_positions(
+        &self,
+        stream: &str,
+        from: Version,
+        limit: usize,
+        backward: bool,
+    ) -> Result<Vec<(Version, Position)>, Error> {
         let found = self.read(|view| view.stream_positions(stream, from.get(), limit, backward))?;
         Ok(found.into_iter().map(|(version, position)| (Version::new(version), Position::new(position))).collect())
     }
@@ -517,7 +531,14 @@ impl Index {
     /// # Errors
     ///
     /// What the disk says.
-    pub(crate) fn select(&self, filter: &Filter, after: Position, through: Position, backward: bool, limit: usize) -> Result<Selection, Error> {
+    pub(crate) fn select(
+        &self,
+        filter: &Filter,
+        after: Position,
+        through: Position,
+        backward: bool,
+        limit: usize,
+    ) -> Result<Selection, Error> {
         let window = Window { after: after.get(), through: through.get(), backward, limit };
         self.read(|view| select::select(view, filter, &window))
     }

@@ -15,11 +15,13 @@ const HASH_BYTES: usize = 32;
 
 /// A snapshot that is there; whether it is whole shows when it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SnapshotInfo {
-    pub(crate) version: Version,
-    pub(crate) definition_hash: [u8; 32],
+pub struct SnapshotInfo {
+    /// The version of the stream that it is the state of.
+    pub version: Version,
+    /// Of the definition that made it.
+    pub definition_hash: [u8; 32],
     /// What it takes in the file.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 impl Index {
@@ -47,7 +49,12 @@ impl Index {
     /// # Errors
     ///
     /// What the disk says; never because a snapshot is damaged.
-    pub(crate) fn snapshot_at_or_below(&self, stream: &str, version: Version, definition_hash: [u8; 32]) -> Result<Option<(Version, Vec<u8>)>, Error> {
+    pub(crate) fn snapshot_at_or_below(
+        &self,
+        stream: &str,
+        version: Version,
+        definition_hash: [u8; 32],
+    ) -> Result<Option<(Version, Vec<u8>)>, Error> {
         let Some(head) = self.head(stream)? else { return Ok(None) };
         let high = key(stream, version.min(head.version).get(), &[0xff; HASH_BYTES]);
         self.read(|view| {
@@ -104,7 +111,10 @@ impl Index {
         Ok(keys.len() as u64)
     }
 
-    fn write_snapshots(&self, change: impl FnOnce(&mut redb::Table<'_, &'static [u8], &'static [u8]>) -> Result<(), Fault>) -> Result<(), Error> {
+    fn write_snapshots(
+        &self,
+        change: impl FnOnce(&mut redb::Table<'_, &'static [u8], &'static [u8]>) -> Result<(), Fault>,
+    ) -> Result<(), Error> {
         let _writing = self.writing.lock();
         let written = guarded(|| {
             let database = self.database()?;

@@ -24,7 +24,12 @@ pub(super) fn check_segment(segment: &Segment) -> Result<Vec<Damage>, Error> {
     read_exact_at(&*segment.file, &mut bytes, 0).map_err(|error| Error::io(format!("read {}", segment.path), error))?;
     let data_end = usize::try_from(footer.data_end).unwrap_or(0);
     let table_end = bytes.len() - segment::FOOTER_BYTES;
-    let table: Vec<u32> = bytes.get(data_end..table_end).unwrap_or_default().chunks_exact(4).map(|chunk| u32::from_le_bytes(segment::field(chunk, 0))).collect();
+    let table: Vec<u32> = bytes
+        .get(data_end..table_end)
+        .unwrap_or_default()
+        .chunks_exact(4)
+        .map(|chunk| u32::from_le_bytes(segment::field(chunk, 0)))
+        .collect();
     if footer.is_trimmed {
         return Ok(check_trimmed(segment, footer, &Bytes::from(bytes), &table));
     }
@@ -36,7 +41,12 @@ pub(super) fn check_segment(segment: &Segment) -> Result<Vec<Damage>, Error> {
         return Ok(vec![segment.damage(found.end as u64, last + 1, upto, bad.0)]);
     }
     if last + 1 != end || found.end != data_end {
-        return Ok(vec![segment.damage(found.end as u64, last + 1, end.max(last + 1), "frames and seal disagree on where the segment ends")]);
+        return Ok(vec![segment.damage(
+            found.end as u64,
+            last + 1,
+            end.max(last + 1),
+            "frames and seal disagree on where the segment ends",
+        )]);
     }
     if *blake3::hash(bytes.get(..table_end).unwrap_or_default()).as_bytes() != footer.content {
         return Ok(vec![segment.damage(footer.data_end, footer.first, end - 1, "the seal's hash of the file is another")]);
@@ -52,18 +62,13 @@ pub(super) fn check_chain(segment: &Segment) -> Result<(Option<Damage>, bool), E
     let end = segment.footer().map_or_else(|| segment.open.read().end, |footer| footer.data_end);
     let mut bytes = vec![0; usize::try_from(end).unwrap_or(0)];
     read_exact_at(&*segment.file, &mut bytes, 0).map_err(|error| Error::io(format!("read {}", segment.path), error))?;
-    let expected = Expected {
-        segment: segment.header.segment,
-        position: segment.first(),
-        epoch: 0,
-        start: HEADER_BYTES,
-        end: bytes.len(),
-    };
+    let expected = Expected { segment: segment.header.segment, position: segment.first(), epoch: 0, start: HEADER_BYTES, end: bytes.len() };
     let (mut chain, mut is_interrupted, mut is_behind_lost) = (segment.header.chain, false, false);
     for found in scan(&bytes, expected).frames {
         let content = bytes.get(found.offset..found.end()).unwrap_or_default();
         if !found.head.is_lost && !is_behind_lost && frame::chain_after(&chain, content) != found.head.chain {
-            let damage = segment.damage(found.offset as u64, found.head.first, found.head.last(), "the chain does not follow: the log was altered");
+            let damage =
+                segment.damage(found.offset as u64, found.head.first, found.head.last(), "the chain does not follow: the log was altered");
             return Ok((Some(damage), is_interrupted));
         }
         is_behind_lost = found.head.is_lost;

@@ -114,7 +114,13 @@ impl Log {
         Error::Corrupt(known.map_or_else(
             || {
                 let at = Position::new(position);
-                Arc::new(Damage { file: segment::LOG_DIR.to_owned(), offset: 0, first: at, last: at, detail: "no segment holds it".to_owned() })
+                Arc::new(Damage {
+                    file: segment::LOG_DIR.to_owned(),
+                    offset: 0,
+                    first: at,
+                    last: at,
+                    detail: "no segment holds it".to_owned(),
+                })
             },
             Arc::clone,
         ))
@@ -143,7 +149,14 @@ impl Log {
     }
 
     /// Reads one run and decodes what is wanted of it. Returns the bytes read.
-    fn read_run(&self, segment: &Segment, run: &Run, table: &[u32], wanted: Option<&[u64]>, events: &mut Vec<RecordedEvent>) -> Result<usize, Error> {
+    fn read_run(
+        &self,
+        segment: &Segment,
+        run: &Run,
+        table: &[u32],
+        wanted: Option<&[u64]>,
+        events: &mut Vec<RecordedEvent>,
+    ) -> Result<usize, Error> {
         let known = table.iter().filter(|offset| **offset != segment::LOST_OFFSET);
         let (Some(start), Some(end)) = (known.clone().min().copied(), known.max().copied()) else {
             return self.check_lost(segment, run).map(|()| 0);
@@ -228,7 +241,8 @@ impl Log {
 fn run_within(table: &[u32], bytes_max: usize) -> usize {
     let known = |offset: &&u32| **offset != segment::LOST_OFFSET;
     let Some(start) = table.iter().find(known) else { return table.len().saturating_sub(1).max(1) };
-    let fits = table.iter().skip(1).take_while(|offset| **offset == segment::LOST_OFFSET || (offset.saturating_sub(*start)) as usize <= bytes_max);
+    let fits =
+        table.iter().skip(1).take_while(|offset| **offset == segment::LOST_OFFSET || (offset.saturating_sub(*start)) as usize <= bytes_max);
     fits.count().max(1)
 }
 

@@ -116,7 +116,12 @@ pub(crate) fn recover(opening: Opening) -> Result<Recovered, Error> {
                     damages.extend(super::check::check_segment(&segment)?);
                 }
                 if next_first.is_none() {
-                    damages.push(segment.damage(candidate.length, footer.first + footer.count, footer.first + footer.count, MISSING_NEWEST));
+                    damages.push(segment.damage(
+                        candidate.length,
+                        footer.first + footer.count,
+                        footer.first + footer.count,
+                        MISSING_NEWEST,
+                    ));
                 }
                 last_sealed = Some(footer);
                 segments.push(segment);
@@ -159,9 +164,16 @@ fn read_candidates(opening: &Opening, ids: &[u64], damages: &mut Vec<Damage>) ->
         let path = segment::path(*id);
         let file = opening.disk.open(&path).map_err(|error| Error::io(format!("open {path}"), error))?;
         let length = file.len().map_err(|error| Error::io(format!("length of {path}"), error))?;
-        let known_to = candidates.last().map_or(0, |before| before.footer.map_or(before.header.first, |footer| footer.first + footer.count));
+        let known_to =
+            candidates.last().map_or(0, |before| before.footer.map_or(before.header.first, |footer| footer.first + footer.count));
         let mut bad = |detail: String| {
-            damages.push(Damage { file: path.clone(), offset: 0, first: Position::new(known_to.max(1)), last: Position::new(u64::MAX), detail });
+            damages.push(Damage {
+                file: path.clone(),
+                offset: 0,
+                first: Position::new(known_to.max(1)),
+                last: Position::new(u64::MAX),
+                detail,
+            });
         };
         let header = match segment::read_header(&*file, &path)? {
             Ok(header) => header,
@@ -205,7 +217,12 @@ fn check_continuity(candidates: &[Candidate], damages: &mut Vec<Damage>) {
         let id = before.header.segment + 1;
         let end = before.footer.map_or(before.header.first, |footer| footer.first + footer.count);
         if after.header.segment != id {
-            damages.push(missing(id, end, after.header.first.saturating_sub(1), format!("segments {id} to {} are missing", after.header.segment - 1)));
+            damages.push(missing(
+                id,
+                end,
+                after.header.first.saturating_sub(1),
+                format!("segments {id} to {} are missing", after.header.segment - 1),
+            ));
             continue;
         }
         let Some(footer) = before.footer else { continue };
@@ -343,7 +360,8 @@ fn settle(
         Ok(tip) => Ok(with_writer(opening, log, tip, cut_bytes)),
         Err(Failure::Nothing(Error::StorageFull)) => {
             // No space for a fresh segment: the same bytes once more into the blocks they have, and zeros over what is torn.
-            rewrite_in_place(&*file, &bytes, &scan, proven).map_err(|error| Error::io(format!("rewrite {}", segment::path(header.segment)), error))?;
+            rewrite_in_place(&*file, &bytes, &scan, proven)
+                .map_err(|error| Error::io(format!("rewrite {}", segment::path(header.segment)), error))?;
             let segments = log.segments();
             if let Some(segment) = segments.last() {
                 *segment.open.write() = table;
@@ -458,7 +476,8 @@ fn remove_temporaries(disk: &Arc<dyn Disk>, names: &[String]) -> Result<(), Erro
 
 fn read_all(candidate: &Candidate) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; usize::try_from(candidate.length).unwrap_or(0)];
-    read_exact_at(&*candidate.file, &mut bytes, 0).map_err(|error| Error::io(format!("read {}", segment::path(candidate.header.segment)), error))?;
+    read_exact_at(&*candidate.file, &mut bytes, 0)
+        .map_err(|error| Error::io(format!("read {}", segment::path(candidate.header.segment)), error))?;
     Ok(bytes)
 }
 

@@ -154,10 +154,23 @@ fn part_of(id: u64, bytes: Option<Vec<u8>>, log_id: [u8; 16], first: u64, is_dam
 }
 
 /// The bytes of the whole, sealed segment: good frames at their positions, *lost* ones between. Returns them, their footer and what is lost.
-fn assemble(part: &Part, end: u64, next_chain: Option<[u8; 32]>, chain: [u8; 32], previous: [u8; 32]) -> (Vec<u8>, Option<Footer>, Vec<(u64, u64)>) {
+fn assemble(
+    part: &Part,
+    end: u64,
+    next_chain: Option<[u8; 32]>,
+    chain: [u8; 32],
+    previous: [u8; 32],
+) -> (Vec<u8>, Option<Footer>, Vec<(u64, u64)>) {
     let source = part.bytes.as_deref().unwrap_or_default();
     let header = Header { chain, ..part.header };
-    let mut out = Rebuilt { bytes: header.encode().to_vec(), offsets: Vec::new(), next: part.header.first, chain, epoch: header.epoch, lost: Vec::new() };
+    let mut out = Rebuilt {
+        bytes: header.encode().to_vec(),
+        offsets: Vec::new(),
+        next: part.header.first,
+        chain,
+        epoch: header.epoch,
+        lost: Vec::new(),
+    };
     for found in part.frames.iter().filter(|found| found.head.last() < end) {
         out.give_up(part.id, found.head.first, None);
         let mut frame = source.get(found.offset..found.end()).unwrap_or_default().to_vec();

@@ -102,7 +102,8 @@ impl LogWriter {
         }
         let events = self.active.count() + batch.events;
         let needed = batch.bytes.len() as u64 + table_bytes(events) + FOOTER_BYTES as u64;
-        let written = if self.tip.offset + needed <= self.active.header.capacity { self.write_active(batch) } else { self.write_fresh(batch) };
+        let written =
+            if self.tip.offset + needed <= self.active.header.capacity { self.write_active(batch) } else { self.write_fresh(batch) };
         match written {
             Ok(tip) => Ok(tip),
             Err(Failure::Nothing(error)) => Err(error),
@@ -220,7 +221,13 @@ impl LogWriter {
 }
 
 /// Writes header and frames into the temporary file, syncs it, gives it its name and syncs the directory.
-pub(super) fn begin_segment(log: &Log, temporary: &str, header: &Header, frames: &[u8], skip_dir_sync: Plant) -> Result<Arc<dyn DiskFile>, Failure> {
+pub(super) fn begin_segment(
+    log: &Log,
+    temporary: &str,
+    header: &Header,
+    frames: &[u8],
+    skip_dir_sync: Plant,
+) -> Result<Arc<dyn DiskFile>, Failure> {
     let unnamed = (|| {
         let file = log.disk.open(temporary)?;
         let mut bytes = Vec::with_capacity(HEADER_BYTES + frames.len());

@@ -64,7 +64,12 @@ pub struct RepairReport {
 /// # Errors
 ///
 /// [`Error::UnknownFormat`], [`Error::Io`]. Damage is no error: it is in the report.
-pub fn verify(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, options: VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<VerifyReport, Error> {
+pub fn verify(
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    options: VerifyOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<VerifyReport, Error> {
     let log = inspect(&disk)?;
     let total = log.log.disk_bytes();
     let mut report = VerifyReport {
@@ -114,7 +119,12 @@ pub fn repair(disk: Arc<dyn Disk>, progress: &mut dyn FnMut(Progress)) -> Result
 /// # Errors
 ///
 /// [`Error::ReadOnly`] if the log is damaged, [`Error::StorageFull`], [`Error::Io`].
-pub fn reindex(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, options: Options, progress: &mut dyn FnMut(Progress)) -> Result<OpenReport, Error> {
+pub fn reindex(
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<OpenReport, Error> {
     let found = inspect(&disk)?;
     if let Some(damage) = found.log.damages().first() {
         return Err(Error::ReadOnly(Arc::new(damage.clone())));
@@ -128,7 +138,14 @@ pub fn reindex(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, options: Options, pro
 
 fn inspect(disk: &Arc<dyn Disk>) -> Result<crate::log::recover::Recovered, Error> {
     let index_durable = peek_log_id(disk)?.and_then(|log_id| Index::peek_durable(disk, log_id)).map_or(0, Position::get);
-    recover(Opening { disk: Arc::clone(disk), sizes: Sizes { small: 0 }, new_log_id: [0; 16], index_durable, inspect_only: true, prepare: false })
+    recover(Opening {
+        disk: Arc::clone(disk),
+        sizes: Sizes { small: 0 },
+        new_log_id: [0; 16],
+        index_durable,
+        inspect_only: true,
+        prepare: false,
+    })
 }
 
 /// Reads the whole log and asks the index for every event. Returns the first few differences.
@@ -143,7 +160,12 @@ fn compare(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, progress: &mut dyn FnMut(
         for event in events {
             let positions = shared.index.stream_positions(event.stream(), event.version(), 1, false)?;
             if positions != [(event.version(), event.position())] {
-                errors.push(format!("stream {} version {}: the index does not lead to position {}", event.stream(), event.version(), event.position()));
+                errors.push(format!(
+                    "stream {} version {}: the index does not lead to position {}",
+                    event.stream(),
+                    event.version(),
+                    event.position()
+                ));
             }
             if !shared.index.candidates_by_id(event.id())?.contains(&Some(event.position())) {
                 errors.push(format!("event {:?}: the index does not lead to position {}", event.id(), event.position()));

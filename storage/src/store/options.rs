@@ -45,7 +45,13 @@ impl Options {
     /// Small and quick to open: for memory and for tests.
     #[must_use]
     pub fn small() -> Self {
-        Self { segment_bytes: 1 << 20, small_segment_bytes: 64 << 10, prepare_segments: false, index_cache_bytes: 8 << 20, ..Self::default() }
+        Self {
+            segment_bytes: 1 << 20,
+            small_segment_bytes: 64 << 10,
+            prepare_segments: false,
+            index_cache_bytes: 8 << 20,
+            ..Self::default()
+        }
     }
 }
 
@@ -125,4 +131,3 @@ pub struct EventSlice {
     /// The end was reached: forward, what was committed; backward, the start.
     pub at_end: bool,
 }
-

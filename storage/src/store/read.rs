@@ -97,7 +97,8 @@ impl Reader {
         };
         let mut slice = StreamSlice { info, events: Vec::new(), next: None };
         let (mut next, mut bytes) = (start, 0);
-        let is_within = |version: Version, info: &StreamInfo| version >= info.first_version && version <= info.version && version > Version::ZERO;
+        let is_within =
+            |version: Version, info: &StreamInfo| version >= info.first_version && version <= info.version && version > Version::ZERO;
         while is_within(next, &slice.info) && slice.events.len() < limit && bytes < bytes_max.max(1) {
             let wanted = (limit - slice.events.len()).min(STREAM_CHUNK_EVENTS);
             let mut found = self.shared.index()?.stream_positions(stream, next, wanted, is_backward)?;
@@ -200,15 +201,14 @@ impl Reader {
     /// Whether a reader may see the event: not deleted, not retired.
     pub(super) fn is_visible(&self, event: &RecordedEvent) -> Result<bool, Error> {
         let Some(head) = self.shared.index()?.hidden().get(event.stream()) else { return Ok(true) };
-        Ok(!head.is_deleted && !head.is_tombstoned && event.version() >= lowest_by_count(&head) && event.recorded_at().as_micros() >= self.oldest(&head))
+        Ok(!head.is_deleted
+            && !head.is_tombstoned
+            && event.version() >= lowest_by_count(&head)
+            && event.recorded_at().as_micros() >= self.oldest(&head))
     }
 
     fn info(&self, stream: StreamName, head: &StreamHead) -> Result<StreamInfo, Error> {
-        let first_version = if head.retention.max_age_us.is_some() {
-            self.first_by_age(&stream, head)?
-        } else {
-            lowest_by_count(head)
-        };
+        let first_version = if head.retention.max_age_us.is_some() { self.first_by_age(&stream, head)? } else { lowest_by_count(head) };
         Ok(StreamInfo {
             stream,
             version: head.version,

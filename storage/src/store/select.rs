@@ -41,7 +41,8 @@ impl Reader {
     ) -> Result<EventSlice, Error> {
         let committed = self.committed().get();
         let is_backward = direction == Direction::Backward;
-        let (mut first, mut last) = if is_backward { (1, after.get().saturating_sub(1).min(committed)) } else { (after.get() + 1, committed) };
+        let (mut first, mut last) =
+            if is_backward { (1, after.get().saturating_sub(1).min(committed)) } else { (after.get() + 1, committed) };
         if let Some(recorded_after) = filter.recorded_after {
             first = first.max(self.first_recorded(committed, |time| time > recorded_after)?);
         }

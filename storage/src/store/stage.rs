@@ -160,9 +160,10 @@ impl Stage {
     /// The newest staged event that matches.
     fn last_match(&self, query: &[QueryItem]) -> Option<(Position, EventId)> {
         let first = self.position - self.events.len() as u64 + 1;
-        let index = self.events.iter().rposition(|event| {
-            !event.stream.is_system() && (query.is_empty() || query.iter().any(|item| event.matches(item)))
-        })?;
+        let index = self
+            .events
+            .iter()
+            .rposition(|event| !event.stream.is_system() && (query.is_empty() || query.iter().any(|item| event.matches(item))))?;
         self.events.get(index).map(|event| (Position::new(first + index as u64), event.id))
     }
 
@@ -256,7 +257,11 @@ impl Store {
             Ok(head) => self.stage_control(stream, Change::Tombstoned, id, Head { is_tombstoned: true, ..head }),
             Err(Error::StreamDeleted(_)) => {
                 let version = self.stage.head(&self.shared, stream)?.version;
-                Ok(Appended { streams: vec![(stream.clone(), version, version)], position: Position::new(self.stage.position), duplicate: true })
+                Ok(Appended {
+                    streams: vec![(stream.clone(), version, version)],
+                    position: Position::new(self.stage.position),
+                    duplicate: true,
+                })
             }
             Err(error) => Err(error),
         }
