@@ -10,7 +10,7 @@ test filter="":
 
 # The simulated disk's tests; `just sim 4117` replays a seed.
 sim seed="":
-    SEED={{seed}} cargo nextest run --package factum-storage
+    {{ if seed == "" { "" } else { "SEED=" + seed } }} cargo nextest run --package factum-storage
 
 # The everyday benches.
 bench:
