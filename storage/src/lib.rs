@@ -13,6 +13,8 @@ mod error;
 mod filter;
 mod index;
 mod log;
+#[doc(hidden)]
+pub mod plant;
 mod record;
 mod store;
 mod types;
