@@ -166,7 +166,7 @@ impl Model {
             let matching = |event: &&Event| {
                 !event.is_system() && (condition.query.is_empty() || condition.query.iter().any(|item| event.has_item(item)))
             };
-            let newest = self.log.iter().zip(1..).rev().find(|(event, _)| matching(event));
+            let newest = self.log.iter().enumerate().rev().map(|(place, event)| (event, place as u64 + 1)).find(|(event, _)| matching(event));
             if let Some((event, position)) = newest.filter(|(_, position)| *position > condition.after.get()) {
                 failed.push(FailedCheck::Condition { index, position: Position::new(position), event_id: event.id });
             }

@@ -43,7 +43,8 @@ pub(crate) fn play_and_shrink(seed: u64, script: Vec<Step>, play: impl Fn(&[Step
         }
         chunk /= 2;
     }
-    panic!("SEED={seed}: {reason}\n{} steps are left:\n{shortest:#?}", shortest.len());
+    let steps: Vec<String> = shortest.iter().map(|step| format!("{step:?}")).collect();
+    panic!("SEED={seed}: {reason}\n{} steps are left:\n{}", steps.len(), steps.join("\n"));
 }
 
 /// One seed run twice makes the same calls with the same bytes, so a seed is all that is needed to find a failure again.
