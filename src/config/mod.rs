@@ -23,7 +23,7 @@ pub use value::duration_text;
 pub use value::parse_bytes;
 pub use value::parse_duration;
 
-use crate::database::Durability;
+use crate::telemetry::LogFormat;
 
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,14 +92,14 @@ pub struct LogSettings {
     pub level: String,
 }
 
-/// How a line of the log looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
+/// What an acknowledgement means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// What is acknowledged is on disk.
     #[default]
-    Pretty,
-    /// One JSON object a line.
-    Json,
+    Strict,
+    /// What is acknowledged is with the operating system.
+    Relaxed,
 }
 
 impl Default for Settings {

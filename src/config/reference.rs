@@ -12,7 +12,10 @@ pub fn markdown() -> String {
     for setting in SETTINGS {
         if setting.section != section {
             section = setting.section;
-            push(&mut text, &format!("\n## [{section}]\n\n| key | default | form | environment, flag | what it does |\n|---|---|---|---|---|\n"));
+            push(
+                &mut text,
+                &format!("\n## [{section}]\n\n| key | default | form | environment, flag | what it does |\n|---|---|---|---|---|\n"),
+            );
         }
         let flag = setting.flag.map(|flag| format!(", `{flag}`")).unwrap_or_default();
         push(
@@ -34,6 +37,6 @@ fn push(text: &mut String, more: &str) {
     text.write_str(more).expect("a String takes everything");
 }
 
-const HEAD: &str = "# Settings\n\nMade by `factum config --markdown`. Later layers win: built-in default, `factum.toml` (or `--config FILE`), \
-environment, flag.\n`factum config` prints what holds and where each value came from. A name that is not a setting is an error.\n\
+const HEAD: &str = "# Settings\n\nMade by `factum config --markdown`. Later layers win: built-in default, `factum.toml` \
+(or `--config FILE`), environment, flag.\n`factum config` prints what holds and where each value came from. A name that is not a setting is an error.\n\
 Sizes read `64MiB`, times `250ms`.\n";

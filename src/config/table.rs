@@ -8,14 +8,14 @@ use std::time::Duration;
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
+use super::Durability;
 use super::LimitSettings;
-use super::LogFormat;
 use super::LogSettings;
 use super::ServerSettings;
 use super::Settings;
 use super::StorageSettings;
 use super::value;
-use crate::database::Durability;
+use crate::telemetry::LogFormat;
 
 /// One setting.
 #[derive(Debug)]
@@ -106,14 +106,12 @@ pub const SETTINGS: &[Setting] = &[
         form: "time",
         flag: None,
         help: "How long requests under way may take after SIGTERM or SIGINT. Acknowledged events are safe whatever it is.",
-        apply: |settings, text| {
-            value::duration_within(text, MILLISECOND, HOUR).map(|duration| settings.server.shutdown_timeout = duration)
-        },
+        apply: |settings, text| value::duration_within(text, MILLISECOND, HOUR).map(|duration| settings.server.shutdown_timeout = duration),
     },
     Setting {
         section: "limits",
         key: "body",
-        default: "64MiB",
+        default: "16MiB",
         form: "size",
         flag: None,
         help: "Most bytes of a request's body after decompression; more is answered 413. Imports are streamed and not bound by it.",
@@ -149,7 +147,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         section: "limits",
         key: "header_read_timeout",
-        default: "10s",
+        default: "30s",
         form: "time",
         flag: None,
         help: "How long a client may take to send a request's head; then the connection is closed.",
@@ -160,7 +158,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         section: "limits",
         key: "body_read_timeout",
-        default: "30s",
+        default: "15s",
         form: "time",
         flag: None,
         help: "How long a client may pause while it sends a body; then the request ends.",
@@ -187,7 +185,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         section: "storage",
         key: "segment",
-        default: "256MiB",
+        default: "64MiB",
         form: "size",
         flag: None,
         help: "Bytes of a segment file of the log. Segments are written with zeros ahead of need, so this much disk is taken early.",

@@ -25,7 +25,7 @@ fn defaults_are_valid_and_documented() {
     let config = load(&Sources::default()).unwrap();
     assert_eq!(config.values.len(), SETTINGS.len());
     assert_eq!(config.settings.server.listen.to_string(), "127.0.0.1:4400");
-    assert_eq!(config.settings.limits.body, 64 << 20);
+    assert_eq!(config.settings.limits.body, 16 << 20);
     assert_eq!(config.settings.storage.durability, Durability::Strict);
     let reference = markdown();
     for setting in SETTINGS {
@@ -38,7 +38,8 @@ fn defaults_are_valid_and_documented() {
 fn later_layers_win() {
     let toml = file("[server]\nlisten = \"127.0.0.1:1\"\nshards = 2\n[limits]\nbody = \"1MiB\"\nconnections = 5\n");
     let mut sources = Sources { file: Some(toml.path().to_owned()), ..Sources::default() };
-    sources.environment = variables(&[("FACTUM_SERVER__LISTEN", "127.0.0.1:2"), ("FACTUM_LIMITS__BODY", "2MiB"), ("PATH", "x"), ("FACTUM_URL", "y")]);
+    sources.environment =
+        variables(&[("FACTUM_SERVER__LISTEN", "127.0.0.1:2"), ("FACTUM_LIMITS__BODY", "2MiB"), ("PATH", "x"), ("FACTUM_URL", "y")]);
     sources.flags = vec![("server.listen", "127.0.0.1:3".to_owned())];
     let config = load(&sources).unwrap();
     assert_eq!(source_of(&config, "server.listen"), ("127.0.0.1:3".to_owned(), Source::Flag("--listen")));

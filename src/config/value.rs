@@ -12,7 +12,10 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
     let factor = SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor);
     let number: Option<u64> = number.parse().ok();
-    number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor)).ok_or_else(|| "not a size; write one such as 512KiB, 64MiB or 1GiB".into())
+    number
+        .zip(factor)
+        .and_then(|(number, factor)| number.checked_mul(factor))
+        .ok_or_else(|| "not a size; write one such as 512KiB, 64MiB or 1GiB".into())
 }
 
 /// Reads a time: a number with a unit, such as `250ms` or `10s`.
