@@ -37,6 +37,10 @@ fn push(text: &mut String, more: &str) {
     text.write_str(more).expect("a String takes everything");
 }
 
-const HEAD: &str = "# Settings\n\nMade by `factum config --markdown`. Later layers win: built-in default, `factum.toml` \
-(or `--config FILE`), environment, flag.\n`factum config` prints what holds and where each value came from. A name that is not a setting is an error.\n\
-Sizes read `64MiB`, times `250ms`.\n";
+const HEAD: &str = "\
+# Settings
+
+Made by `factum config --markdown`. Later layers win: built-in default, `factum.toml` (or `--config FILE`), environment, flag.
+`factum config` prints what holds and where each value came from. A name that is not a setting is an error.
+Sizes read `64MiB`, times `250ms`.
+";
