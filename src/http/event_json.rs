@@ -91,7 +91,6 @@ pub(crate) fn push_uuid(out: &mut Vec<u8>, bytes: &[u8; 16]) {
 }
 
 /// Appends a number in decimal.
-#[expect(clippy::cast_possible_truncation, reason = "a digit is below ten")]
 pub(crate) fn push_number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0_u8; 20];
     let mut count = 0;

@@ -99,7 +99,7 @@ fn request_id(request: &Request) -> HeaderValue {
         return value.clone();
     }
     let number = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-    let start = PROCESS.get_or_init(|| uuid::Uuid::now_v7().as_u128() as u64);
+    let start = PROCESS.get_or_init(|| uuid::Uuid::now_v7().as_u64_pair().1);
     let text = format!("{:016x}", start.wrapping_add(number));
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }

@@ -26,7 +26,6 @@ pub(crate) fn push_timestamp(out: &mut Vec<u8>, timestamp: Timestamp) {
 }
 
 /// Writes `number` with leading zeros into `width` digits from `at` on.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a digit is below ten")]
 fn put(text: &mut [u8; 27], at: usize, width: usize, mut number: i64) {
     for slot in text.iter_mut().skip(at).take(width).rev() {
         *slot = b'0' + (number % 10) as u8;

@@ -84,7 +84,7 @@ fn from_storage(error: storage::Error) -> Problem {
 }
 
 /// The 409 of a transaction: `failed` lists every check that did not hold.
-pub(crate) fn transaction_conflict(failed: &[FailedCheck]) -> Problem {
+fn transaction_conflict(failed: &[FailedCheck]) -> Problem {
     let is_version = failed.iter().any(|check| matches!(check, FailedCheck::Version { .. }));
     let slug = if is_version { Slug::WrongExpectedVersion } else { Slug::ConditionFailed };
     let mut json = Vec::new();

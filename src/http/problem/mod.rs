@@ -16,7 +16,6 @@ pub use catalogue::Entry;
 pub use catalogue::Slug;
 pub use catalogue::catalogue;
 pub(crate) use from_error::conflict_members;
-pub(crate) use from_error::transaction_conflict;
 
 use crate::http::json_text::push_string;
 
@@ -63,12 +62,6 @@ impl Problem {
     /// The connection has a rest of the request on it that nobody will read.
     pub(crate) fn closing(mut self) -> Self {
         self.inner.close = true;
-        self
-    }
-
-    /// The same document under another slug: an expectation that came by header fails with 412.
-    pub(crate) fn under(mut self, slug: Slug) -> Self {
-        self.inner.slug = slug;
         self
     }
 
