@@ -24,6 +24,8 @@ use crate::Position;
 use crate::QueryItem;
 use crate::StreamName;
 use crate::Version;
+use crate::plant;
+use crate::plant::Plant;
 
 mod backend;
 mod cursor;
@@ -300,6 +302,11 @@ impl Index {
             if let Err(fault) = guarded(|| self.write(&delta.read())) {
                 // redb refuses everything after a failure until it is opened again.
                 let reopened = self.reopen();
+                if plant::active(Plant::LoseFrozenDelta) {
+                    let mut state = self.state.write();
+                    state.frozen = None;
+                    state.durable = delta.read().through;
+                }
                 return Err(match (fault, reopened) {
                     (fault @ Fault::Disk(_), Ok(())) => fault.into(),
                     (fault, _) => self.beyond_use(fault),
