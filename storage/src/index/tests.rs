@@ -2,6 +2,7 @@
 
 mod cost;
 mod failures;
+mod ids;
 mod model;
 mod opening;
 mod paging;

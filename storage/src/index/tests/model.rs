@@ -101,11 +101,6 @@ pub(super) fn more(random: &mut Random, model: &Model, count: u64) -> Vec<Event>
             let tag = if random.below(2) == 0 { random.below(3) } else { random.below(500) };
             new.tags.push(format!("tag:{tag}"));
         }
-        if random.below(30) == 0 {
-            // The same short key as another event: only the middle differs.
-            new.id = super::spread_id(1 + random.below(position));
-            new.id[6..12].copy_from_slice(&position.to_be_bytes()[2..]);
-        }
         new.control = control;
         events.push(new);
     }
@@ -151,7 +146,7 @@ pub(super) fn check(index: &Index, model: &Model, random: &mut Random) {
     check_names(index, model, random);
     for event in &model.events {
         let found = index.candidates_by_id(EventId::from_bytes(event.id)).unwrap();
-        assert!(found.contains(&Some(Position::new(event.position))), "{event:?}: {found:?}");
+        assert!(found.contains(&Position::new(event.position)), "{event:?}: {found:?}");
     }
 }
 
