@@ -128,7 +128,13 @@ impl<'v> AnyOf<'v> {
         for (list, found) in &mut self.lists {
             let still_good = match *found {
                 Found::NotAsked => false,
-                Found::At(at) => if backward { at <= position } else { at >= position },
+                Found::At(at) => {
+                    if backward {
+                        at <= position
+                    } else {
+                        at >= position
+                    }
+                }
                 Found::NoMore => true,
             };
             if !still_good {

@@ -149,8 +149,7 @@ impl Index {
     fn new(disk: Arc<dyn Disk>, log_id: [u8; 16], cache_bytes: usize, file: IndexFile) -> Self {
         let IndexFile { database, file, meta } = file;
         let active = Arc::new(RwLock::new(Delta::following(meta.through, meta.counts)));
-        let state =
-            State { active, frozen: None, database: Some(database), file, opened: 0, frozen_times: 0, durable: meta.through };
+        let state = State { active, frozen: None, database: Some(database), file, opened: 0, frozen_times: 0, durable: meta.through };
         Self {
             disk,
             log_id,
@@ -258,7 +257,9 @@ impl Index {
                 if !active.streams.contains_key(entry.stream) {
                     names.entry(entry.stream).or_insert_with(|| entry.version > Version::new(1) || self.hidden.get(entry.stream).is_some());
                 }
-                if let Some(target) = entry.control.as_ref().map(|control| control.stream).filter(|name| !active.streams.contains_key(*name)) {
+                if let Some(target) =
+                    entry.control.as_ref().map(|control| control.stream).filter(|name| !active.streams.contains_key(*name))
+                {
                     names.entry(target).or_insert(true);
                 }
             }
@@ -490,7 +491,13 @@ impl Index {
     /// # Errors
     ///
     /// What the disk says.
-    pub(crate) fn stream_positions(&self, stream: &str, from: Version, limit: usize, backward: bool) -> Result<Vec<(Version, Position)>, Error> {
+    pub(crate) fn stream_positions(
+        &self,
+        stream: &str,
+        from: Version,
+        limit: usize,
+        backward: bool,
+    ) -> Result<Vec<(Version, Position)>, Error> {
         let found = self.read(|view| view.stream_positions(stream, from.get(), limit, backward))?;
         Ok(found.into_iter().map(|(version, position)| (Version::new(version), Position::new(position))).collect())
     }
@@ -518,7 +525,14 @@ impl Index {
     /// # Errors
     ///
     /// What the disk says.
-    pub(crate) fn select(&self, filter: &Filter, after: Position, through: Position, backward: bool, limit: usize) -> Result<Selection, Error> {
+    pub(crate) fn select(
+        &self,
+        filter: &Filter,
+        after: Position,
+        through: Position,
+        backward: bool,
+        limit: usize,
+    ) -> Result<Selection, Error> {
         let window = Window { after: after.get(), through: through.get(), backward, limit };
         self.read(|view| select::select(view, filter, &window))
     }

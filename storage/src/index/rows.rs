@@ -206,7 +206,8 @@ fn encode_with_tail(fixed: &impl Serialize, tail: &[u64], out: &mut Vec<u8>) -> 
 
 fn decode_with_tail<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, Vec<u64>), Fault> {
     let (fixed, read) = bincode::serde::decode_from_slice(bytes, BINCODE).map_err(|error| Fault::unusable(error.to_string()))?;
-    let tail = postings::decode(bytes.get(read..).unwrap_or_default()).ok_or_else(|| Fault::unusable("a tail is not a list of positions"))?;
+    let tail =
+        postings::decode(bytes.get(read..).unwrap_or_default()).ok_or_else(|| Fault::unusable("a tail is not a list of positions"))?;
     Ok((fixed, tail))
 }
 

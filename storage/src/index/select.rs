@@ -70,7 +70,8 @@ pub(super) fn select(view: &View, filter: &Filter, window: &Window) -> Result<Se
         if at < low || at > high {
             return end(positions);
         }
-        let step = if positions.len() < window.limit { next_match(&mut groups, at, window.backward, &mut steps)? } else { Step::Stopped(at) };
+        let step =
+            if positions.len() < window.limit { next_match(&mut groups, at, window.backward, &mut steps)? } else { Step::Stopped(at) };
         match step {
             Step::End => return end(positions),
             Step::Match(position) if position < low || position > high => return end(positions),

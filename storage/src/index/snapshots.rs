@@ -47,7 +47,12 @@ impl Index {
     /// # Errors
     ///
     /// What the disk says; never because a snapshot is damaged.
-    pub(crate) fn snapshot_at_or_below(&self, stream: &str, version: Version, definition_hash: [u8; 32]) -> Result<Option<(Version, Vec<u8>)>, Error> {
+    pub(crate) fn snapshot_at_or_below(
+        &self,
+        stream: &str,
+        version: Version,
+        definition_hash: [u8; 32],
+    ) -> Result<Option<(Version, Vec<u8>)>, Error> {
         let Some(head) = self.head(stream)? else { return Ok(None) };
         let high = key(stream, version.min(head.version).get(), &[0xff; HASH_BYTES]);
         self.read(|view| {
@@ -104,7 +109,10 @@ impl Index {
         Ok(keys.len() as u64)
     }
 
-    fn write_snapshots(&self, change: impl FnOnce(&mut redb::Table<'_, &'static [u8], &'static [u8]>) -> Result<(), Fault>) -> Result<(), Error> {
+    fn write_snapshots(
+        &self,
+        change: impl FnOnce(&mut redb::Table<'_, &'static [u8], &'static [u8]>) -> Result<(), Fault>,
+    ) -> Result<(), Error> {
         let _writing = self.writing.lock();
         let written = guarded(|| {
             let database = self.database()?;

@@ -8,6 +8,7 @@ mod opening;
 mod paging;
 mod searching;
 mod snapshots;
+mod together;
 
 use std::sync::Arc;
 

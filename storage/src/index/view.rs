@@ -191,7 +191,9 @@ impl View {
         while found.len() < limit {
             if next_stored.is_none() {
                 next_stored = match stored.next().transpose()? {
-                    Some((name, row)) if name.value().starts_with(prefix) => Some((Arc::from(name.value()), StreamRow::decode(row.value())?.state)),
+                    Some((name, row)) if name.value().starts_with(prefix) => {
+                        Some((Arc::from(name.value()), StreamRow::decode(row.value())?.state))
+                    }
                     Some(_) | None => None,
                 };
             }

@@ -194,7 +194,7 @@ fn check_names(index: &Index, model: &Model, random: &mut Random) {
 fn answers_like_the_model() {
     let mut random = Random::from_env(1);
     let mut searched = 0;
-    for _ in 0..12 {
+    for _ in 0..8 {
         let disk = disk();
         let mut index = open(&disk);
         let mut model = Model::default();
@@ -221,7 +221,7 @@ fn answers_like_the_model() {
             searched += super::searching::check(&index, &model, &mut random);
         }
     }
-    assert!(searched > 200, "only {searched} searches found anything in the index");
+    assert!(searched > 100, "only {searched} searches found anything in the index");
 }
 
 #[test]

@@ -16,7 +16,8 @@ fn check(index: &crate::index::Index, count: u64) {
     // Every second event is of the stream.
     let position = |version: u64| version * 2;
     for (from, limit) in [(1, usize::MAX), (1, 128), (2, 127), (127, 3), (128, 2), (129, 1), (count, 5), (count + 1, 5)] {
-        let expected: Vec<_> = (from..=count).take(limit).map(|version| (Version::new(version), Position::new(position(version)))).collect();
+        let expected: Vec<_> =
+            (from..=count).take(limit).map(|version| (Version::new(version), Position::new(position(version)))).collect();
         assert_eq!(index.stream_positions("busy-1", Version::new(from), limit, false).unwrap(), expected, "{count} from {from}");
         let expected: Vec<_> =
             (1..=from.min(count)).rev().take(limit).map(|version| (Version::new(version), Position::new(position(version)))).collect();
