@@ -34,6 +34,7 @@ mod fault;
 mod file;
 mod flush;
 mod hidden;
+mod ids;
 mod postings;
 mod rows;
 mod select;
@@ -246,7 +247,7 @@ impl Index {
             }
             drop(active);
             // From here on the delta has them; a reader that puts one back sees that.
-            if known.values().any(Option::is_some) {
+            if !known.is_empty() {
                 let mut heads = self.heads.lock();
                 for name in known.keys() {
                     heads.remove(&**name);
@@ -258,23 +259,25 @@ impl Index {
 
     /// The streams that the entries touch and the delta does not hold, as they stand.
     fn known(&self, entries: &[Entry<'_>]) -> Result<Map<Arc<str>, Known>, Error> {
-        let mut names: Vec<&str> = Vec::new();
+        let mut names: Map<&str, bool> = Map::default();
         {
             let state = self.state.read();
             let active = state.active.read();
             for entry in entries.iter().filter(|entry| entry.position.get() > active.through) {
                 // A first event begins a stream that nothing is known of, unless its loss was repaired.
-                let is_known = entry.version > Version::new(1) || self.hidden.get(entry.stream).is_some();
-                names.extend(is_known.then_some(entry.stream).filter(|name| !active.streams.contains_key(*name)));
-                let target = entry.control.as_ref().map(|control| control.stream);
-                names.extend(target.filter(|name| !active.streams.contains_key(*name)));
+                if !active.streams.contains_key(entry.stream) {
+                    names.entry(entry.stream).or_insert_with(|| entry.version > Version::new(1) || self.hidden.get(entry.stream).is_some());
+                }
+                if let Some(target) =
+                    entry.control.as_ref().map(|control| control.stream).filter(|name| !active.streams.contains_key(*name))
+                {
+                    names.entry(target).or_insert(true);
+                }
             }
         }
         let mut known = Map::default();
-        for name in names {
-            if !known.contains_key(name) {
-                known.insert(Arc::from(name), self.stream_state(name)?);
-            }
+        for (name, _) in names.into_iter().filter(|(_, is_known)| *is_known) {
+            known.insert(Arc::from(name), self.stream_state(name)?);
         }
         Ok(known)
     }
@@ -345,7 +348,7 @@ impl Index {
         let mut transaction = database.begin_write()?;
         // Opening after a crash then does not walk the whole file.
         transaction.set_quick_repair(true);
-        flush::write(&transaction, delta)?;
+        flush::write(&database, &transaction, self.log_id, delta)?;
         transaction.commit()?;
         Ok(())
     }
@@ -488,15 +491,15 @@ impl Index {
     /// # Errors
     ///
     /// What the disk says.
-    pub(crate) fn candidates_by_id(&self, id: EventId) -> Result<[Option<Position>; 2], Error> {
+    pub(crate) fn candidates_by_id(&self, id: EventId) -> Result<Vec<Position>, Error> {
         {
             let state = self.state.read();
             if let Some(&position) = state.active.read().ids.get(id.as_bytes()) {
-                return Ok([Some(Position::new(position)), None]);
+                return Ok(vec![Position::new(position)]);
             }
         }
-        let found = self.read(|view| view.candidates(id))?;
-        Ok(found.map(|position| position.map(Position::new)))
+        let found = self.read(|view| view.candidates(self.log_id, id))?;
+        Ok(found.into_iter().map(Position::new).collect())
     }
 
     /// Positions of a stream from a version (inclusive) on, or downwards from it. [`Position::ZERO`] is an event that was lost.
