@@ -124,11 +124,11 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// What a store says that holds this log.
-    pub(crate) fn of(log: &[RecordedEvent]) -> Self {
+    /// The model when the log had this length.
+    pub(crate) fn prefix(&self, length: usize) -> Self {
         let mut model = Self::default();
-        for event in log {
-            model.push(Event::of(event));
+        for event in self.log.iter().take(length) {
+            model.push(event.clone());
         }
         model
     }
