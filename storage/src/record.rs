@@ -198,7 +198,7 @@ pub(crate) fn encode(place: &Place<'_>, event: &NewEvent, out: &mut Vec<u8>) {
         id: *event.id.as_bytes(),
     };
     let mut head = [0; FIXED_BYTES];
-    bincode::serde::encode_into_slice(&fixed, &mut head, BINCODE).expect("the fixed part has a fixed size");
+    bincode::serde::encode_into_slice(fixed, &mut head, BINCODE).expect("the fixed part has a fixed size");
     out.put_slice(&head);
     if let Some(occurred_at) = event.occurred_at {
         out.put_i64_le(occurred_at.as_micros());

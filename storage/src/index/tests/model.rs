@@ -226,7 +226,7 @@ fn answers_like_the_model() {
             searched += super::searching::check(&index, &model, &mut random);
         }
     }
-    assert!(searched > 500, "only {searched} searches found anything in the index");
+    assert!(searched > 200, "only {searched} searches found anything in the index");
 }
 
 #[test]
