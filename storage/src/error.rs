@@ -86,7 +86,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(context: impl Into<Arc<str>>, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::StorageFull { Self::StorageFull } else { Self::Io { context: context.into(), source: Arc::new(source) } }
+        if source.kind() == io::ErrorKind::StorageFull {
+            Self::StorageFull
+        } else {
+            Self::Io { context: context.into(), source: Arc::new(source) }
+        }
     }
 }
 

@@ -7,8 +7,8 @@
 //! [`Store`] is the single writer of one shard, [`Reader`] any number of readers beside it, [`Maintainer`] the work
 //! that a background thread does for both. The byte layout is `docs/format.md`.
 
-pub mod disk;
 mod clock;
+pub mod disk;
 mod error;
 mod filter;
 mod index;
@@ -37,6 +37,6 @@ pub use store::Maintainer;
 pub use store::OpenReport;
 pub use store::Options;
 pub use store::Reader;
-pub use store::StreamSlice;
 pub use store::Store;
+pub use store::StreamSlice;
 pub use types::*;
