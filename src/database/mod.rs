@@ -28,6 +28,7 @@ use storage::Disk;
 use storage::LockGuard;
 use storage::MemDisk;
 use storage::SystemClock;
+use uuid::Uuid;
 
 use crate::Error;
 use crate::shard;
@@ -164,12 +165,16 @@ async fn close(shards: &[Handle]) -> Result<(), Error> {
     closed.into_iter().collect()
 }
 
-/// Each shard's log gets an id of its own, so that the file of another shard is noticed.
+/// The engine's settings for one shard: its log gets an id of its own, so that the file of another shard or database is noticed.
 fn shard_settings(settings: &storage::Options, shard: u16) -> storage::Options {
-    let mut settings = settings.clone();
-    let [.., high, low] = &mut settings.new_log_id;
-    *high ^= shard.to_be_bytes()[0];
-    *low ^= shard.to_be_bytes()[1];
+    let mut settings = storage::Options { same_content: same_content::same_content, ..settings.clone() };
+    if settings.new_log_id == [0; 16] {
+        settings.new_log_id = *Uuid::now_v7().as_bytes();
+    }
+    let [high, low] = shard.to_be_bytes();
+    let [.., last_high, last_low] = &mut settings.new_log_id;
+    *last_high ^= high;
+    *last_low ^= low;
     settings
 }
 

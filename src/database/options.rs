@@ -3,9 +3,6 @@
 use std::path::PathBuf;
 
 use factum_storage as storage;
-use uuid::Uuid;
-
-use super::same_content::same_content;
 
 /// How a database is opened. Begin with [`Options::new`] or [`Options::in_memory`] and change what is to be different.
 #[derive(Clone, Debug)]
@@ -18,7 +15,7 @@ pub struct Options {
     pub durability: Durability,
     /// How many appends may wait for each shard before it answers [`crate::Error::Overloaded`].
     pub queue_appends: usize,
-    /// The engine's own settings.
+    /// The engine's own settings. What the same content is the database says itself, and it draws a log id if there is none.
     pub storage: storage::Options,
 }
 
@@ -41,20 +38,14 @@ impl Options {
             shards: None,
             durability: Durability::Strict,
             queue_appends: QUEUE_APPENDS,
-            storage: storage_options(),
+            storage: storage::Options::default(),
         }
     }
 
     /// A database in memory, gone when it is closed.
     #[must_use]
     pub fn in_memory() -> Self {
-        let mut options = Self::new("");
-        options.data = None;
-        // Memory has no journal to spare and no second start to be fast for.
-        options.storage.segment_bytes = MEMORY_SEGMENT_BYTES;
-        options.storage.small_segment_bytes = MEMORY_SEGMENT_BYTES;
-        options.storage.prepare_segments = false;
-        options
+        Self { data: None, storage: storage::Options::small(), ..Self::new("") }
     }
 }
 
@@ -64,18 +55,5 @@ impl Default for Options {
     }
 }
 
-fn storage_options() -> storage::Options {
-    storage::Options {
-        segment_bytes: 64 << 20,
-        small_segment_bytes: 4 << 20,
-        prepare_segments: true,
-        index_flush_events: 100_000,
-        index_cache_bytes: 64 << 20,
-        new_log_id: *Uuid::now_v7().as_bytes(),
-        same_content,
-    }
-}
-
 /// Half a second of a fast disk's work: whoever comes later does better to try again than to wait.
 const QUEUE_APPENDS: usize = 8_192;
-const MEMORY_SEGMENT_BYTES: u64 = 4 << 20;

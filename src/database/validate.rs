@@ -1,9 +1,6 @@
 //! Does a request keep the rules that need no look at the log?
 
-use std::collections::HashMap;
-
 use factum_storage as storage;
-use storage::EventId;
 use storage::NewEvent;
 use storage::StreamAppend;
 use storage::StreamName;
@@ -11,14 +8,15 @@ use storage::StreamName;
 use super::ConditionRequest;
 use crate::Error;
 
-/// Checks the appends of one request. `field` gives the path to the events of the append with this number.
+/// Checks the appends of one request. Whether an id comes twice is for the engine, which looks at all ids anyway. `field` gives the path to the events of the append with this number.
 pub(super) fn appends(appends: &[StreamAppend], field: impl Fn(usize) -> String) -> Result<(), Error> {
     let count = appends.iter().map(|append| append.events.len()).sum();
     at_most("number of events", count, storage::TRANSACTION_EVENTS_MAX)?;
-    let mut ids = HashMap::new();
     for (index, append) in appends.iter().enumerate() {
         client_stream(&append.stream)?;
-        events(&append.events, &field(index), &mut ids)?;
+        for (at, each) in append.events.iter().enumerate() {
+            event(each, || format!("{}[{at}]", field(index)))?;
+        }
     }
     Ok(())
 }
@@ -27,7 +25,7 @@ pub(super) fn appends(appends: &[StreamAppend], field: impl Fn(usize) -> String)
 pub(super) fn import(stream: &StreamName, events: &[NewEvent]) -> Result<(), Error> {
     client_stream(stream)?;
     at_most("number of events", events.len(), storage::TRANSACTION_EVENTS_MAX)?;
-    events.iter().enumerate().try_for_each(|(index, each)| event(each, &format!("events[{index}]")))
+    events.iter().enumerate().try_for_each(|(index, each)| event(each, || format!("events[{index}]")))
 }
 
 /// Checks that a stream is one of clients.
@@ -53,30 +51,18 @@ pub(super) fn conditions(conditions: &[ConditionRequest]) -> Result<(), Error> {
     Ok(())
 }
 
-fn events(events: &[NewEvent], path: &str, ids: &mut HashMap<EventId, String>) -> Result<(), Error> {
-    for (index, each) in events.iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        event(each, &path)?;
-        if !each.id_is_fresh
-            && let Some(other) = ids.insert(each.id, path.clone())
-        {
-            return Err(invalid(format!("{path}.id"), format!("must be another one than that of {other}")));
-        }
-    }
-    Ok(())
-}
-
-fn event(event: &NewEvent, path: &str) -> Result<(), Error> {
-    name(&event.event_type, || format!("{path}.type"))?;
+/// Nothing is written into the path of an event that keeps the rules: there may be many.
+fn event(event: &NewEvent, path: impl Fn() -> String) -> Result<(), Error> {
+    name(&event.event_type, || format!("{}.type", path()))?;
     if event.schema_version == 0 {
-        return Err(invalid(format!("{path}.schema_version"), "must be at least 1".to_owned()));
+        return Err(invalid(format!("{}.schema_version", path()), "must be at least 1".to_owned()));
     }
     if event.tags.len() > storage::TAGS_MAX {
         let detail = format!("has {} tags, at most {} are allowed", event.tags.len(), storage::TAGS_MAX);
-        return Err(invalid(format!("{path}.tags"), detail));
+        return Err(invalid(format!("{}.tags", path()), detail));
     }
     for (index, tag) in event.tags.iter().enumerate() {
-        name(tag, || format!("{path}.tags[{index}]"))?;
+        name(tag, || format!("{}.tags[{index}]", path()))?;
     }
     at_most("size of an event's metadata", event.metadata.len(), storage::METADATA_BYTES_MAX)?;
     at_most("size of an event's data", event.data.len(), storage::DATA_BYTES_MAX)

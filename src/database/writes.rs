@@ -5,11 +5,13 @@ use std::sync::Arc;
 use factum_storage as storage;
 use storage::Appended;
 use storage::Condition;
+use storage::EventId;
 use storage::NewEvent;
 use storage::Retention;
 use storage::StreamAppend;
 use storage::StreamName;
 use storage::Transaction;
+use uuid::Uuid;
 
 use super::AppendResult;
 use super::Database;
@@ -17,6 +19,7 @@ use super::ImportResult;
 use super::TransactionRequest;
 use super::validate;
 use crate::Error;
+use crate::shard::Control;
 use crate::shard::Handle;
 use crate::shard::Write;
 use crate::subscription::After;
@@ -91,9 +94,7 @@ impl Database {
     ///
     /// [`Error::StreamNotFound`], and as [`Database::append`].
     pub async fn delete_stream(&self, stream: StreamName, permanent: bool) -> Result<AppendResult, Error> {
-        validate::client_stream(&stream)?;
-        let shard = self.router().locate(stream.as_str());
-        self.write(shard, if permanent { Write::Tombstone(stream) } else { Write::Delete(stream) }).await
+        self.control(stream, if permanent { Control::Tombstoned } else { Control::Deleted }).await
     }
 
     /// Sets what hides a stream's old events, in place of what was set before.
@@ -102,9 +103,14 @@ impl Database {
     ///
     /// [`Error::StreamNotFound`], and as [`Database::append`].
     pub async fn set_retention(&self, stream: StreamName, retention: Retention) -> Result<AppendResult, Error> {
+        self.control(stream, Control::Retention(retention)).await
+    }
+
+    async fn control(&self, stream: StreamName, control: Control) -> Result<AppendResult, Error> {
         validate::client_stream(&stream)?;
         let shard = self.router().locate(stream.as_str());
-        self.write(shard, Write::Retention(stream, retention)).await
+        let id = EventId::from_bytes(*Uuid::now_v7().as_bytes());
+        self.write(shard, Write::Control(stream, control, id)).await
     }
 
     async fn write(&self, shard: &Handle, write: Write) -> Result<AppendResult, Error> {

@@ -1,1 +1,135 @@
-//! To be written.
+//! How does the world talk to the database? The only place for axum, wire shapes and status codes; one file a resource.
+//!
+//! [`router`] is the interface as a value; [`serve`] puts it on a socket. Calls go to [`crate::Database`] and to nothing below it.
+
+mod answer;
+mod append;
+mod body;
+mod cloud_events;
+mod conditional;
+mod connection;
+mod decode;
+mod event_json;
+mod feed;
+mod ids;
+mod import;
+mod json_text;
+mod listings;
+mod negotiate;
+mod new_events;
+mod observe;
+mod operations;
+mod pages;
+pub mod problem;
+mod query;
+mod request;
+mod schema;
+mod serve;
+mod settings;
+mod stalled;
+mod streams;
+mod time;
+mod transactions;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use serve::serve;
+pub use settings::HttpSettings;
+
+use crate::Database;
+use crate::http::problem::Problem;
+use crate::http::problem::Slug;
+
+/// What every handler has.
+pub(crate) struct App {
+    database: Database,
+    settings: HttpSettings,
+    imports: Arc<Semaphore>,
+    started: Instant,
+    openapi: Bytes,
+}
+
+pub(crate) type Shared = Arc<App>;
+
+/// The whole interface over an open database.
+pub fn router(database: Database, settings: HttpSettings) -> Router {
+    let (router, description) = described().split_for_parts();
+    let app = App {
+        database,
+        imports: Arc::new(Semaphore::new(settings.imports_max)),
+        settings,
+        started: Instant::now(),
+        openapi: description.to_json().expect("the description is JSON").into(),
+    };
+    router
+        .route("/docs", get(operations::docs))
+        .route("/", get(operations::root))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(observe::ObserveLayer)
+        .with_state(Arc::new(app))
+}
+
+/// The interface's description, as `GET /openapi.json` gives it.
+///
+/// # Errors
+///
+/// None in practice: it is made from constants.
+pub fn openapi_json() -> Result<String, serde_json::Error> {
+    described().into_openapi().to_pretty_json()
+}
+
+fn described() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(append::append, pages::stream_events))
+        .routes(routes!(pages::stream_event))
+        .routes(routes!(transactions::transact))
+        .routes(routes!(import::import))
+        .routes(routes!(pages::events))
+        .routes(routes!(pages::event_by_id))
+        .routes(routes!(streams::stream, streams::delete))
+        .routes(routes!(streams::set_retention))
+        .routes(routes!(listings::streams))
+        .routes(routes!(listings::categories))
+        .routes(routes!(listings::types))
+        .routes(routes!(operations::live))
+        .routes(routes!(operations::ready))
+        .routes(routes!(operations::status))
+        .routes(routes!(operations::openapi))
+}
+
+/// The head of the description.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Factum",
+        description = "An event-store database over HTTP. Every error is an RFC 9457 problem whose `type` is `urn:factum:problem:<slug>`. \
+            Every answer that wrote or read carries its cursor in `Factum-Position`. `HEAD` works wherever `GET` does.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    tags(
+        (name = "append", description = "The command side: facts go in"),
+        (name = "read", description = "Events come out: as pages, lines or a live feed"),
+        (name = "streams", description = "What there is"),
+        (name = "operations", description = "How the server is"),
+    ),
+)]
+struct Description;
+
+async fn nothing_here() -> Problem {
+    Problem::new(Slug::PathNotFound, "there is nothing at this path; see /openapi.json for what there is")
+}
+
+async fn not_allowed() -> Problem {
+    Problem::new(Slug::MethodNotAllowed, "the path does not take this method; see Allow for those that it takes")
+}

@@ -82,7 +82,7 @@ impl Handle {
     pub(crate) async fn write(&self, write: Write) -> Result<Appended, Error> {
         let bytes = match &write {
             Write::Transaction(transaction) => transaction.appends.iter().map(|append| events_bytes(&append.events)).sum(),
-            Write::Delete(_) | Write::Tombstone(_) | Write::Retention(..) => 0,
+            Write::Control(..) => 0,
         };
         self.ask(bytes, |reply| Work::Write(write, reply)).await
     }
@@ -169,7 +169,7 @@ impl Handle {
         let opened = self.local.opened.clone();
         let death = self.local.queue.death();
         self.read(move |reader| {
-            let refusal = reader.refuses_appends().or_else(|| death.map(storage::Error::Poisoned));
+            let refusal = reader.refuses_appends().or_else(|| death.map(|detail| panicked(&detail)));
             let (log_bytes, index_bytes) = reader.disk_bytes();
             Ok(Status {
                 appends: refusal.map_or(Ok(()), Err),
@@ -222,6 +222,11 @@ impl Handle {
             }
         }
     }
+}
+
+/// Not `Poisoned`: no disk is in doubt, and the other shards go on.
+fn panicked(detail: &Arc<str>) -> storage::Error {
+    storage::Error::Io { context: Arc::clone(detail), source: Arc::new(std::io::ErrorKind::Other.into()) }
 }
 
 fn events_bytes(events: &[NewEvent]) -> usize {

@@ -22,4 +22,5 @@ pub(crate) use local::Options;
 pub(crate) use local::open;
 pub(crate) use ring::ends;
 pub(crate) use router::Router;
+pub(crate) use writer::Control;
 pub(crate) use writer::Write;

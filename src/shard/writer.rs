@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use factum_storage as storage;
 use storage::Appended;
+use storage::EventId;
 use storage::NewEvent;
 use storage::Position;
 use storage::Retention;
@@ -43,12 +44,19 @@ pub(super) enum Work {
 pub(crate) enum Write {
     /// Events, under what must hold for them.
     Transaction(Transaction),
-    /// A soft delete.
-    Delete(StreamName),
-    /// The end of a stream.
-    Tombstone(StreamName),
-    /// What hides a stream's old events.
-    Retention(StreamName, Retention),
+    /// A change of how a stream is seen, as an event with this id.
+    Control(StreamName, Control, EventId),
+}
+
+/// How a stream is seen from now on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Control {
+    /// Not there, until the next append.
+    Deleted,
+    /// Gone for ever.
+    Tombstoned,
+    /// Without its old events.
+    Retention(Retention),
 }
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, storage::Error>>;
@@ -86,7 +94,8 @@ pub(super) fn serve(shard: u16, store: &mut Store, queue: &Queue<Request>, live:
                 }
             }
             Err(error) => {
-                if !std::mem::replace(&mut has_failed, true) {
+                // A log that is read-only from the start says so without anything to commit.
+                if bytes > 0 && !std::mem::replace(&mut has_failed, true) {
                     tracing::error!(shard, %error, "a commit has failed");
                 }
             }
@@ -127,9 +136,9 @@ impl Staged {
 fn stage(store: &mut Store, write: &Write) -> Result<Appended, storage::Error> {
     match write {
         Write::Transaction(transaction) => store.stage(transaction),
-        Write::Delete(stream) => store.stage_delete(stream),
-        Write::Tombstone(stream) => store.stage_tombstone(stream),
-        Write::Retention(stream, retention) => store.stage_retention(stream, *retention),
+        Write::Control(stream, Control::Deleted, id) => store.stage_delete(stream, *id),
+        Write::Control(stream, Control::Tombstoned, id) => store.stage_tombstone(stream, *id),
+        Write::Control(stream, Control::Retention(retention), id) => store.stage_retention(stream, *retention, *id),
     }
 }
 

@@ -1,0 +1,119 @@
+//! Which problems are there, and what does each ask of the client? The one table; `docs/errors.md` is made from it.
+
+use http::StatusCode;
+
+/// One kind of problem.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The last part of `urn:factum:problem:<slug>`.
+    pub slug: &'static str,
+    /// The status that it comes with.
+    pub status: StatusCode,
+    /// What it is called.
+    pub title: &'static str,
+    /// What has happened.
+    pub meaning: &'static str,
+    /// What the client does about it.
+    pub action: &'static str,
+}
+
+macro_rules! problems {
+    ($($name:ident, $status:ident, $slug:literal, $title:literal, $meaning:literal, $action:literal;)*) => {
+        /// Every kind of problem that the server answers with.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "each is described by its entry")]
+        pub enum Slug {
+            $($name,)*
+        }
+
+        impl Slug {
+            /// All that is known of it.
+            #[must_use]
+            pub fn entry(self) -> &'static Entry {
+                match self {
+                    $(Self::$name => const {
+                        &Entry { slug: $slug, status: StatusCode::$status, title: $title, meaning: $meaning, action: $action }
+                    },)*
+                }
+            }
+
+            /// The status that it comes with.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                self.entry().status
+            }
+        }
+
+        /// Every kind of problem, ordered by status.
+        #[must_use]
+        pub fn catalogue() -> Vec<&'static Entry> {
+            vec![$(Slug::$name.entry(),)*]
+        }
+    };
+}
+
+problems! {
+    MalformedRequest, BAD_REQUEST, "malformed-request", "The request breaks a rule",
+        "A field, parameter or header is missing, unknown, of the wrong type or out of range; `field` names it, `detail` says which rule.",
+        "Correct the request; sending it again as it is cannot succeed.";
+    Forbidden, FORBIDDEN, "forbidden", "This is not allowed",
+        "The request is understood and not permitted, such as a write to a stream of the system (`$…`).",
+        "Do not repeat it; write to a stream of your own.";
+    StreamNotFound, NOT_FOUND, "stream-not-found", "The stream was not found",
+        "The stream was never written, or was deleted and not written since.",
+        "Check the name; an append makes the stream.";
+    EventNotFound, NOT_FOUND, "event-not-found", "The event was not found",
+        "No event has this id, or the stream has no visible event with this version.",
+        "Check the id or version; retention may have hidden the event.";
+    PathNotFound, NOT_FOUND, "path-not-found", "There is nothing at this path",
+        "The path is not one of the interface.",
+        "See `/openapi.json` for what there is.";
+    MethodNotAllowed, METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not take this method",
+        "The path exists, the method does not apply to it; `Allow` lists those that do.",
+        "Use one of the methods in `Allow`.";
+    NotAcceptable, NOT_ACCEPTABLE, "not-acceptable", "None of the formats asked for is on offer",
+        "`Accept` leaves nothing that this path can answer with.",
+        "Ask for one of the media types named in `detail`.";
+    RequestTimeout, REQUEST_TIMEOUT, "request-timeout", "The request body came too slowly",
+        "The body, or its next part, did not arrive within the server's deadline. Nothing was stored, except what an import has confirmed.",
+        "Send it again on a better connection; split large requests.";
+    WrongExpectedVersion, CONFLICT, "wrong-expected-version", "The stream is not at the expected version",
+        "Somebody else wrote first: `actual_version` is where the stream is, `conflicting_events` what came after the version the client knew. Nothing was stored.",
+        "Read the new events, decide again, retry with the new version.";
+    ConditionFailed, CONFLICT, "condition-failed", "A condition of the transaction does not hold",
+        "An event that matches a condition stands after its cursor; `failed` lists every check that failed. Nothing was stored.",
+        "Read what matches, decide again, retry with a newer cursor.";
+    EventIdReused, CONFLICT, "event-id-reused", "The event id is taken",
+        "An event with this id and other content is stored already. Nothing was stored.",
+        "If this is a retry, send the same content; if not, draw a new id.";
+    StreamDeleted, GONE, "stream-deleted", "The stream was deleted for ever",
+        "The stream was ended permanently; nothing of it can be read or written again.",
+        "Use another stream.";
+    PreconditionFailed, PRECONDITION_FAILED, "precondition-failed", "The header's precondition does not hold",
+        "As `wrong-expected-version`, for an expectation that came as `If-Match` or `If-None-Match`. Nothing was stored.",
+        "Read the new events, decide again, retry with the new version.";
+    PayloadTooLarge, PAYLOAD_TOO_LARGE, "payload-too-large", "The request is too large",
+        "The body, one event, one line or the number of events is over a limit; `detail` says which, and how much is allowed. Nothing was stored.",
+        "Split the request, or use the import for bulk loads.";
+    UnsupportedMediaType, UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The media type is not supported",
+        "`Content-Type` or `Content-Encoding` is missing or not one that this path reads; `detail` names those it does.",
+        "Label the body as what it is, in one of the formats named.";
+    CrossShardTransaction, UNPROCESSABLE_ENTITY, "cross-shard-transaction", "The streams live on several shards",
+        "A transaction holds within one shard; `streams` lists each stream with its shard. Nothing was stored.",
+        "Give streams that change together a common partition key: `{key}` in their names.";
+    TooManyRequests, TOO_MANY_REQUESTS, "too-many-requests", "Too much at once",
+        "The server has as much of this work as it takes on. Nothing was stored.",
+        "Wait for `Retry-After` seconds and try again.";
+    InternalError, INTERNAL_SERVER_ERROR, "internal-error", "The server failed",
+        "A fault of the server's own: a bug, or a file that could not be read. The log has the cause under the request id.",
+        "Retry a read; retry a write with the same event ids, for its outcome may be unknown.";
+    StoreReadOnly, SERVICE_UNAVAILABLE, "store-read-only", "The shard takes no appends",
+        "The shard's log is damaged: it serves reads and takes no appends until it is repaired. Nothing was stored.",
+        "Call the operator; `/v1/status` says what is damaged.";
+    ShardUnavailable, SERVICE_UNAVAILABLE, "shard-unavailable", "The shard is not available",
+        "The shard is overloaded, stopping, or lost its disk. `outcome` says `not-stored` or `unknown`.",
+        "Retry after `Retry-After` seconds, with the same event ids if the outcome is unknown.";
+    StorageFull, INSUFFICIENT_STORAGE, "storage-full", "The disk is full",
+        "There is no space for the append; nothing of it was stored. Reads go on.",
+        "Free space or add some; appends go on by themselves then.";
+}

@@ -1,0 +1,109 @@
+//! What does a client get instead of what it asked for? Every refusal is an RFC 9457 problem document made here.
+
+mod catalogue;
+mod from_error;
+
+use std::borrow::Cow;
+
+use axum::response::IntoResponse;
+use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderValue;
+use http::StatusCode;
+use http::header;
+
+pub use catalogue::Entry;
+pub use catalogue::Slug;
+pub use catalogue::catalogue;
+pub(crate) use from_error::conflict_members;
+
+use crate::http::json_text::push_string;
+
+/// A refusal on its way out. Its text never holds event data.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    inner: Box<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    slug: Slug,
+    detail: Cow<'static, str>,
+    /// Further members: the name, and the value as JSON.
+    members: Vec<(&'static str, String)>,
+    retry_after_s: Option<u32>,
+    close: bool,
+}
+
+impl Problem {
+    pub(crate) fn new(slug: Slug, detail: impl Into<Cow<'static, str>>) -> Self {
+        let retry_after_s = matches!(slug.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS).then_some(1);
+        Self { inner: Box::new(Inner { slug, detail: detail.into(), members: Vec::new(), retry_after_s, close: false }) }
+    }
+
+    /// 400 `malformed-request` about one field (a path such as `events[2].type`, a parameter, a header).
+    pub(crate) fn malformed(field: &str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Slug::MalformedRequest, detail).with_text("field", field)
+    }
+
+    /// Adds a member that is text.
+    pub(crate) fn with_text(self, name: &'static str, value: &str) -> Self {
+        let mut json = Vec::with_capacity(value.len() + 2);
+        push_string(&mut json, value);
+        self.with_json(name, String::from_utf8(json).expect("text escaped is text"))
+    }
+
+    /// Adds a member that is JSON already.
+    pub(crate) fn with_json(mut self, name: &'static str, json: impl Into<String>) -> Self {
+        self.inner.members.push((name, json.into()));
+        self
+    }
+
+    /// The connection has a rest of the request on it that nobody will read.
+    pub(crate) fn closing(mut self) -> Self {
+        self.inner.close = true;
+        self
+    }
+
+    pub(crate) fn slug(&self) -> Slug {
+        self.inner.slug
+    }
+
+    /// The document as it goes out.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        let entry = self.inner.slug.entry();
+        let mut out = Vec::with_capacity(256);
+        out.extend_from_slice(b"{\"type\":\"urn:factum:problem:");
+        out.extend_from_slice(entry.slug.as_bytes());
+        out.extend_from_slice(b"\",\"title\":");
+        push_string(&mut out, entry.title);
+        out.extend_from_slice(b",\"status\":");
+        out.extend_from_slice(entry.status.as_str().as_bytes());
+        out.extend_from_slice(b",\"detail\":");
+        push_string(&mut out, &self.inner.detail);
+        for (name, json) in &self.inner.members {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":");
+            out.extend_from_slice(json.as_bytes());
+        }
+        out.push(b'}');
+        out
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Bytes::from(self.to_json()).into());
+        *response.status_mut() = self.inner.slug.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.inner.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.inner.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
