@@ -92,7 +92,7 @@ impl Shared {
 
     /// The committed event with this id, hidden or not.
     pub(super) fn committed_by_id(&self, id: EventId) -> Result<Option<RecordedEvent>, Error> {
-        for position in self.index()?.candidates_by_id(id)?.into_iter().flatten() {
+        for position in self.index()?.candidates_by_id(id)? {
             if let Some(event) = self.event_at(position)?
                 && event.id() == id
             {
