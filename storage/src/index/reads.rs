@@ -110,8 +110,17 @@ impl Index {
                 return Ok(vec![Position::new(position)]);
             }
         }
-        let found = self.read(|view| view.candidates(self.log_id, id))?;
-        Ok(found.into_iter().map(Position::new).collect())
+        Ok(self.candidates_by_ids(&[id])?.into_iter().map(|(_, position)| position).collect())
+    }
+
+    /// The same for many ids, which costs far less each: positions with the index of their id in `ids`. Most ids have none.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub(crate) fn candidates_by_ids(&self, ids: &[EventId]) -> Result<Vec<(usize, Position)>, Error> {
+        let found = self.read(|view| view.candidates(self.log_id, ids))?;
+        Ok(found.into_iter().map(|(index, position)| (index, Position::new(position))).collect())
     }
 
     /// Positions of a stream from a version (inclusive) on, or downwards from it. [`Position::ZERO`] is an event that was lost.
