@@ -1,2 +1,5 @@
 //! The `factum` binary.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    factum::cli::main()
+}

@@ -1,1 +1,218 @@
-//! To be written.
+//! How does a server come up and go down? Bottom-up: lock and log, then HTTP; top-down within a deadline.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use factum_storage as storage;
+use tokio::net::TcpListener;
+
+use crate::Database;
+use crate::Error;
+use crate::config;
+use crate::config::Settings;
+use crate::database;
+use crate::database::Durability;
+use crate::http;
+use crate::http::HttpSettings;
+
+/// Why the server did not come up, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Beyond loopback anybody could read and write everything.
+    #[error("{0} is not a loopback address, and no authentication is configured")]
+    Insecure(SocketAddr),
+    /// The address can't be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The data directory can't be opened.
+    #[error("cannot open {data}")]
+    Open {
+        /// Which directory.
+        data: String,
+        /// Why.
+        #[source]
+        source: Error,
+    },
+    /// The interface broke off.
+    #[error("the HTTP interface failed")]
+    Http(#[source] io::Error),
+    /// A disk has failed under a running server.
+    #[error("shard {shard} takes no appends any more: {detail}")]
+    Poisoned {
+        /// Which shard.
+        shard: u16,
+        /// What failed.
+        detail: Arc<str>,
+    },
+    /// The last flush failed or took too long; the log is whole all the same.
+    #[error("the index was not flushed in time; nothing acknowledged is lost, the next start reads it again from the log: {0}")]
+    Close(String),
+}
+
+/// A server that answers.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    database: Database,
+    settings: Settings,
+}
+
+impl Server {
+    /// Binds the address and opens the data directory. Dropped before it is done, it leaves nothing behind.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Insecure`], [`ServerError::Listen`], [`ServerError::Open`].
+    pub async fn open(settings: Settings) -> Result<Self, ServerError> {
+        let wanted = settings.server.listen;
+        if !wanted.ip().is_loopback() && !settings.server.insecure {
+            return Err(ServerError::Insecure(wanted));
+        }
+        // The address comes first: it is the quicker of the two to fail.
+        let bound = TcpListener::bind(wanted).await;
+        let listener = bound.map_err(|source| ServerError::Listen { address: wanted, source })?;
+        let address = listener.local_addr().map_err(|source| ServerError::Listen { address: wanted, source })?;
+        let data = settings.server.data.display().to_string();
+        tracing::info!(data, durability = ?settings.storage.durability, "opening");
+        let opened = told_while_waiting(Database::open(database_options(&settings)), &data).await;
+        let database = opened.map_err(|source| ServerError::Open { data, source })?;
+        Ok(Self { listener, address, database, settings })
+    }
+
+    /// Where it is; with port 0 the port that it got.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The open database.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Serves until `shutdown` is done, then finishes what is under way, flushes and closes.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError::Http`], [`ServerError::Poisoned`], [`ServerError::Close`].
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
+        let Self { listener, address, database, settings } = self;
+        let http_settings = http_settings(&settings);
+        let router = http::router(database.clone(), http_settings.clone());
+        let (poisoned, poison) = tokio::sync::oneshot::channel();
+        let watch = tokio::spawn(watch_for_poison(database.clone(), poisoned));
+        let stop = async move {
+            tokio::select! {
+                () = shutdown => None,
+                Ok(error) = poison => Some(error),
+            }
+        };
+        let (stopped, reason) = tokio::sync::oneshot::channel();
+        let stop = async move {
+            let error = stop.await;
+            tracing::info!("stopping");
+            // Nobody listens any more if the interface failed meanwhile, which then is what is told.
+            drop(stopped.send(error));
+        };
+        let served = http::serve(listener, router, http_settings, stop).await;
+        watch.abort();
+        let closed = close(&database, settings.server.shutdown_timeout).await;
+        served.map_err(ServerError::Http)?;
+        if let Ok(Some(error)) = reason.await {
+            return Err(error);
+        }
+        closed?;
+        tracing::info!(%address, "stopped");
+        Ok(())
+    }
+}
+
+async fn close(database: &Database, deadline: Duration) -> Result<(), ServerError> {
+    match tokio::time::timeout(deadline, database.close()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(ServerError::Close(error.to_string())),
+        Err(_) => Err(ServerError::Close(format!("not within {deadline:?}"))),
+    }
+}
+
+/// Says from time to time that opening goes on: reading a long log again takes its time.
+async fn told_while_waiting<T>(opening: impl Future<Output = T>, data: &str) -> T {
+    let started = Instant::now();
+    let mut opening = pin!(opening);
+    loop {
+        match tokio::time::timeout(TOLD_EVERY, opening.as_mut()).await {
+            Ok(opened) => return opened,
+            Err(_) => tracing::info!(data, seconds = started.elapsed().as_secs(), "still opening"),
+        }
+    }
+}
+
+/// After a failed sync only a restart can tell what is on the disk, so the process ends and its supervisor starts it anew.
+async fn watch_for_poison(database: Database, poisoned: tokio::sync::oneshot::Sender<ServerError>) {
+    let mut every = tokio::time::interval(POISON_CHECK_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let Ok(shards) = database.status().await else { continue };
+        let failed = shards.into_iter().find_map(|shard| match shard.appends {
+            Err(storage::Error::Poisoned(detail)) => Some(ServerError::Poisoned { shard: shard.shard, detail }),
+            _ => None,
+        });
+        if let Some(error) = failed {
+            tracing::error!(%error, "a disk has failed; stopping, a restart finds out what is on it");
+            // Nobody listens any more if the server stops already.
+            drop(poisoned.send(error));
+            return;
+        }
+    }
+}
+
+fn database_options(settings: &Settings) -> database::Options {
+    if settings.storage.durability == config::Durability::Relaxed {
+        tracing::warn!("durability is relaxed: a power cut may lose what was acknowledged");
+    }
+    let mut options = database::Options::new(&settings.server.data);
+    options.shards = settings.server.shards;
+    options.durability = durability(settings);
+    options.storage.segment_bytes = settings.storage.segment;
+    options.storage.index_flush_events = settings.storage.index_flush_events;
+    options.storage.index_cache_bytes = usize::try_from(settings.storage.index_cache).unwrap_or(usize::MAX);
+    options
+}
+
+fn durability(settings: &Settings) -> Durability {
+    match settings.storage.durability {
+        config::Durability::Strict => Durability::Strict,
+        config::Durability::Relaxed => Durability::Relaxed,
+    }
+}
+
+fn http_settings(settings: &Settings) -> HttpSettings {
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    HttpSettings {
+        body_bytes_max: size(settings.limits.body),
+        event_bytes_max: size(settings.limits.event),
+        events_max: settings.limits.batch_events,
+        connections_max: settings.limits.connections,
+        header_read_timeout: settings.limits.header_read_timeout,
+        body_chunk_timeout: settings.limits.body_read_timeout,
+        shutdown_deadline: settings.server.shutdown_timeout,
+        durability: durability(settings),
+        ..HttpSettings::default()
+    }
+}
+
+const TOLD_EVERY: Duration = Duration::from_secs(5);
+const POISON_CHECK_EVERY: Duration = Duration::from_secs(1);

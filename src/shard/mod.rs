@@ -1,1 +1,26 @@
-//! To be written.
+//! Who writes and reads a stream's events, and where?
+//!
+//! A shard is a whole store: its own log, index, threads and directory. [`Router`] leads a stream to its shard;
+//! [`Handle`] is all that anybody else sees of one, and does not say where it lives. Nothing but this module holds a
+//! [`factum_storage::Store`].
+
+mod handle;
+mod import;
+mod live;
+mod local;
+mod maintenance;
+mod partition;
+mod queue;
+mod ring;
+mod router;
+mod writer;
+
+pub(crate) use handle::Handle;
+pub(crate) use handle::StreamListing;
+pub(crate) use live::Follower;
+pub(crate) use local::Options;
+pub(crate) use local::open;
+pub(crate) use ring::ends;
+pub(crate) use router::Router;
+pub(crate) use writer::Control;
+pub(crate) use writer::Write;

@@ -6,6 +6,34 @@
 //!
 //! [`Store`] is the single writer of one shard, [`Reader`] any number of readers beside it, [`Maintainer`] the work
 //! that a background thread does for both. The byte layout is `docs/format.md`.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use factum_storage::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let disk = Arc::new(MemDisk::new());
+//! let (mut store, _report) = Store::open(disk, Arc::new(SystemClock), Options::small(), &mut |_| {})?;
+//! let event = NewEvent {
+//!     id: EventId::from_bytes([7; 16]),
+//!     id_is_fresh: false,
+//!     event_type: "OrderPlaced".into(),
+//!     schema_version: 1,
+//!     occurred_at: None,
+//!     tags: vec!["customer:7".into()],
+//!     metadata: Default::default(),
+//!     data: r#"{"amount": 12}"#.into(),
+//! };
+//! let append = StreamAppend { stream: StreamName::new("order-1")?, expected: ExpectedVersion::Exact(Version::ZERO), events: vec![event] };
+//! let appended = store.stage(&Transaction { appends: vec![append], conditions: vec![] })?;
+//! store.commit()?; // On disk from here on.
+//! assert_eq!(appended.position, Position::new(1));
+//!
+//! let slice = store.reader().read_stream("order-1", None, Direction::Forward, 10, usize::MAX)?.ok_or("not found")?;
+//! assert_eq!(slice.events[0].data(), br#"{"amount": 12}"#);
+//! # Ok(())
+//! # }
+//! ```
 
 mod clock;
 pub mod disk;
@@ -13,6 +41,8 @@ mod error;
 mod filter;
 mod index;
 mod log;
+#[doc(hidden)]
+pub mod plant;
 mod record;
 mod store;
 mod types;
@@ -29,14 +59,8 @@ pub use error::Error;
 pub use error::FailedCheck;
 pub use filter::Filter;
 pub use filter::QueryItem;
+pub use index::SnapshotInfo;
+pub use record::BadRecord;
 pub use record::RecordedEvent;
-pub use store::Appended;
-pub use store::Direction;
-pub use store::EventSlice;
-pub use store::Maintainer;
-pub use store::OpenReport;
-pub use store::Options;
-pub use store::Reader;
-pub use store::Store;
-pub use store::StreamSlice;
+pub use store::*;
 pub use types::*;

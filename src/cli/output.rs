@@ -1,0 +1,178 @@
+//! What does a command print: tables for people, JSON lines for programs?
+
+use std::io;
+use std::io::IsTerminal;
+use std::io::Write;
+
+use comfy_table::Attribute;
+use comfy_table::Cell;
+use comfy_table::CellAlignment;
+use comfy_table::ContentArrangement;
+use comfy_table::Table;
+use comfy_table::presets;
+use serde::Serialize;
+
+/// The command's stdout.
+pub(crate) struct Output {
+    human: bool,
+    colour: bool,
+    writer: Box<dyn Write + Send>,
+}
+
+impl Output {
+    /// Prints for people if stdout is a terminal and `json` was not asked for.
+    pub(crate) fn of_process(json: bool) -> Self {
+        let terminal = io::stdout().is_terminal();
+        Self { human: terminal && !json, colour: terminal && colours_wanted(), writer: Box::new(io::BufWriter::new(io::stdout())) }
+    }
+
+    /// Prints for people, also when piped; colours only on a terminal.
+    pub(crate) fn for_people() -> Self {
+        Self { human: true, ..Self::of_process(false) }
+    }
+
+    pub(crate) fn is_human(&self) -> bool {
+        self.human
+    }
+
+    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
+        self.writer.write_all(text.as_bytes())?;
+        self.writer.write_all(b"\n")
+    }
+
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.writer, value)?;
+        self.writer.write_all(b"\n")
+    }
+
+    pub(crate) fn table(&mut self, columns: &[Column], rows: Vec<Vec<String>>) -> io::Result<()> {
+        let text = table_text(columns, rows, terminal_width(), self.colour);
+        self.line(&text)
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+
+    pub(crate) fn bold(&self, text: &str) -> String {
+        self.styled("1", text)
+    }
+
+    pub(crate) fn dim(&self, text: &str) -> String {
+        self.styled("2", text)
+    }
+
+    pub(crate) fn green(&self, text: &str) -> String {
+        self.styled("32", text)
+    }
+
+    pub(crate) fn yellow(&self, text: &str) -> String {
+        self.styled("33", text)
+    }
+
+    pub(crate) fn cyan(&self, text: &str) -> String {
+        self.styled("36", text)
+    }
+
+    fn styled(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// A column's head and how its cells stand.
+pub(crate) struct Column {
+    name: &'static str,
+    right: bool,
+}
+
+impl Column {
+    pub(crate) const fn left(name: &'static str) -> Self {
+        Self { name, right: false }
+    }
+
+    pub(crate) const fn right(name: &'static str) -> Self {
+        Self { name, right: true }
+    }
+}
+
+/// Columns of a terminal, 100 if there is none.
+pub(crate) fn terminal_width() -> u16 {
+    Table::new().width().unwrap_or(100)
+}
+
+/// Cuts a text for people to so many characters, with `…` where something is missing.
+pub(crate) fn cut(text: &str, characters_max: usize) -> String {
+    if text.chars().count() <= characters_max {
+        return text.to_owned();
+    }
+    text.chars().take(characters_max.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Groups a number's digits by three: `55,628`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Makes text of a foreign source harmless on a terminal: control characters are shown, not obeyed.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().flat_map(|character| if character.is_control() { character.escape_default().collect() } else { vec![character] }).collect()
+}
+
+/// Whether colours are wanted on a terminal (see no-color.org).
+pub(crate) fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn table_text(columns: &[Column], rows: Vec<Vec<String>>, width: u16, colour: bool) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    if colour {
+        table.enforce_styling();
+    }
+    table.set_header(columns.iter().map(|column| Cell::new(column.name.to_uppercase()).add_attribute(Attribute::Bold)));
+    for row in rows {
+        table.add_row(row.iter().map(|cell| printable(cell)));
+    }
+    for (index, column) in columns.iter().enumerate() {
+        if let (true, Some(made)) = (column.right, table.column_mut(index)) {
+            made.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let text = table.to_string();
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_align_and_never_obey_foreign_text() {
+        let columns = [Column::left("stream"), Column::right("version")];
+        let rows = vec![vec!["order-1".to_owned(), "7".to_owned()], vec!["evil\u{1b}[2J".to_owned(), "1,000".to_owned()]];
+        let text = table_text(&columns, rows, 80, false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.first().map(|line| line.trim_start().starts_with("STREAM")), Some(true), "{text}");
+        assert!(text.contains("evil\\u{1b}[2J"), "{text}");
+        let ends: Vec<usize> = lines.iter().map(|line| line.len()).collect();
+        assert!(ends.windows(2).all(|pair| pair.first() == pair.last()), "right-aligned: {text}");
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_texts_cut() {
+        for (number, expected) in [(0, "0"), (999, "999"), (1_000, "1,000"), (55_628, "55,628"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), expected);
+        }
+        assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(cut("äöü", 2), "ä…");
+    }
+}

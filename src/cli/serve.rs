@@ -1,0 +1,171 @@
+//! `factum serve`: the server.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use tokio::signal::unix::Signal;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
+use super::client::chain;
+use super::failure::EXIT_FAILED;
+use super::failure::Failure;
+use crate::config::Settings;
+use crate::server::Server;
+use crate::server::ServerError;
+use crate::telemetry;
+use crate::telemetry::LogFormat;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  factum serve --data ./data\n  factum serve --data ./data --listen 127.0.0.1:0 --log-format json\n  \
+    FACTUM_LIMITS__BODY=128MiB factum serve --config /etc/factum.toml\n\n\
+    Prints `factum ready on http://…` on stdout once it can answer; its log goes to stderr.\n\
+    SIGTERM or SIGINT: finishes what is under way, flushes, exits 0. A second one ends it at once;\n\
+    acknowledged events are safe either way.")]
+pub(crate) struct Arguments {
+    /// The data directory; made if it is not there [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:4400]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// The settings file; ./factum.toml is read if it is there.
+    #[arg(long, value_name = "FILE", env = "FACTUM_CONFIG")]
+    config: Option<PathBuf>,
+    /// How many shards a new data directory gets [default: 1]
+    #[arg(long, value_name = "N")]
+    shards: Option<String>,
+    /// How streams are spread over the shards.
+    #[arg(long, value_enum, default_value_t = Strategy::Hash)]
+    strategy: Strategy,
+    /// strict: acknowledged is on disk. relaxed: a power cut may lose what was acknowledged.
+    #[arg(long, value_name = "strict|relaxed")]
+    durability: Option<String>,
+    /// How lines of the log look.
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
+    /// Listen beyond loopback although anybody who reaches the address may read and write everything.
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// How streams are spread over the shards.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Strategy {
+    /// By a hash of the stream's partition key.
+    Hash,
+}
+
+impl Arguments {
+    fn flags(&self) -> Vec<(&'static str, String)> {
+        let log_format = self.log_format.map(|format| match format {
+            LogFormat::Pretty => "pretty".to_owned(),
+            LogFormat::Json => "json".to_owned(),
+        });
+        let flags = [
+            ("server.data", self.data.clone()),
+            ("server.listen", self.listen.clone()),
+            ("server.shards", self.shards.clone()),
+            ("server.insecure", self.insecure.then(|| "true".to_owned())),
+            ("storage.durability", self.durability.clone()),
+            ("log.format", log_format),
+        ];
+        flags.into_iter().filter_map(|(name, text)| text.map(|text| (name, text))).collect()
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    // There is one strategy so far; it needs no setting.
+    let Strategy::Hash = arguments.strategy;
+    let settings = super::config::load(arguments.config.clone(), arguments.flags())?.settings;
+    telemetry::install(settings.log.format, &settings.log.level)
+        .map_err(|error| Failure::usage("the log cannot be set up").detail(error))?;
+    let runtime = super::server_runtime()?;
+    let served = runtime.block_on(serve(settings));
+    // Whatever still runs (an open that was interrupted, say) has nothing to lose: only commits count, and they are answered.
+    runtime.shutdown_timeout(BLOCKING_TIMEOUT);
+    served
+}
+
+async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
+    let mut signals = Signals::new()?;
+    let server = tokio::select! {
+        opened = Server::open(settings) => opened.map_err(|error| told(&error))?,
+        () = signals.next() => {
+            tracing::info!("stopped while opening");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    announce(&server)?;
+    server.run(signals.stop()).await.map_err(|error| told(&error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The one line on stdout: whoever started the server may now ask it.
+fn announce(server: &Server) -> Result<(), Failure> {
+    let line = format!("factum ready on http://{}\n", server.address());
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
+    // A server whose stdout nobody reads is still a server.
+    written.or_else(|error| if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
+    tracing::info!(address = %server.address(), "ready");
+    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let install = |kind| signal(kind).map_err(|error| Failure::failed("signals cannot be handled").detail(error.to_string()));
+        Ok(Self { terminate: install(SignalKind::terminate())?, interrupt: install(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Is done with the first signal; a second one ends the process at once.
+    pub(crate) async fn stop(mut self) {
+        self.next().await;
+        tokio::spawn(async move {
+            self.next().await;
+            tracing::warn!("second signal: ending at once");
+            std::process::exit(i32::from(EXIT_FAILED));
+        });
+    }
+}
+
+/// What a server's trouble means to whoever started it.
+pub(crate) fn told(error: &ServerError) -> Failure {
+    let cause = std::error::Error::source(error).map(chain);
+    let failure = Failure::failed(error.to_string());
+    let failure = match cause {
+        Some(cause) => failure.detail(cause),
+        None => failure,
+    };
+    match error {
+        ServerError::Insecure(_) => failure
+            .detail("anybody who reaches it could read and write everything")
+            .next("listen on 127.0.0.1, or say --insecure if the network around it is closed"),
+        ServerError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+            failure.next("stop what uses the port, or choose another with --listen (127.0.0.1:0 takes a free one)")
+        }
+        ServerError::Listen { .. } => failure.next("choose another address with --listen"),
+        ServerError::Open { data, .. } => failure.next(format!("if it is damaged, `factum verify {data}` says where")),
+        ServerError::Poisoned { .. } => failure.next("look at the disk, then start the server again: it finds out what is on it"),
+        ServerError::Http(_) | ServerError::Close(_) => failure,
+    }
+}
+
+const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);

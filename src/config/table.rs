@@ -1,0 +1,271 @@
+//! Which settings are there? One line for each; everything else is made from it.
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+use super::Durability;
+use super::LimitSettings;
+use super::LogSettings;
+use super::ServerSettings;
+use super::Settings;
+use super::StorageSettings;
+use super::value;
+use crate::telemetry::LogFormat;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// The section of `factum.toml`.
+    pub section: &'static str,
+    /// The key within it.
+    pub key: &'static str,
+    /// The built-in value, as it would be written.
+    pub default: &'static str,
+    /// What a value looks like.
+    pub form: &'static str,
+    /// The flag of `factum serve` that sets it.
+    pub flag: Option<&'static str>,
+    /// What it does.
+    pub help: &'static str,
+    pub(super) apply: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Setting {
+    /// `section.key`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.section, self.key)
+    }
+
+    /// The environment variable that sets it.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("FACTUM_{}__{}", self.section, self.key).to_uppercase()
+    }
+}
+
+/// All settings, section by section.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        section: "server",
+        key: "listen",
+        default: "127.0.0.1:4400",
+        form: "address:port",
+        flag: Some("--listen"),
+        help: "Where the server listens. Port 0 takes a free one.",
+        apply: |settings, text| value::address(text).map(|address| settings.server.listen = address),
+    },
+    Setting {
+        section: "server",
+        key: "data",
+        default: "./data",
+        form: "path",
+        flag: Some("--data"),
+        help: "The data directory; made if it is not there.",
+        apply: |settings, text| {
+            if text.is_empty() {
+                return Err("must name a directory".into());
+            }
+            settings.server.data = PathBuf::from(text);
+            Ok(())
+        },
+    },
+    Setting {
+        section: "server",
+        key: "shards",
+        default: "auto",
+        form: "number or auto",
+        flag: Some("--shards"),
+        help: "How many shards a new data directory gets. An existing one keeps what it has; auto takes that, and 1 for a new one.",
+        apply: |settings, text| {
+            settings.server.shards = match text {
+                "auto" => None,
+                number => Some(narrow(value::number_within(number, 1, SHARDS_MAX)?)?),
+            };
+            Ok(())
+        },
+    },
+    Setting {
+        section: "server",
+        key: "insecure",
+        default: "false",
+        form: "true or false",
+        flag: Some("--insecure"),
+        help: "Allows an address other than loopback although anybody who reaches it may read and write everything.",
+        apply: |settings, text| value::truth(text).map(|truth| settings.server.insecure = truth),
+    },
+    Setting {
+        section: "server",
+        key: "shutdown_timeout",
+        default: "10s",
+        form: "time",
+        flag: None,
+        help: "How long requests under way may take after SIGTERM or SIGINT. Acknowledged events are safe whatever it is.",
+        apply: |settings, text| value::duration_within(text, MILLISECOND, HOUR).map(|duration| settings.server.shutdown_timeout = duration),
+    },
+    Setting {
+        section: "limits",
+        key: "body",
+        default: "16MiB",
+        form: "size",
+        flag: None,
+        help: "Most bytes of a request's body after decompression; more is answered 413. Imports are streamed and not bound by it.",
+        apply: |settings, text| value::bytes_within(text, KIB, GIB).map(|bytes| settings.limits.body = bytes),
+    },
+    Setting {
+        section: "limits",
+        key: "event",
+        default: "1MiB",
+        form: "size",
+        flag: None,
+        help: "Most bytes of one event's data; at most 16MiB.",
+        apply: |settings, text| value::bytes_within(text, KIB, 16 * MIB).map(|bytes| settings.limits.event = bytes),
+    },
+    Setting {
+        section: "limits",
+        key: "batch_events",
+        default: "10000",
+        form: "number",
+        flag: None,
+        help: "Most events of one append or transaction.",
+        apply: |settings, text| narrow(value::number_within(text, 1, 100_000)?).map(|count| settings.limits.batch_events = count),
+    },
+    Setting {
+        section: "limits",
+        key: "connections",
+        default: "10000",
+        form: "number",
+        flag: None,
+        help: "Most connections at once; further ones wait until one is closed.",
+        apply: |settings, text| narrow(value::number_within(text, 1, 1_000_000)?).map(|count| settings.limits.connections = count),
+    },
+    Setting {
+        section: "limits",
+        key: "header_read_timeout",
+        default: "30s",
+        form: "time",
+        flag: None,
+        help: "How long a client may take to send a request's head; then the connection is closed.",
+        apply: |settings, text| {
+            value::duration_within(text, MILLISECOND, HOUR).map(|duration| settings.limits.header_read_timeout = duration)
+        },
+    },
+    Setting {
+        section: "limits",
+        key: "body_read_timeout",
+        default: "15s",
+        form: "time",
+        flag: None,
+        help: "How long a client may pause while it sends a body; then the request ends.",
+        apply: |settings, text| {
+            value::duration_within(text, MILLISECOND, HOUR).map(|duration| settings.limits.body_read_timeout = duration)
+        },
+    },
+    Setting {
+        section: "storage",
+        key: "durability",
+        default: "strict",
+        form: "strict or relaxed",
+        flag: Some("--durability"),
+        help: "strict: what is acknowledged is on disk. relaxed: it is with the operating system, and a power cut may lose it.",
+        apply: |settings, text| {
+            settings.storage.durability = match text {
+                "strict" => Durability::Strict,
+                "relaxed" => Durability::Relaxed,
+                _ => return Err("must be strict or relaxed".into()),
+            };
+            Ok(())
+        },
+    },
+    Setting {
+        section: "storage",
+        key: "segment",
+        default: "64MiB",
+        form: "size",
+        flag: None,
+        help: "Bytes of a segment file of the log. Segments are written with zeros ahead of need, so this much disk is taken early.",
+        apply: |settings, text| value::bytes_within(text, MIB, 4 * GIB - 1).map(|bytes| settings.storage.segment = bytes),
+    },
+    Setting {
+        section: "storage",
+        key: "index_flush_events",
+        default: "100000",
+        form: "number",
+        flag: None,
+        help: "The index file is written when it is so many events behind the log; after a crash so many are read again.",
+        apply: |settings, text| value::number_within(text, 1_000, 10_000_000).map(|count| settings.storage.index_flush_events = count),
+    },
+    Setting {
+        section: "storage",
+        key: "index_cache",
+        default: "64MiB",
+        form: "size",
+        flag: None,
+        help: "Memory for pages of the index file, for each shard.",
+        apply: |settings, text| value::bytes_within(text, MIB, 64 * GIB).map(|bytes| settings.storage.index_cache = bytes),
+    },
+    Setting {
+        section: "log",
+        key: "format",
+        default: "pretty",
+        form: "pretty or json",
+        flag: Some("--log-format"),
+        help: "How lines of the log look. They go to stderr.",
+        apply: |settings, text| {
+            settings.log.format = LogFormat::from_str(text, false).map_err(|_| "must be pretty or json".to_owned())?;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "log",
+        key: "level",
+        default: "info",
+        form: "level or directives",
+        flag: None,
+        help: "What is logged: error, warn, info, debug, trace, or directives such as info,factum=debug. FACTUM_LOG is the short form.",
+        apply: |settings, text| {
+            EnvFilter::builder().parse(text).map_err(|error| error.to_string())?;
+            text.clone_into(&mut settings.log.level);
+            Ok(())
+        },
+    },
+];
+
+/// Settings before any line of the table was applied; every field is overwritten.
+pub(super) fn blank() -> Settings {
+    Settings {
+        server: ServerSettings {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            data: PathBuf::new(),
+            shards: None,
+            insecure: false,
+            shutdown_timeout: Duration::ZERO,
+        },
+        limits: LimitSettings {
+            body: 0,
+            event: 0,
+            batch_events: 0,
+            connections: 0,
+            header_read_timeout: Duration::ZERO,
+            body_read_timeout: Duration::ZERO,
+        },
+        storage: StorageSettings { durability: Durability::Strict, segment: 0, index_flush_events: 0, index_cache: 0 },
+        log: LogSettings { format: LogFormat::Pretty, level: String::new() },
+    }
+}
+
+fn narrow<T: TryFrom<u64>>(number: u64) -> Result<T, String> {
+    T::try_from(number).map_err(|_| "is too large".into())
+}
+
+const SHARDS_MAX: u64 = 256;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_hours(1);

@@ -1,0 +1,124 @@
+//! Layers, names and forms of settings.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::*;
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(text.as_bytes()).expect("writes");
+    file
+}
+
+fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn source_of(config: &Config, name: &str) -> (String, Source) {
+    let value = config.values.iter().find(|value| value.setting.name() == name).expect("a setting");
+    (value.text.clone(), value.source.clone())
+}
+
+#[test]
+fn defaults_are_valid_and_documented() {
+    let config = load(&Sources::default()).unwrap();
+    assert_eq!(config.values.len(), SETTINGS.len());
+    assert_eq!(config.settings.server.listen.to_string(), "127.0.0.1:4400");
+    assert_eq!(config.settings.limits.body, 16 << 20);
+    assert_eq!(config.settings.storage.durability, Durability::Strict);
+    let reference = markdown();
+    for setting in SETTINGS {
+        assert!(reference.contains(&format!("`{}`", setting.variable())), "{} is not in the reference", setting.name());
+        assert!(setting.help.ends_with('.'), "{}: help is a sentence", setting.name());
+    }
+}
+
+#[test]
+fn later_layers_win() {
+    let toml = file("[server]\nlisten = \"127.0.0.1:1\"\nshards = 2\n[limits]\nbody = \"1MiB\"\nconnections = 5\n");
+    let mut sources = Sources { file: Some(toml.path().to_owned()), ..Sources::default() };
+    sources.environment =
+        variables(&[("FACTUM_SERVER__LISTEN", "127.0.0.1:2"), ("FACTUM_LIMITS__BODY", "2MiB"), ("PATH", "x"), ("FACTUM_URL", "y")]);
+    sources.flags = vec![("server.listen", "127.0.0.1:3".to_owned())];
+    let config = load(&sources).unwrap();
+    assert_eq!(source_of(&config, "server.listen"), ("127.0.0.1:3".to_owned(), Source::Flag("--listen")));
+    assert_eq!(source_of(&config, "limits.body"), ("2MiB".to_owned(), Source::Environment("FACTUM_LIMITS__BODY".to_owned())));
+    assert_eq!(source_of(&config, "limits.connections"), ("5".to_owned(), Source::File(toml.path().to_owned())));
+    assert_eq!(source_of(&config, "log.level").1, Source::Default);
+    assert_eq!(config.settings.server.listen.port(), 3);
+    assert_eq!(config.settings.server.shards, Some(2));
+    assert_eq!(config.settings.limits.body, 2 << 20);
+}
+
+#[test]
+fn the_short_log_variable_sets_the_level_and_the_long_one_wins() {
+    let mut sources = Sources { environment: variables(&[("FACTUM_LOG", "debug")]), ..Sources::default() };
+    assert_eq!(load(&sources).unwrap().settings.log.level, "debug");
+    sources.environment.insert(0, ("FACTUM_LOG__LEVEL".to_owned(), "warn".to_owned()));
+    assert_eq!(load(&sources).unwrap().settings.log.level, "warn");
+}
+
+fn check_unknown(toml: &str, environment: &[(&str, &str)], expected: &str) {
+    let toml = file(toml);
+    let sources = Sources { file: Some(toml.path().to_owned()), environment: variables(environment), ..Sources::default() };
+    let message = load(&sources).expect_err("an unknown name is refused").to_string();
+    assert!(message.contains(expected), "{message:?} lacks {expected:?}");
+}
+
+#[test]
+fn unknown_names_are_errors_with_the_nearest_name() {
+    check_unknown("[server]\nlisen = \"x\"\n", &[], "did you mean server.listen?");
+    check_unknown("[sever]\nlisten = \"x\"\n", &[], "did you mean server.listen?");
+    check_unknown("[limits]\ndurability = \"strict\"\n", &[], "did you mean storage.durability?");
+    check_unknown("listen = \"x\"\n", &[], "did you mean server.listen?");
+    check_unknown("[server]\nzzzzzzzzzzzz = 1\n", &[], "`factum config` lists all");
+    check_unknown("", &[("FACTUM_LIMITS__BODDY", "1")], "did you mean FACTUM_LIMITS__BODY?");
+}
+
+fn check_bad(name: &str, text: &str, expected: &str) {
+    let sources = Sources { environment: vec![(name.to_owned(), text.to_owned())], ..Sources::default() };
+    let message = load(&sources).expect_err("a bad value is refused").to_string();
+    assert!(message.contains(expected) && message.contains(name), "{message:?} lacks {expected:?}");
+}
+
+#[test]
+fn bad_values_say_what_would_be_right() {
+    check_bad("FACTUM_SERVER__LISTEN", "4400", "IP address and a port");
+    check_bad("FACTUM_LIMITS__BODY", "64 furlongs", "64MiB");
+    check_bad("FACTUM_LIMITS__EVENT", "17MiB", "between 1.0 KiB and 16.0 MiB");
+    check_bad("FACTUM_LIMITS__HEADER_READ_TIMEOUT", "10", "250ms");
+    check_bad("FACTUM_STORAGE__DURABILITY", "maybe", "strict or relaxed");
+    check_bad("FACTUM_SERVER__INSECURE", "yes", "true or false");
+    check_bad("FACTUM_SERVER__SHARDS", "0", "from 1 to");
+    check_bad("FACTUM_LOG__LEVEL", "info,a=b=c=d", "");
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there_and_the_usual_one_need_not() {
+    let gone = PathBuf::from("/nonexistent/factum.toml");
+    assert!(matches!(load(&Sources { file: Some(gone.clone()), ..Sources::default() }), Err(Error::File { .. })));
+    assert!(load(&Sources { file_if_present: Some(gone), ..Sources::default() }).is_ok());
+    let broken = file("[server\n");
+    assert!(matches!(load(&Sources { file: Some(broken.path().to_owned()), ..Sources::default() }), Err(Error::File { .. })));
+    let array = file("[server]\nlisten = [1]\n");
+    assert!(matches!(load(&Sources { file: Some(array.path().to_owned()), ..Sources::default() }), Err(Error::File { .. })));
+}
+
+#[test]
+fn sizes_and_times_are_read() {
+    for (text, expected) in [("1", 1), ("64MiB", 64 << 20), ("10 kB", 10_000), ("1_000", 1_000), ("2gib", 2 << 30)] {
+        assert_eq!(parse_bytes(text), Ok(expected), "{text}");
+    }
+    for text in ["", "MiB", "1.5MiB", "-1", "99999999999TiB"] {
+        assert!(parse_bytes(text).is_err(), "{text}");
+    }
+    for (text, expected) in [("250ms", 250_000), ("10s", 10_000_000), ("5min", 300_000_000), ("7us", 7)] {
+        assert_eq!(parse_duration(text), Ok(Duration::from_micros(expected)), "{text}");
+    }
+    for text in ["", "10", "s", "1.5s", "10 parsecs"] {
+        assert!(parse_duration(text).is_err(), "{text}");
+    }
+    assert_eq!(bytes_text(1_536), "1.5 KiB");
+    assert_eq!(duration_text(Duration::from_micros(1_500)), "1.50 ms");
+}

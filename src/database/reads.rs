@@ -1,0 +1,237 @@
+//! What can a program ask?
+
+use std::collections::BTreeMap;
+
+use factum_storage as storage;
+use futures::future::try_join_all;
+use storage::CategoryInfo;
+use storage::Direction;
+use storage::EventId;
+use storage::Filter;
+use storage::StreamInfo;
+use storage::StreamName;
+use storage::TypeInfo;
+use storage::Version;
+
+use super::Database;
+use super::EventsPage;
+use super::EventsQuery;
+use super::ShardStatus;
+use super::StreamPage;
+use super::StreamsQuery;
+use crate::Error;
+use crate::shard::StreamListing;
+use crate::subscription;
+use crate::subscription::After;
+use crate::subscription::Cursor;
+use crate::subscription::Event;
+use crate::subscription::Feed;
+use crate::subscription::PageBounds;
+
+impl Database {
+    /// What there is to know of a stream, with its shard.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StreamNotFound`] if it was never written or is softly deleted; `Storage(StreamDeleted)` if it is ended for ever.
+    pub async fn stream(&self, stream: &StreamName) -> Result<(u16, StreamInfo, Cursor), Error> {
+        let cursor = self.end();
+        let shard = self.router().locate(stream.as_str());
+        let info = alive(stream, shard.stream(stream.clone()).await?)?;
+        Ok((shard.number(), info, cursor))
+    }
+
+    /// Events of one stream from a version (inclusive; `None`: the first, backward the last).
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::stream`].
+    pub async fn read_stream(
+        &self,
+        stream: &StreamName,
+        from: Option<Version>,
+        direction: Direction,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<StreamPage, Error> {
+        // Taken before the read: whoever goes on from here may see an event again, and never misses one.
+        let cursor = self.end();
+        let shard = self.router().locate(stream.as_str());
+        for _try in 0..READ_TRIES {
+            if let Some(slice) = shard.read_stream(stream.clone(), from, direction, limit, bytes_max).await? {
+                return Ok(StreamPage { shard: shard.number(), info: slice.info, events: slice.events, next: slice.next, cursor });
+            }
+            // Not there; but why? If it is there by now, it was written between the two questions.
+            alive(stream, shard.stream(stream.clone()).await?)?;
+        }
+        Err(Error::StreamNotFound { stream: stream.to_string() })
+    }
+
+    /// A page of the log of all shards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadCursor`], [`Error::Storage`].
+    pub async fn read_events(&self, query: EventsQuery) -> Result<EventsPage, Error> {
+        let after = self.resolve(query.after, query.direction)?;
+        let bounds = PageBounds { events_max: query.limit, bytes_max: query.bytes_max.max(1) };
+        let page = subscription::read_page(self.router(), query.filter, &after, query.direction, bounds).await?;
+        Ok(EventsPage { events: page.events, cursor: page.cursor, at_end: page.at_end })
+    }
+
+    /// The event with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EventNotFound`], [`Error::Storage`].
+    pub async fn event_by_id(&self, id: EventId) -> Result<Event, Error> {
+        let found = try_join_all(self.router().shards().iter().map(|shard| shard.event_by_id(id))).await?;
+        let mut found = self.router().shards().iter().zip(found);
+        found
+            .find_map(|(shard, record)| Some(Event { shard: shard.number(), record: record? }))
+            .ok_or_else(|| Error::EventNotFound { what: format!("an event with id {}", uuid::Uuid::from_bytes(*id.as_bytes())) })
+    }
+
+    /// Streams of all shards by name, after a name (exclusive).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`].
+    pub async fn streams(&self, query: StreamsQuery) -> Result<Vec<(u16, StreamInfo)>, Error> {
+        let StreamsQuery { after, prefix, category, include_system, limit } = query;
+        let listing = StreamListing { after, prefix, category, include_system, limit };
+        let listed = try_join_all(self.router().shards().iter().map(|shard| shard.streams(listing.clone()))).await?;
+        let mut streams: Vec<(u16, StreamInfo)> = Vec::new();
+        for (shard, infos) in self.router().shards().iter().zip(listed) {
+            streams.extend(infos.into_iter().map(|info| (shard.number(), info)));
+        }
+        // A system stream such as `$streams` is on every shard.
+        streams.sort_by(|(one_shard, one), (other_shard, other)| (&one.stream, one_shard).cmp(&(&other.stream, other_shard)));
+        streams.truncate(limit);
+        Ok(streams)
+    }
+
+    /// Categories of all shards by name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`].
+    pub async fn categories(&self, include_system: bool) -> Result<Vec<CategoryInfo>, Error> {
+        let listed = try_join_all(self.router().shards().iter().map(|shard| shard.categories(include_system))).await?;
+        let mut sums: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for info in listed.into_iter().flatten() {
+            let (streams, events) = sums.entry(info.category).or_default();
+            *streams += info.streams;
+            *events += info.events;
+        }
+        Ok(sums.into_iter().map(|(category, (streams, events))| CategoryInfo { category, streams, events }).collect())
+    }
+
+    /// Event types of all shards by name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`].
+    pub async fn types(&self, include_system: bool) -> Result<Vec<TypeInfo>, Error> {
+        let listed = try_join_all(self.router().shards().iter().map(|shard| shard.types(include_system))).await?;
+        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+        for info in listed.into_iter().flatten() {
+            *sums.entry(info.event_type).or_default() += info.events;
+        }
+        Ok(sums.into_iter().map(|(event_type, events)| TypeInfo { event_type, events }).collect())
+    }
+
+    /// A feed of what matches, history first, then live, without a gap or a repeat.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadCursor`].
+    pub fn follow(&self, filter: Filter, after: After) -> Result<Feed, Error> {
+        let after = self.resolve(after, Direction::Forward)?;
+        Ok(Feed::of_log(self.shared_router(), filter, &after))
+    }
+
+    /// A feed of one stream's visible events, from a version (inclusive), then live.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::stream`] for a tombstoned stream; a stream that is not there yet is waited for.
+    pub fn follow_stream(&self, stream: &StreamName, from: Version) -> Result<Feed, Error> {
+        match self.router().locate(stream.as_str()).stream_now(stream.as_str())? {
+            Some(info) if info.is_tombstoned => Err(storage::Error::StreamDeleted(stream.clone()).into()),
+            _ => Ok(Feed::of_stream(&self.shared_router(), stream.clone(), from)),
+        }
+    }
+
+    /// Where the log of all shards ends now.
+    #[must_use]
+    pub fn end(&self) -> Cursor {
+        Cursor::end(self.router())
+    }
+
+    /// Reads a cursor and checks that it is of this database and not from the future. `0` is the start, however many shards there are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadCursor`].
+    pub fn parse_cursor(&self, text: &str) -> Result<Cursor, Error> {
+        Cursor::parse(text, self.router())
+    }
+
+    /// Which shard a stream is on.
+    #[must_use]
+    pub fn shard_of(&self, stream: &str) -> u16 {
+        self.router().shard_of(stream)
+    }
+
+    /// How each shard is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`].
+    pub async fn status(&self) -> Result<Vec<ShardStatus>, Error> {
+        let status = try_join_all(self.router().shards().iter().map(|shard| shard.status())).await?;
+        let with_shard = self.router().shards().iter().zip(status);
+        Ok(with_shard
+            .map(|(shard, status)| ShardStatus {
+                shard: shard.number(),
+                appends: status.appends,
+                position: status.position,
+                streams: status.streams,
+                log_bytes: status.log_bytes,
+                index_bytes: status.index_bytes,
+                index_lag_events: status.index_lag_events,
+                queued_appends: status.queued_appends,
+                receipt: status.receipt,
+                opened: status.opened,
+            })
+            .collect())
+    }
+
+    /// The point where a read begins.
+    fn resolve(&self, after: After, direction: Direction) -> Result<Cursor, Error> {
+        let router = self.router();
+        match (after, direction) {
+            (After::Start, _) => Ok(Cursor::start(router)),
+            (After::End, Direction::Forward) => Ok(Cursor::end(router)),
+            // Backward reads what is before a position, so the last event is before the position behind it.
+            (After::End, Direction::Backward) => Ok(Cursor(Cursor::end(router).0.into_iter().map(storage::Position::next).collect())),
+            (After::Cursor(cursor), direction) => {
+                cursor.check(router, if direction == Direction::Backward { 1 } else { 0 })?;
+                Ok(cursor)
+            }
+        }
+    }
+}
+
+/// The stream, if it can be read.
+fn alive(stream: &StreamName, info: Option<StreamInfo>) -> Result<StreamInfo, Error> {
+    match info {
+        Some(info) if info.is_tombstoned => Err(storage::Error::StreamDeleted(stream.clone()).into()),
+        Some(info) if !info.is_deleted => Ok(info),
+        _ => Err(Error::StreamNotFound { stream: stream.to_string() }),
+    }
+}
+
+/// How often a read begins anew because the stream came or went meanwhile.
+const READ_TRIES: usize = 3;

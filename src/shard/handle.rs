@@ -1,0 +1,238 @@
+//! What can be asked of a shard, wherever it lives?
+
+use std::sync::Arc;
+
+use factum_storage as storage;
+use storage::Appended;
+use storage::CategoryInfo;
+use storage::Direction;
+use storage::EventId;
+use storage::EventSlice;
+use storage::Filter;
+use storage::NewEvent;
+use storage::Position;
+use storage::Reader;
+use storage::RecordedEvent;
+use storage::StreamInfo;
+use storage::StreamName;
+use storage::StreamSlice;
+use storage::TypeInfo;
+use storage::Version;
+use tokio::sync::oneshot;
+
+use super::live::Follower;
+use super::local::Local;
+use super::writer::Imported;
+use super::writer::Reply;
+use super::writer::Request;
+use super::writer::Work;
+use super::writer::Write;
+use crate::Error;
+
+/// One shard, as the rest of the house sees it. Clones are the same shard.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    local: Arc<Local>,
+}
+
+/// How a shard is.
+#[derive(Debug)]
+pub(crate) struct Status {
+    pub(crate) appends: Result<(), storage::Error>,
+    pub(crate) position: Position,
+    pub(crate) streams: u64,
+    pub(crate) log_bytes: u64,
+    pub(crate) index_bytes: u64,
+    pub(crate) index_lag_events: u64,
+    pub(crate) queued_appends: usize,
+    pub(crate) receipt: (Position, [u8; 32]),
+    pub(crate) opened: storage::OpenReport,
+}
+
+/// Which streams of a shard to list.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamListing {
+    pub(crate) after: Option<String>,
+    pub(crate) prefix: String,
+    pub(crate) category: Option<String>,
+    pub(crate) include_system: bool,
+    pub(crate) limit: usize,
+}
+
+impl Handle {
+    pub(super) fn new(local: Arc<Local>) -> Self {
+        Self { local }
+    }
+
+    /// Its number.
+    pub(crate) fn number(&self) -> u16 {
+        self.local.shard
+    }
+
+    /// Its last committed position.
+    pub(crate) fn committed(&self) -> Position {
+        self.local.reader.committed()
+    }
+
+    /// Changes the log and returns once that is on disk. Queued before the first time that the future waits.
+    ///
+    /// # Cancellation
+    ///
+    /// Once queued it is done, whether or not somebody waits for the answer.
+    pub(crate) async fn write(&self, write: Write) -> Result<Appended, Error> {
+        let bytes = match &write {
+            Write::Transaction(transaction) => transaction.appends.iter().map(|append| events_bytes(&append.events)).sum(),
+            Write::Control(..) => 0,
+        };
+        self.ask(bytes, |reply| Work::Write(write, reply)).await
+    }
+
+    /// Appends those events that are not there yet. As [`Handle::write`], but not atomic.
+    pub(crate) async fn import(&self, stream: StreamName, events: Vec<NewEvent>) -> Result<Imported, Error> {
+        self.ask(events_bytes(&events), |reply| Work::Import { stream, events, reply }).await
+    }
+
+    async fn ask<T>(&self, bytes: usize, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.local.queue.push(Request { work: work(reply), bytes: REQUEST_BYTES + bytes })?;
+        match answer.await {
+            Ok(answer) => answer.map_err(Error::from),
+            Err(_dropped) => {
+                let detail = self.local.queue.death().map_or_else(|| "its writer has ended".to_owned(), |detail| detail.to_string());
+                Err(Error::Unavailable { shard: self.number(), detail: format!("{detail}; the outcome is unknown") })
+            }
+        }
+    }
+
+    /// What there is to know of a stream.
+    pub(crate) async fn stream(&self, stream: StreamName) -> Result<Option<StreamInfo>, Error> {
+        self.read(move |reader| reader.stream(stream.as_str())).await
+    }
+
+    /// The same without leaving the thread: for those that can't wait.
+    pub(crate) fn stream_now(&self, stream: &str) -> Result<Option<StreamInfo>, Error> {
+        self.check_open()?;
+        Ok(self.local.reader.stream(stream)?)
+    }
+
+    /// Visible events of a stream; `None` if there is no such stream.
+    pub(crate) async fn read_stream(
+        &self,
+        stream: StreamName,
+        from: Option<Version>,
+        direction: Direction,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Option<StreamSlice>, Error> {
+        self.read(move |reader| reader.read_stream(stream.as_str(), from, direction, limit, bytes_max)).await
+    }
+
+    /// Visible events that match, after a position.
+    pub(crate) async fn read_events(
+        &self,
+        filter: Arc<Filter>,
+        after: Position,
+        direction: Direction,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<EventSlice, Error> {
+        self.read(move |reader| reader.read_events(&filter, after, direction, limit, bytes_max)).await
+    }
+
+    /// The visible event with this id.
+    pub(crate) async fn event_by_id(&self, id: EventId) -> Result<Option<RecordedEvent>, Error> {
+        self.read(move |reader| reader.event_by_id(id)).await
+    }
+
+    /// Streams by name.
+    pub(crate) async fn streams(&self, listing: StreamListing) -> Result<Vec<StreamInfo>, Error> {
+        self.read(move |reader| {
+            let StreamListing { after, prefix, category, include_system, limit } = &listing;
+            reader.streams(after.as_deref(), prefix, category.as_deref(), *include_system, *limit)
+        })
+        .await
+    }
+
+    /// Categories by name.
+    pub(crate) async fn categories(&self, include_system: bool) -> Result<Vec<CategoryInfo>, Error> {
+        self.read(move |reader| reader.categories(include_system)).await
+    }
+
+    /// Event types by name.
+    pub(crate) async fn types(&self, include_system: bool) -> Result<Vec<TypeInfo>, Error> {
+        self.read(move |reader| reader.types(include_system)).await
+    }
+
+    /// How it is.
+    pub(crate) async fn status(&self) -> Result<Status, Error> {
+        let queued_appends = self.local.queue.len();
+        let opened = self.local.opened.clone();
+        let death = self.local.queue.death();
+        self.read(move |reader| {
+            let refusal = reader.refuses_appends().or_else(|| death.map(|detail| panicked(&detail)));
+            let (log_bytes, index_bytes) = reader.disk_bytes();
+            Ok(Status {
+                appends: refusal.map_or(Ok(()), Err),
+                position: reader.committed(),
+                streams: reader.stream_count()?,
+                log_bytes,
+                index_bytes,
+                index_lag_events: reader.index_lag_events(),
+                queued_appends,
+                receipt: reader.receipt(),
+                opened,
+            })
+        })
+        .await
+    }
+
+    /// A place at the live end.
+    pub(crate) fn follow(&self) -> Follower {
+        Follower::new(&self.local.live)
+    }
+
+    /// Takes nothing new from here on. What is queued is still done, by the shard's own threads.
+    pub(crate) fn close(&self) {
+        self.local.close();
+    }
+
+    /// Waits until the shard has let go of its files, and returns what the last flush said.
+    pub(crate) async fn closed(&self) -> Result<(), Error> {
+        self.local.closed().await
+    }
+
+    /// Whether [`Handle::close`] was called.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] if so.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        self.local.check_open()
+    }
+
+    /// Reads on a thread that may wait for a disk.
+    async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Reader) -> Result<T, storage::Error> + Send + 'static) -> Result<T, Error> {
+        self.check_open()?;
+        let reader = self.local.reader.clone();
+        match tokio::task::spawn_blocking(move || read(&reader)).await {
+            Ok(answer) => answer.map_err(Error::from),
+            Err(error) => {
+                tracing::error!(shard = self.number(), %error, "a read has not come to its end");
+                Err(Error::Unavailable { shard: self.number(), detail: "a read has failed inside".to_owned() })
+            }
+        }
+    }
+}
+
+/// Not `Poisoned`: no disk is in doubt, and the other shards go on.
+fn panicked(detail: &Arc<str>) -> storage::Error {
+    storage::Error::Io { context: Arc::clone(detail), source: Arc::new(std::io::ErrorKind::Other.into()) }
+}
+
+fn events_bytes(events: &[NewEvent]) -> usize {
+    events.iter().map(|event| EVENT_BYTES + event.data.len() + event.metadata.len()).sum()
+}
+
+/// About what a request and an event take in memory beside what the client sent.
+const REQUEST_BYTES: usize = 256;
+const EVENT_BYTES: usize = 128;

@@ -1,0 +1,153 @@
+//! How does an append get from the queue to the disk, and its answer back?
+//!
+//! One thread a shard, no timers: what queued while the last batch was being synced is the next batch.
+
+use std::collections::VecDeque;
+
+use factum_storage as storage;
+use storage::Appended;
+use storage::EventId;
+use storage::NewEvent;
+use storage::Position;
+use storage::Retention;
+use storage::Store;
+use storage::StreamName;
+use storage::Transaction;
+use tokio::sync::oneshot;
+
+use super::import;
+use super::live::Live;
+use super::maintenance::Signal;
+use super::queue::Queue;
+use super::queue::Weigh;
+
+/// Something for the writer to do, and where its answer goes.
+pub(super) struct Request {
+    pub(super) work: Work,
+    /// About how many bytes it holds.
+    pub(super) bytes: usize,
+}
+
+impl Weigh for Request {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+pub(super) enum Work {
+    Write(Write, Reply<Appended>),
+    Import { stream: StreamName, events: Vec<NewEvent>, reply: Reply<Imported> },
+}
+
+/// One change of the log.
+#[derive(Debug)]
+pub(crate) enum Write {
+    /// Events, under what must hold for them.
+    Transaction(Transaction),
+    /// A change of how a stream is seen, as an event with this id.
+    Control(StreamName, Control, EventId),
+}
+
+/// How a stream is seen from now on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Control {
+    /// Not there, until the next append.
+    Deleted,
+    /// Gone for ever.
+    Tombstoned,
+    /// Without its old events.
+    Retention(Retention),
+}
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, storage::Error>>;
+
+/// What an import did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Imported {
+    pub(crate) imported: u64,
+    pub(crate) duplicates: u64,
+    /// The last position written, or the log's last.
+    pub(crate) position: Position,
+}
+
+/// Serves the queue until it is closed and empty.
+pub(super) fn serve(shard: u16, store: &mut Store, queue: &Queue<Request>, live: &Live, maintenance: &Signal) {
+    let mut batch = VecDeque::new();
+    let mut staged = Vec::new();
+    let mut has_failed = false;
+    while queue.take(&mut batch, BATCH_REQUESTS_MAX, BATCH_BYTES_MAX) {
+        // Staging sees earlier requests of this batch, so two writers of one stream can't both win.
+        staged.extend(batch.drain(..).map(|request| Staged::new(store, request.work)));
+        let bytes = store.staged_bytes();
+        // One sync serves the whole batch. Answers wait for it: a client may act on its answer at once,
+        // and a crash must not take that answer back.
+        let committed = store.commit();
+        for answer in staged.drain(..) {
+            answer.send(committed.as_ref().err());
+        }
+        match committed {
+            Ok(_) => {
+                has_failed = false;
+                if bytes > 0 {
+                    live.committed();
+                    maintenance.committed(bytes as u64);
+                }
+            }
+            Err(error) => {
+                // A log that is read-only from the start says so without anything to commit.
+                if bytes > 0 && !std::mem::replace(&mut has_failed, true) {
+                    tracing::error!(shard, %error, "a commit has failed");
+                }
+            }
+        }
+    }
+}
+
+/// A request that waits for the batch's commit.
+struct Staged {
+    answer: Answer,
+    /// What was staged before or with it has part in its answer, so that answer is worth nothing if the commit fails.
+    hangs_on_commit: bool,
+}
+
+enum Answer {
+    Write(Result<Appended, storage::Error>, Reply<Appended>),
+    Import(Result<Imported, storage::Error>, Reply<Imported>),
+}
+
+impl Staged {
+    fn new(store: &mut Store, work: Work) -> Self {
+        let answer = match work {
+            Work::Write(write, reply) => Answer::Write(stage(store, &write), reply),
+            Work::Import { stream, events, reply } => Answer::Import(import::stage(store, stream, events), reply),
+        };
+        Self { answer, hangs_on_commit: store.staged_bytes() > 0 }
+    }
+
+    fn send(self, failure: Option<&storage::Error>) {
+        let failure = failure.filter(|_| self.hangs_on_commit);
+        match self.answer {
+            Answer::Write(answer, reply) => send(answer, failure, reply),
+            Answer::Import(answer, reply) => send(answer, failure, reply),
+        }
+    }
+}
+
+fn stage(store: &mut Store, write: &Write) -> Result<Appended, storage::Error> {
+    match write {
+        Write::Transaction(transaction) => store.stage(transaction),
+        Write::Control(stream, Control::Deleted, id) => store.stage_delete(stream, *id),
+        Write::Control(stream, Control::Tombstoned, id) => store.stage_tombstone(stream, *id),
+        Write::Control(stream, Control::Retention(retention), id) => store.stage_retention(stream, *retention, *id),
+    }
+}
+
+fn send<T>(answer: Result<T, storage::Error>, failure: Option<&storage::Error>, reply: Reply<T>) {
+    let answer = failure.map_or(answer, |error| Err(error.clone()));
+    // Whoever asked may have gone; what was appended stays.
+    drop(reply.send(answer));
+}
+
+/// Bounds of one batch, so that the first of it does not wait too long for the last.
+const BATCH_REQUESTS_MAX: usize = 10_000;
+const BATCH_BYTES_MAX: usize = 8 << 20;

@@ -1,0 +1,134 @@
+//! What has happened, and what happens next, on all shards?
+
+use std::sync::Arc;
+
+use factum_storage::Direction;
+use factum_storage::Filter;
+use futures::future::select_all;
+use futures::future::try_join_all;
+
+use super::Cursor;
+use super::Event;
+use super::FEED_BOUNDS;
+use super::FeedItem;
+use super::merge;
+use super::merge::Lane;
+use super::merge::Next;
+use crate::Error;
+use crate::shard::Follower;
+use crate::shard::Router;
+
+/// A feed over the log of all shards.
+pub(super) struct LogFeed {
+    router: Arc<Router>,
+    filter: Arc<Filter>,
+    lanes: Vec<Lane>,
+    /// One for each lane.
+    followers: Vec<Follower>,
+    lane_events_max: usize,
+    lane_bytes_max: usize,
+    stage: Stage,
+}
+
+/// What the reader knows of where it stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It was not told yet that it has reached the end.
+    History,
+    /// It was told, and was given something since.
+    Live,
+    /// It was told, and that was the last that it heard.
+    CaughtUp,
+}
+
+impl LogFeed {
+    pub(super) fn new(router: Arc<Router>, filter: Filter, after: &Cursor) -> Self {
+        let shards = router.shards();
+        // Following begins before anything is read, so no commit falls between the two.
+        let followers = shards.iter().map(|shard| shard.follow()).collect();
+        let lanes = shards.iter().map(|shard| Lane::new(shard.number(), Direction::Forward, after.position(shard.number()))).collect();
+        let lane_events_max = FEED_BOUNDS.events_max.div_ceil(shards.len()).max(LANE_EVENTS_MIN);
+        let lane_bytes_max = (FEED_BOUNDS.bytes_max / shards.len()).max(LANE_BYTES_MIN);
+        Self { filter: Arc::new(filter), lanes, followers, lane_events_max, lane_bytes_max, stage: Stage::History, router }
+    }
+
+    pub(super) async fn next(&mut self) -> Result<FeedItem, Error> {
+        loop {
+            self.router.shards().iter().try_for_each(|shard| shard.check_open())?;
+            if self.read_from_memory() == Memory::TooShort {
+                if self.stage != Stage::History {
+                    self.stage = Stage::History;
+                    return Ok(FeedItem::FellBehind(merge::cursor(&self.lanes)));
+                }
+                self.read_from_disk().await?;
+            }
+            let events = self.take_events();
+            if !events.is_empty() {
+                if self.stage == Stage::CaughtUp {
+                    self.stage = Stage::Live;
+                }
+                return Ok(FeedItem::Events(events));
+            }
+            if self.lanes.iter().all(Lane::is_done) {
+                if self.stage != Stage::CaughtUp {
+                    self.stage = Stage::CaughtUp;
+                    return Ok(FeedItem::CaughtUp(merge::cursor(&self.lanes)));
+                }
+                select_all(self.followers.iter_mut().map(|follower| Box::pin(follower.changed()))).await;
+            }
+        }
+    }
+
+    /// Reads empty lanes on as far as memory goes. Lanes that stood at their end are looked at again.
+    fn read_from_memory(&mut self) -> Memory {
+        let mut memory = Memory::Enough;
+        for (lane, follower) in self.lanes.iter_mut().zip(&mut self.followers) {
+            if lane.is_empty() {
+                let filter = &self.filter;
+                match follower.read(lane.after(), |event| filter.matches(event), self.lane_events_max, self.lane_bytes_max) {
+                    Some(slice) => lane.accept(slice.events, slice.through, slice.at_end),
+                    None => {
+                        lane.reopen();
+                        memory = Memory::TooShort;
+                    }
+                }
+            }
+        }
+        memory
+    }
+
+    /// Reads the lanes that memory had nothing for, side by side.
+    async fn read_from_disk(&mut self) -> Result<(), Error> {
+        let wanting: Vec<&mut Lane> = self.lanes.iter_mut().filter(|lane| lane.is_empty() && !lane.is_done()).collect();
+        let reads = wanting.iter().map(|lane| {
+            let shard = self.router.shard(lane.shard());
+            shard.read_events(Arc::clone(&self.filter), lane.after(), Direction::Forward, self.lane_events_max, self.lane_bytes_max)
+        });
+        let slices = try_join_all(reads).await?;
+        for (lane, slice) in wanting.into_iter().zip(slices) {
+            lane.accept(slice.events, slice.through, slice.at_end);
+        }
+        Ok(())
+    }
+
+    fn take_events(&mut self) -> Vec<(Event, Cursor)> {
+        let mut events = Vec::new();
+        while events.len() < FEED_BOUNDS.events_max
+            && let Next::Event(event) = merge::next(&mut self.lanes)
+        {
+            events.push((event, merge::cursor(&self.lanes)));
+        }
+        events
+    }
+}
+
+/// Whether memory reached back to where the lanes stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    Enough,
+    TooShort,
+}
+
+/// Less at a time would cost more for the asking than for the reading.
+const LANE_EVENTS_MIN: usize = 32;
+const LANE_BYTES_MIN: usize = 64 << 10;

@@ -1,0 +1,107 @@
+//! In which order do the events of several shards come, and where does a reader go on?
+//!
+//! By `recorded_at`, then shard; backward the other way round. Within a shard that is the order of its log. Each shard
+//! keeps its own place, so a cursor says exactly what was given of each, whatever the order between them was.
+
+use std::collections::VecDeque;
+
+use factum_storage::Direction;
+use factum_storage::Position;
+use factum_storage::RecordedEvent;
+
+use super::Cursor;
+use super::Event;
+
+/// What a reader has of one shard: its place, and events read ahead.
+pub(super) struct Lane {
+    shard: u16,
+    direction: Direction,
+    /// What was given to the reader, up to here; exclusive to go on from.
+    at: Position,
+    /// What was looked at, up to here. The same as `at` once nothing is read ahead.
+    through: Position,
+    ahead: VecDeque<RecordedEvent>,
+    at_end: bool,
+}
+
+impl Lane {
+    pub(super) fn new(shard: u16, direction: Direction, after: Position) -> Self {
+        Self { shard, direction, at: after, through: after, ahead: VecDeque::new(), at_end: false }
+    }
+
+    /// Where to read on.
+    pub(super) fn after(&self) -> Position {
+        self.through
+    }
+
+    pub(super) fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    /// Nothing is read ahead.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ahead.is_empty()
+    }
+
+    /// Nothing is read ahead, and when it was read there was nothing more.
+    pub(super) fn is_done(&self) -> bool {
+        self.ahead.is_empty() && self.at_end
+    }
+
+    /// Takes what was read behind [`Lane::after`].
+    pub(super) fn accept(&mut self, events: Vec<RecordedEvent>, through: Position, at_end: bool) {
+        // Below the first event there is nothing, and zero says so in every direction.
+        self.through = if at_end && self.direction == Direction::Backward { Position::ZERO } else { through };
+        self.at_end = at_end;
+        self.ahead.extend(events);
+        if self.ahead.is_empty() {
+            self.at = self.through;
+        }
+    }
+
+    /// There may be more behind the end that was seen.
+    pub(super) fn reopen(&mut self) {
+        self.at_end = false;
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        let record = self.ahead.pop_front()?;
+        self.at = if self.ahead.is_empty() { self.through } else { record.position() };
+        Some(Event { shard: self.shard, record })
+    }
+}
+
+/// What comes next.
+pub(super) enum Next {
+    Event(Event),
+    /// A lane without events must be read on first: its next event may be the next of all.
+    ReadOn,
+    /// All lanes are at their end.
+    Done,
+}
+
+/// Takes the next event of all lanes.
+pub(super) fn next(lanes: &mut [Lane]) -> Next {
+    if lanes.iter().any(|lane| lane.is_empty() && !lane.at_end) {
+        return Next::ReadOn;
+    }
+    let order = |lane: &Lane| lane.ahead.front().map(|event| (event.recorded_at(), lane.shard));
+    let full = lanes.iter_mut().filter(|lane| !lane.is_empty());
+    let first = match full.reduce(|best, lane| if comes_before(order(lane), order(best), lane.direction) { lane } else { best }) {
+        Some(lane) => lane.pop(),
+        None => None,
+    };
+    first.map_or(Next::Done, Next::Event)
+}
+
+fn comes_before<T: PartialOrd>(one: T, other: T, direction: Direction) -> bool {
+    match direction {
+        Direction::Forward => one < other,
+        Direction::Backward => one > other,
+    }
+}
+
+/// Where all lanes stand: behind it comes what [`next`] gives next.
+pub(super) fn cursor(lanes: &[Lane]) -> Cursor {
+    Cursor(lanes.iter().map(|lane| lane.at).collect())
+}

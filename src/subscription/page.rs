@@ -1,0 +1,78 @@
+//! What stands next in the log of all shards, as one answer?
+
+use std::sync::Arc;
+
+use factum_storage::Direction;
+use factum_storage::Filter;
+use futures::future::try_join_all;
+
+use super::Cursor;
+use super::Event;
+use super::merge;
+use super::merge::Lane;
+use super::merge::Next;
+use crate::Error;
+use crate::shard::Router;
+
+/// A page of the log of all shards.
+pub(crate) struct Page {
+    pub(crate) events: Vec<Event>,
+    pub(crate) cursor: Cursor,
+    pub(crate) at_end: bool,
+}
+
+/// How much a page may hold.
+#[derive(Clone, Copy)]
+pub(crate) struct PageBounds {
+    pub(crate) events_max: usize,
+    pub(crate) bytes_max: usize,
+}
+
+/// Reads a page behind `after`. Work is bounded: a filter that finds little gives a page that is short, and not at the end.
+///
+/// # Errors
+///
+/// Those of the shards' reads.
+pub(crate) async fn read(router: &Router, filter: Filter, after: &Cursor, direction: Direction, bounds: PageBounds) -> Result<Page, Error> {
+    let filter = Arc::new(filter);
+    let mut lanes: Vec<Lane> =
+        router.shards().iter().map(|shard| Lane::new(shard.number(), direction, after.position(shard.number()))).collect();
+    let mut events = Vec::new();
+    let mut bytes = 0;
+    let mut rounds = 0;
+    while events.len() < bounds.events_max && bytes < bounds.bytes_max {
+        match merge::next(&mut lanes) {
+            Next::Event(event) => {
+                bytes += event.record.stored_bytes();
+                events.push(event);
+            }
+            Next::ReadOn if rounds < ROUNDS_MAX => {
+                rounds += 1;
+                read_on(router, &filter, &mut lanes, direction, bounds).await?;
+            }
+            Next::ReadOn | Next::Done => break,
+        }
+    }
+    Ok(Page { events, cursor: merge::cursor(&lanes), at_end: lanes.iter().all(Lane::is_done) })
+}
+
+/// Reads all empty lanes on, side by side.
+async fn read_on(router: &Router, filter: &Arc<Filter>, lanes: &mut [Lane], direction: Direction, bounds: PageBounds) -> Result<(), Error> {
+    let lane_events = bounds.events_max.div_ceil(lanes.len()).max(LANE_EVENTS_MIN.min(bounds.events_max));
+    let lane_bytes = (bounds.bytes_max / lanes.len()).max(1);
+    let empty: Vec<&mut Lane> = lanes.iter_mut().filter(|lane| lane.is_empty() && !lane.is_done()).collect();
+    let reads = empty.iter().map(|lane| {
+        let shard = router.shard(lane.shard());
+        shard.read_events(Arc::clone(filter), lane.after(), direction, lane_events, lane_bytes)
+    });
+    let slices = try_join_all(reads).await?;
+    for (lane, slice) in empty.into_iter().zip(slices) {
+        lane.accept(slice.events, slice.through, slice.at_end);
+    }
+    Ok(())
+}
+
+/// How often a page may go back to the shards.
+const ROUNDS_MAX: usize = 64;
+/// Fewer events at a time would cost more for the asking than for the reading.
+const LANE_EVENTS_MIN: usize = 16;

@@ -1,0 +1,225 @@
+//! What stands in the tables of `index.redb`? See `docs/format.md`, "Index".
+
+use bincode::config::Configuration;
+use bincode::config::Limit;
+use bincode::config::LittleEndian;
+use bincode::config::Varint;
+use redb::TableDefinition;
+use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Position;
+use crate::Retention;
+use crate::Timestamp;
+use crate::Version;
+
+use super::StreamHead;
+use super::fault::Fault;
+use super::postings;
+
+/// Raised whenever a table changes; an index of another format is rebuilt.
+pub(super) const INDEX_FORMAT: u32 = 1;
+
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const STREAMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("streams");
+pub(super) const HIDDEN: TableDefinition<'_, &str, ()> = TableDefinition::new("hidden");
+pub(super) const TERMS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("terms");
+pub(super) const PAGES: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("pages");
+pub(super) const IDS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("ids");
+pub(super) const ID_RUNS: TableDefinition<'_, u64, (u64, u64, u64)> = TableDefinition::new("id_runs");
+pub(super) const SNAPSHOTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("snapshots");
+
+/// The keys of `meta`.
+pub(super) const META_FORMAT: &str = "format";
+pub(super) const META_LOG_ID: &str = "log_id";
+pub(super) const META_STATE: &str = "state";
+
+/// How far the index has come, and its counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Meta {
+    /// Everything up to here is in the tables.
+    pub(super) through: u64,
+    /// The next list that gets pages gets this number; 0 stands for a list without pages.
+    pub(super) next_list: u64,
+    pub(super) counts: Counts,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    /// All events that were applied.
+    pub(super) events: u64,
+    /// Streams that were written, without the system's.
+    pub(super) streams: u64,
+    /// The newest event that is not of a system stream.
+    pub(super) last_client: u64,
+}
+
+/// All that a stream's row says besides its positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct StreamState {
+    pub(super) version: u64,
+    pub(super) last_position: u64,
+    pub(super) created_at: i64,
+    pub(super) updated_at: i64,
+    /// Softly deleted up to this version, inclusive.
+    pub(super) deleted_through: u64,
+    pub(super) is_deleted: bool,
+    pub(super) is_tombstoned: bool,
+    pub(super) retention: Retention,
+}
+
+impl StreamState {
+    pub(super) fn head(&self) -> StreamHead {
+        let retired = self.retention.before_version.map_or(0, Version::get);
+        StreamHead {
+            version: Version::new(self.version),
+            first_version: Version::new(self.deleted_through.saturating_add(1).max(retired)),
+            last_position: Position::new(self.last_position),
+            created_at: Timestamp::from_micros(self.created_at),
+            updated_at: Timestamp::from_micros(self.updated_at),
+            is_deleted: self.is_deleted,
+            is_tombstoned: self.is_tombstoned,
+            retention: self.retention,
+        }
+    }
+
+    /// Whether anything of the stream may be invisible.
+    pub(super) fn hides(&self) -> bool {
+        self.is_tombstoned || self.is_deleted || self.deleted_through > 0 || self.retention != Retention::default()
+    }
+}
+
+/// A list of positions as its row holds it: the number under which its pages stand, and what does not fill a page yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct List {
+    /// 0 if it has no pages.
+    pub(super) number: u64,
+    pub(super) tail: Vec<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StreamRow {
+    pub(super) state: StreamState,
+    pub(super) list: List,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TermRow {
+    pub(super) counts: TermCounts,
+    pub(super) list: List,
+}
+
+/// How often a term came up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TermCounts {
+    pub(super) events: u64,
+    /// Of these, in streams that are not the system's.
+    pub(super) client_events: u64,
+    /// Of a category: how many streams it has.
+    pub(super) streams: u64,
+}
+
+/// The fixed part of a stream's row; the tail follows. Most of it is one byte each for most streams.
+#[derive(Serialize, Deserialize)]
+struct StreamFixed {
+    list: u64,
+    version: u64,
+    /// Zero if the tail ends with it.
+    last_position: u64,
+    created_at: i64,
+    /// After `created_at`.
+    updated_after: i64,
+    deleted_through: u64,
+    flags: u8,
+    retention: Option<(Option<u64>, Option<u64>, Option<u64>)>,
+}
+
+const IS_DELETED: u8 = 1;
+const IS_TOMBSTONED: u8 = 2;
+
+impl StreamRow {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let state = &self.state;
+        let retention = &state.retention;
+        let fixed = StreamFixed {
+            list: self.list.number,
+            version: state.version,
+            last_position: if self.list.tail.is_empty() { state.last_position } else { 0 },
+            created_at: state.created_at,
+            updated_after: state.updated_at.wrapping_sub(state.created_at),
+            deleted_through: state.deleted_through,
+            flags: if state.is_deleted { IS_DELETED } else { 0 } | if state.is_tombstoned { IS_TOMBSTONED } else { 0 },
+            retention: (*retention != Retention::default()).then_some((
+                retention.max_count,
+                retention.max_age_us,
+                retention.before_version.map(Version::get),
+            )),
+        };
+        encode_with_tail(&fixed, &self.list.tail, out)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let (fixed, tail) = decode_with_tail::<StreamFixed>(bytes)?;
+        let (max_count, max_age_us, before_version) = fixed.retention.unwrap_or_default();
+        if tail.len() as u64 > fixed.version {
+            return Err(Fault::unusable("a stream's tail is longer than the stream"));
+        }
+        let state = StreamState {
+            version: fixed.version,
+            last_position: tail.last().copied().unwrap_or(fixed.last_position),
+            created_at: fixed.created_at,
+            updated_at: fixed.created_at.wrapping_add(fixed.updated_after),
+            deleted_through: fixed.deleted_through,
+            is_deleted: fixed.flags & IS_DELETED != 0,
+            is_tombstoned: fixed.flags & IS_TOMBSTONED != 0,
+            retention: Retention { max_count, max_age_us, before_version: before_version.map(Version::new) },
+        };
+        Ok(Self { state, list: List { number: fixed.list, tail } })
+    }
+}
+
+impl TermRow {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), Fault> {
+        encode_with_tail(&(self.list.number, self.counts), &self.list.tail, out)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let ((number, counts), tail) = decode_with_tail(bytes)?;
+        Ok(Self { counts, list: List { number, tail } })
+    }
+}
+
+pub(super) fn encode_meta(meta: &Meta) -> Result<Vec<u8>, Fault> {
+    bincode::serde::encode_to_vec(meta, BINCODE).map_err(|error| Fault::unusable(error.to_string()))
+}
+
+pub(super) fn decode_meta(bytes: &[u8]) -> Result<Meta, Fault> {
+    decode_with_tail(bytes).map(|(meta, _)| meta)
+}
+
+fn encode_with_tail(fixed: &impl Serialize, tail: &[u64], out: &mut Vec<u8>) -> Result<(), Fault> {
+    bincode::serde::encode_into_std_write(fixed, out, BINCODE).map_err(|error| Fault::unusable(error.to_string()))?;
+    postings::encode(tail, out);
+    Ok(())
+}
+
+fn decode_with_tail<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, Vec<u64>), Fault> {
+    let (fixed, read) = bincode::serde::decode_from_slice(bytes, BINCODE).map_err(|error| Fault::unusable(error.to_string()))?;
+    let tail =
+        postings::decode(bytes.get(read..).unwrap_or_default()).ok_or_else(|| Fault::unusable("a tail is not a list of positions"))?;
+    Ok((fixed, tail))
+}
+
+/// A position in 6 bytes; a log with more than 2^48 events does not fit on any disk.
+pub(super) fn pack(position: u64) -> [u8; 6] {
+    let [a, b, c, d, e, f, _, _] = position.to_le_bytes();
+    [a, b, c, d, e, f]
+}
+
+pub(super) fn unpack([a, b, c, d, e, f]: [u8; 6]) -> u64 {
+    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+/// Pinned: these bytes are on disks. The limit keeps a hostile length from being allocated.
+const BINCODE: Configuration<LittleEndian, Varint, Limit<4096>> = bincode::config::standard().with_limit::<4096>();

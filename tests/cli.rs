@@ -1,0 +1,20 @@
+//! Does the binary keep its promises, seen from outside? Real processes, real files, real signals.
+
+#[path = "cli/commands.rs"]
+mod commands;
+#[path = "cli/crash.rs"]
+mod crash;
+#[path = "cli/demo.rs"]
+mod demo;
+#[path = "cli/faults.rs"]
+mod faults;
+#[path = "cli/http.rs"]
+mod http;
+#[path = "cli/oracle.rs"]
+mod oracle;
+#[path = "cli/process.rs"]
+mod process;
+#[path = "cli/settings.rs"]
+mod settings;
+#[path = "cli/strace.rs"]
+mod strace;

@@ -1,0 +1,135 @@
+//! Signals at the worst moment: what was acknowledged is there, once, in order.
+
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::http::Answer;
+use crate::http::Api;
+use crate::oracle::Attempt;
+use crate::oracle::Oracle;
+use crate::oracle::write_until_refused;
+use crate::process::Place;
+use crate::process::Server;
+use crate::process::note;
+
+const WRITERS: u64 = 6;
+const READY_MAX: Duration = Duration::from_secs(5);
+
+/// A small generator, so that a seed gives the same delays again.
+struct Random(u64);
+
+impl Random {
+    fn of_environment() -> (Self, u64) {
+        let seed = std::env::var("SEED").ok().map(|text| text.parse().expect("SEED is a number"));
+        let seed = seed.unwrap_or_else(|| std::hash::RandomState::new().hash_one(0_u8)).max(1);
+        (Self(seed), seed)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// Puts load on a server, ends it with `end` after so many acknowledgements, and says what the writers know.
+async fn load<T>(
+    server: Server,
+    oracle: &Oracle,
+    acknowledgements: u64,
+    delay: Duration,
+    end: impl FnOnce(Server) -> T,
+) -> (Vec<Attempt>, T) {
+    let api = Api::new(&server.url);
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let stream = format!("load-{writer}");
+            let version = oracle.version(&stream);
+            tokio::spawn(write_until_refused(api.clone(), stream, version, sender.clone()))
+        })
+        .collect();
+    drop(sender);
+    for _ in 0..acknowledgements {
+        receiver.recv().await.expect("writers go on until the server ends");
+    }
+    // Not a wait for something: the fault's own random time.
+    tokio::time::sleep(delay).await;
+    // This blocks the test's own thread; the writers have others and go on meanwhile.
+    let ended = end(server);
+    let mut attempts = Vec::new();
+    for writer in writers {
+        attempts.extend(writer.await.expect("a writer does not panic"));
+    }
+    (attempts, ended)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l5_kill_nine_under_load_loses_nothing() {
+    let kills: u64 = std::env::var("KILLS").ok().map_or(100, |text| text.parse().expect("KILLS is a number"));
+    let (mut random, seed) = Random::of_environment();
+    note(&format!("SEED={seed} KILLS={kills}"));
+    let place = Place::new();
+    let mut oracle = Oracle::default();
+    let mut slowest = Duration::ZERO;
+    for kill in 1..=kills {
+        let context = format!("SEED={seed} kill {kill}");
+        // Now and then the next crash comes while the last one is recovered from (L4).
+        if random.below(5) == 0 {
+            place.start().killed_after(Duration::from_micros(random.below(40_000)));
+        }
+        let server = place.start().ready();
+        slowest = slowest.max(server.ready_after);
+        assert!(server.ready_after < READY_MAX, "{context}: ready after {:?}", server.ready_after);
+        let (acknowledgements, delay) = (random.below(120), Duration::from_micros(random.below(8_000)));
+        let (attempts, ()) = load(server, &oracle, acknowledgements, delay, Server::kill).await;
+        let server = place.start().ready();
+        slowest = slowest.max(server.ready_after);
+        oracle.check(&Api::new(&server.url), &attempts, &context).await;
+        server.kill();
+    }
+    let server = place.start().ready();
+    oracle.check_all_again(&Api::new(&server.url), &format!("SEED={seed} at the end")).await;
+    assert!(oracle.events() > 0, "the load has appended something");
+    note(&format!("{} events after {kills} kills, slowest start {slowest:?}", oracle.events()));
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r4_sigterm_under_load_loses_nothing_and_exits_0() {
+    let place = Place::new();
+    let mut oracle = Oracle::default();
+    for round in 1..=3 {
+        let server = place.start().ready();
+        let (attempts, code) = load(server, &oracle, 100, Duration::ZERO, Server::terminate).await;
+        assert_eq!(code, Some(0), "round {round}");
+        let server = place.start().ready();
+        oracle.check(&Api::new(&server.url), &attempts, &format!("round {round}")).await;
+        assert_eq!(server.terminate(), Some(0), "round {round}, idle");
+    }
+    let server = place.start().ready();
+    oracle.check_all_again(&Api::new(&server.url), "at the end").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r3_a_stopped_process_keeps_its_directory_and_goes_on() {
+    let place = Place::new();
+    let server = place.start().ready();
+    let api = Api::new(&server.url);
+    let id = Uuid::now_v7();
+    assert!(matches!(api.append("a", 0, &[id], "before").await, Answer::Acknowledged(_)));
+    server.signal("STOP");
+    let waiting = tokio::spawn({
+        let api = api.clone();
+        async move { api.append("a", 1, &[Uuid::now_v7()], "while it is stopped").await }
+    });
+    let (status, said) = place.start().fails();
+    assert!(!status.success() && said.contains("locked"), "a stopped owner is an owner: {said}");
+    server.signal("CONT");
+    assert!(matches!(waiting.await.expect("does not panic"), Answer::Acknowledged(_)));
+    assert_eq!(server.terminate(), Some(0));
+}

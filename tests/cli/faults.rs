@@ -1,0 +1,131 @@
+//! A second server, no files left to open, no space left: what is refused, and what goes on.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use uuid::Uuid;
+
+use crate::http::Answer;
+use crate::http::Api;
+use crate::process::Place;
+use crate::process::Start;
+use crate::process::skipped;
+
+#[test]
+fn l21_second_server_process_on_one_directory_names_the_first() {
+    let place = Place::new();
+    let server = place.start().ready();
+    let (status, said) = place.start().fails();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("locked") && said.contains(&server.pid().to_string()), "the owner is named: {said}");
+    server.run(&["append", "a", "T", "{}"]).exits(0);
+    assert_eq!(server.terminate(), Some(0));
+    assert_eq!(place.start().ready().terminate(), Some(0), "free again");
+}
+
+#[test]
+fn a_taken_port_is_told() {
+    let place = Place::new();
+    let server = place.start().ready();
+    let other = Place::new();
+    let (status, said) = other.start_at(server.url.strip_prefix("http://").expect("an address")).fails();
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains("cannot listen") && said.contains("--listen"), "{said}");
+}
+
+#[tokio::test]
+async fn r5_a_process_without_files_left_keeps_its_log_whole() {
+    let place = Place::new();
+    let server = Start::behind("sh", &["-c", "ulimit -n 64; exec \"$0\" \"$@\""], &place.data()).ready();
+    let api = Api::new(&server.url);
+    let address = server.url.strip_prefix("http://").expect("an address");
+    // This connection was there first and stays.
+    assert!(matches!(api.append("a", 0, &[Uuid::now_v7()], "first").await, Answer::Acknowledged(_)));
+    let idle: Vec<_> = (0..200).filter_map(|_| TcpStream::connect(address).ok()).collect();
+    for version in 1..20 {
+        let answer = api.append("a", version, &[Uuid::now_v7()], "while nobody else gets in").await;
+        assert!(matches!(answer, Answer::Acknowledged(_)), "{answer:?}");
+    }
+    drop(idle);
+    let fresh = Api::new(&server.url);
+    assert!(matches!(fresh.append("a", 20, &[Uuid::now_v7()], "after").await, Answer::Acknowledged(_)), "connections are taken again");
+    server.kill();
+    let server = place.start().ready();
+    let (events, _) = Api::new(&server.url).events_after("0").await;
+    assert_eq!(events.len(), 21);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// A file system of a few MiB, unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, size: &str) -> Result<Self, String> {
+        fs::create_dir_all(at).expect("a directory");
+        let options = format!("size={size}");
+        let output =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output().map_err(|error| error.to_string())?;
+        if output.status.success() { Ok(Self(at.to_owned())) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a server that a failed test leaves behind may still be at it.
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+async fn append_until_full(api: &Api, version: &mut u64) {
+    let fill = "x".repeat(200_000);
+    for _ in 0..1_000 {
+        match api.append("a", *version, &[Uuid::now_v7()], &fill).await {
+            Answer::Acknowledged(_) => *version += 1,
+            Answer::Refused(507, _) => return,
+            other @ (Answer::Refused(..) | Answer::Unknown) => panic!("507 is the answer to a full disk: {other:?}"),
+        }
+    }
+    panic!("the disk is never full");
+}
+
+#[tokio::test]
+async fn l10_a_full_disk_answers_507_and_the_process_goes_on_when_there_is_space() {
+    let place = Place::new();
+    let root = place.path("disk");
+    let _disk = match SmallDisk::mount(&root, "40m") {
+        Ok(disk) => disk,
+        Err(reason) => return skipped("l10", &format!("no tmpfs can be mounted: {reason}")),
+    };
+    let ballast = root.join("ballast");
+    fs::write(&ballast, vec![1; 16 << 20]).unwrap();
+    let data = root.join("data");
+    let start = || Start::new(&data).env("FACTUM_STORAGE__SEGMENT", "4MiB");
+    let server = start().ready();
+    let api = Api::new(&server.url);
+    let mut version = 0;
+    append_until_full(&api, &mut version).await;
+    assert!(version > 10, "{version}");
+    let read = api.get(&format!("/v1/streams/a/events?from={version}")).await.expect("reads work");
+    assert_eq!(read["events"][0]["version"], version);
+
+    // A restart while it is full works as well, clean or not.
+    server.kill();
+    let server = start().ready();
+    let api = Api::new(&server.url);
+    let (events, _) = api.events_after("0").await;
+    assert_eq!(events.len() as u64, version, "what was acknowledged is there, and nothing else");
+    append_until_full(&api, &mut version).await;
+
+    fs::remove_file(&ballast).unwrap();
+    let before = version;
+    for _ in 0..20 {
+        let answer = api.append("a", version, &[Uuid::now_v7()], "there is space again").await;
+        assert!(matches!(answer, Answer::Acknowledged(_)), "it goes on by itself: {answer:?}");
+        version += 1;
+    }
+    assert_eq!(version, before + 20);
+    assert_eq!(server.terminate(), Some(0));
+}

@@ -1,0 +1,69 @@
+//! A small client of the HTTP contract, for tests that need more than a command.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::json;
+use uuid::Uuid;
+
+/// One server's contract.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: reqwest::Client,
+    url: String,
+}
+
+/// What came of an append.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    /// 200 or 201.
+    Acknowledged(Value),
+    /// An answer that says no.
+    Refused(u16, Value),
+    /// No answer: it may be there or not.
+    Unknown,
+}
+
+impl Api {
+    pub(crate) fn new(url: &str) -> Self {
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).http1_only().build().expect("a client");
+        Self { client, url: url.to_owned() }
+    }
+
+    /// Appends events with these ids, whose data is `fill`.
+    pub(crate) async fn append(&self, stream: &str, expected: u64, ids: &[Uuid], fill: &str) -> Answer {
+        let events: Vec<Value> = ids.iter().map(|id| json!({"id": id, "type": "Tested", "data": fill})).collect();
+        let body = json!({"events": events, "expected_version": expected});
+        let Ok(response) = self.client.post(format!("{}/v1/streams/{stream}/events", self.url)).json(&body).send().await else {
+            return Answer::Unknown;
+        };
+        let status = response.status();
+        let Ok(value) = response.json::<Value>().await else { return Answer::Unknown };
+        // A 503 may come from a shard that died with the append in its hands; its `outcome` would say so.
+        match status.as_u16() {
+            200 | 201 => Answer::Acknowledged(value),
+            503 if value.get("outcome").and_then(Value::as_str) != Some("not-stored") => Answer::Unknown,
+            code => Answer::Refused(code, value),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Option<Value> {
+        let response = self.client.get(format!("{}{path}", self.url)).send().await.ok()?;
+        if response.status().is_success() { response.json().await.ok() } else { None }
+    }
+
+    /// All events after a cursor.
+    pub(crate) async fn events_after(&self, cursor: &str) -> (Vec<Value>, String) {
+        let mut cursor = cursor.to_owned();
+        let mut events = Vec::new();
+        loop {
+            let page = self.get(&format!("/v1/events?limit=1000&after={cursor}")).await.expect("a page");
+            let more = page["events"].as_array().expect("events").clone();
+            page["cursor"].as_str().expect("a cursor").clone_into(&mut cursor);
+            events.extend(more);
+            if page["next"].is_null() {
+                return (events, cursor);
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Are the documents' examples true? Runs every `sh` block of them against a fresh server, and compares what comes out
+//! with the `text` block behind it.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::path::Path;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+
+/// A server of the real binary on a port and a directory of its own; stopped when dropped.
+struct Server {
+    process: Child,
+    url: String,
+    _data: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        let data = tempfile::tempdir().expect("a temporary directory");
+        let mut process = Command::new(BINARY)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data.path().join("data"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let mut line = String::new();
+        let stdout = process.stdout.take().expect("stdout is a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("the server's first line can be read");
+        let url = line.trim().strip_prefix("factum ready on ").unwrap_or_else(|| panic!("the server said {line:?}")).to_owned();
+        Self { process, url, _data: data }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().and_then(|()| self.process.wait()).expect("the server can be stopped");
+    }
+}
+
+/// A fenced block of a document.
+#[derive(Debug, PartialEq, Eq)]
+struct Block {
+    /// Its first line, 1-based.
+    line: usize,
+    language: String,
+    text: String,
+}
+
+fn blocks(document: &str) -> Vec<Block> {
+    let mut found: Vec<Block> = Vec::new();
+    let mut inside = false;
+    for (line, text) in (1..).zip(document.lines()) {
+        match (text.strip_prefix("```"), inside) {
+            (Some(language), false) => found.push(Block { line: line + 1, language: language.to_owned(), text: String::new() }),
+            (None, true) => {
+                let block = found.last_mut().expect("a block was opened");
+                block.text.push_str(text);
+                block.text.push('\n');
+            }
+            _ => {}
+        }
+        inside ^= text.starts_with("```");
+    }
+    found
+}
+
+/// Whether `text` is what `pattern` says, where `…` stands for anything within a line.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<&str>, Vec<&str>) = (pattern.trim_end().lines().collect(), text.trim_end().lines().collect());
+    pattern.len() == text.len() && pattern.iter().zip(&text).all(|(pattern, line)| matches_line(pattern, line))
+}
+
+fn matches_line(pattern: &str, line: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('…') else { return pattern == line };
+    let Some(mut left) = line.strip_prefix(first) else { return false };
+    let mut pieces: Vec<&str> = rest.split('…').collect();
+    let last = pieces.pop().unwrap_or_default();
+    for piece in pieces {
+        let Some((_, behind)) = left.split_once(piece) else { return false };
+        left = behind;
+    }
+    left.ends_with(last)
+}
+
+/// Runs a document's examples in their order, as a reader would; what is wrong with them.
+fn run(document: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).expect("the document is there");
+    let blocks = blocks(&text);
+    let server = Server::start();
+    let folder = Path::new(BINARY).parent().expect("the binary lies in a folder");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let mut wrong = Vec::new();
+    for (at, block) in blocks.iter().enumerate().filter(|(_, block)| block.language == "sh") {
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &block.text.replace(DEFAULT_URL, &server.url)])
+            .env("PATH", &path)
+            .env("FACTUM_URL", &server.url)
+            .output()
+            .expect("bash is there");
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let place = format!("{document}:{}", block.line);
+        if !output.status.success() {
+            wrong.push(format!("{place}: {}\n{stdout}{stderr}", output.status));
+        }
+        match blocks.get(at + 1).filter(|next| next.language == "text") {
+            Some(expected) if !matches(&expected.text, &stdout) => {
+                wrong.push(format!("{place}: expected\n{}\nbut got\n{stdout}\n{stderr}", expected.text));
+            }
+            Some(_) => {}
+            None => wrong.push(format!("{place}: no `text` block says what comes out")),
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_guide_is_true() {
+    let wrong = run("docs/guide.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn the_readme_is_true() {
+    let wrong = run("README.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn patterns_match_what_they_say_and_nothing_else() {
+    for (pattern, text, expected) in [
+        ("abc", "abc\n", true),
+        ("abc", "abcd", false),
+        ("a…c", "a-b-c", true),
+        ("a…b…c", "a-c", false),
+        ("…b…", "abc", true),
+        ("a…", "b", false),
+        ("{…}\n{…}", "{1}\n{2}\n", true),
+        ("{…}", "{1}\n{2}", false),
+        ("a…a", "a", false),
+    ] {
+        assert_eq!(matches(pattern, text), expected, "{pattern:?} and {text:?}");
+    }
+    let block = |line, language: &str, text: &str| Block { line, language: language.to_owned(), text: text.to_owned() };
+    assert_eq!(blocks("a\n```sh\nb\n```\n```text\n```"), [block(3, "sh", "b\n"), block(6, "text", "")]);
+}
+
+const BINARY: &str = env!("CARGO_BIN_EXE_factum");
+/// What the documents call the server.
+const DEFAULT_URL: &str = "http://127.0.0.1:4400";

@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Passes every test of the project, on a fresh Debian with Rust (https://rustup.rs): tests/run.sh [--long]
+#
+# It says what it does, installs the tools that are missing, and ends with the test runner's closing line.
+#   --long    the soak: 1,000,000 simulated power cuts and 2,000 kills in place of 50,000 and 100 (some hours)
+# CARGO_TARGET_DIR says where to build, CUTS and KILLS how long to try, SEED=n replays one random run.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+NEXTEST_VERSION=0.9.143
+DENY_VERSION=0.20.2
+profile=ci
+
+usage() { sed -n '2,6s/^# \{0,1\}//p' tests/run.sh; }
+
+for argument in "$@"; do
+    case "$argument" in
+        --long)
+            profile=long
+            export CUTS="${CUTS:-1000000}" KILLS="${KILLS:-2000}"
+            ;;
+        -h | --help) usage && exit 0 ;;
+        *) echo "unknown argument: $argument" >&2 && usage >&2 && exit 2 ;;
+    esac
+done
+
+scratch="$(mktemp -d)"
+started=$SECONDS
+current=""
+notes=()
+
+finish() {
+    local status=$?
+    rm -rf "$scratch"
+    [[ $status -eq 0 || -z "$current" ]] || printf '\n== FAILED: %s (after %d s in all)\n' "$current" $((SECONDS - started)) >&2
+}
+trap finish EXIT
+
+# step TITLE COMMAND…: says what it does and how long it took; what fails ends everything (`set -e`).
+step() {
+    local from=$SECONDS
+    current="$1"
+    shift
+    printf '\n== %s\n   $ %s\n' "$current" "$*"
+    "$@"
+    printf '== done: %s (%d s)\n' "$current" $((SECONDS - from))
+    current=""
+}
+
+# note TEXT: said now, and again at the end, because what was not tested must not go unseen.
+note() {
+    printf '== NOTE: %s\n' "$1"
+    notes+=("$1")
+}
+
+apt_install() {
+    local as_root=()
+    [[ $EUID -eq 0 ]] || as_root=(sudo -n)
+    command -v apt-get > /dev/null || return 1
+    [[ $EUID -eq 0 ]] || sudo -n true 2> /dev/null || return 1
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" > "$scratch/apt.log" 2>&1 && return 0
+    "${as_root[@]}" apt-get update >> "$scratch/apt.log" 2>&1 || return 1
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >> "$scratch/apt.log" 2>&1
+}
+
+# tool NAME VERSION: a cargo subcommand, as it is if there is one, else built once.
+tool() {
+    if ! "$1" --version > /dev/null 2>&1 && ! cargo "${1#cargo-}" --version > /dev/null 2>&1; then
+        echo "   $1 is missing: building $2 (some minutes, once)"
+        (cd "$scratch" && env -u CARGO_TARGET_DIR cargo install --locked --quiet "$1@$2")
+    fi
+    echo "   $1: $(cargo "${1#cargo-}" --version | head -n 1)"
+}
+
+find_tools() {
+    # Also where rustup was installed a moment ago and no shell has read its profile yet.
+    PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+    command -v cargo > /dev/null || { echo "   cargo is missing: install Rust from https://rustup.rs" >&2 && return 1; }
+    # Through rustup, this fetches the compiler that rust-toolchain.toml names.
+    echo "   $(rustc --version)"
+    command -v cc > /dev/null || apt_install gcc libc6-dev || { echo "   a C compiler is missing: apt-get install gcc libc6-dev" >&2 && return 1; }
+    command -v curl > /dev/null || apt_install curl || { echo "   curl is missing: apt-get install curl" >&2 && return 1; }
+    command -v strace > /dev/null || apt_install strace || note "no strace here and no way to install it: the tests that fail system calls of a real process are skipped"
+    tool cargo-nextest "$NEXTEST_VERSION"
+    tool cargo-deny "$DENY_VERSION"
+}
+
+# The advisories are a clone of a repository on the network; without it there is nothing to check against.
+check_advisories() {
+    local log="$scratch/advisories.log" status=0
+    timeout 60 cargo deny check --hide-inclusion-graph advisories > "$log" 2>&1 || status=$?
+    if [[ $status -eq 0 ]]; then
+        tail -n 1 "$log"
+    elif [[ $status -eq 124 ]] || grep -q 'failed to fetch advisory database' "$log"; then
+        note "advisories were not checked: their database cannot be reached from here"
+    else
+        cat "$log" && return 1
+    fi
+}
+
+run_tests() {
+    cargo nextest run --locked --workspace --profile "$profile" --no-tests=fail 2>&1 | tee "$scratch/nextest.log"
+}
+
+build_docs() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+}
+
+run_demo() {
+    cargo run --locked --quiet -- demo --once --data "$scratch/demo"
+}
+
+step "tools" find_tools
+step "formatting" cargo fmt --all --check
+step "lints, as released" cargo clippy --locked --workspace -- -D warnings
+step "lints, with tests and benches" cargo clippy --locked --workspace --all-targets -- -D warnings
+step "licences, bans and sources of dependencies" cargo deny check --hide-inclusion-graph licenses bans sources
+step "known advisories" check_advisories
+step "tests" run_tests
+step "examples in the documentation" cargo test --locked --workspace --doc
+step "documentation" build_docs
+step "the demo, once" run_demo
+
+printf '\n== everything passed in %d s\n' $((SECONDS - started))
+for text in ${notes[@]+"${notes[@]}"}; do
+    printf '== NOTE: %s\n' "$text"
+done
+grep 'Summary \[' "$scratch/nextest.log" | tail -n 1
