@@ -25,6 +25,7 @@ use crate::cli::failure::Failure;
 use crate::cli::import;
 use crate::cli::output::Column;
 use crate::cli::output::Output;
+use crate::cli::output::cut;
 use crate::cli::output::grouped;
 use crate::config::bytes_text;
 use crate::config::duration_text;
@@ -154,7 +155,7 @@ impl Tour<'_> {
             seen + 1,
             duration_text(time)
         ))?;
-        self.source(&format!("   {answer}"))?;
+        self.source(&format!("the server's answer: {}", cut(&answer, ANSWER_WIDTH)))?;
         let told = self.append(seen).await.err().ok_or_else(|| Failure::failed("an append with an old version was taken"))?;
         let Some(problem) = told.as_problem().filter(|_| told.exit() == EXIT_CONFLICT) else { return Err(told) };
         let yellow = self.output.yellow("409");
@@ -266,3 +267,4 @@ const RARE_TYPE: &str = "DeclarationSaved";
 const TAG: &str = "reviewer:demo";
 const DEFAULT_URL: &str = "http://127.0.0.1:4400";
 const TABLE_WIDTH: u16 = 96;
+const ANSWER_WIDTH: usize = 76;
