@@ -6,6 +6,7 @@
 
 use redb::Database;
 use redb::Range;
+use redb::ReadOnlyTable;
 use redb::ReadTransaction;
 use redb::ReadableDatabase;
 use redb::ReadableTable;
@@ -67,21 +68,32 @@ pub(super) fn write(database: &Database, transaction: &WriteTransaction, log_id:
     Ok(())
 }
 
-/// Positions of all entries with the id's short key.
-pub(super) fn candidates(transaction: &ReadTransaction, log_id: [u8; 16], id: EventId) -> Result<Vec<u64>, Fault> {
-    let key = short_key(log_id, id.as_bytes());
-    let mut found = Vec::new();
-    let runs = read_runs(&transaction.open_table(rows::ID_RUNS)?)?;
-    let blocks = transaction.open_table(rows::IDS)?;
-    for run in runs.iter().filter(|run| (run.first..=run.last).contains(&key)) {
-        let Some(block) = blocks.range((run.number, 0)..=(run.number, key))?.next_back().transpose()? else { continue };
-        let block = block.1.value();
-        let count = block.len() / ENTRY_BYTES;
-        // Entries of one key are never split over blocks.
-        let start = partition(count, |index| entry_at(block, index).is_some_and(|entry| entry.0 < key));
-        found.extend((start..count).map_while(|index| entry_at(block, index).filter(|entry| entry.0 == key)).map(|entry| entry.1));
+/// Looks ids up at one moment.
+pub(super) struct Lookup {
+    log_id: [u8; 16],
+    runs: Vec<Run>,
+    blocks: ReadOnlyTable<(u64, u64), &'static [u8]>,
+}
+
+impl Lookup {
+    pub(super) fn new(transaction: &ReadTransaction, log_id: [u8; 16]) -> Result<Self, Fault> {
+        let runs = read_runs(&transaction.open_table(rows::ID_RUNS)?)?;
+        Ok(Self { log_id, runs, blocks: transaction.open_table(rows::IDS)? })
     }
-    Ok(found)
+
+    /// Adds the positions of all entries with the id's short key to `found`.
+    pub(super) fn candidates(&self, id: EventId, found: &mut Vec<u64>) -> Result<(), Fault> {
+        let key = short_key(self.log_id, id.as_bytes());
+        for run in self.runs.iter().filter(|run| (run.first..=run.last).contains(&key)) {
+            let Some(block) = self.blocks.range((run.number, 0)..=(run.number, key))?.next_back().transpose()? else { continue };
+            let block = block.1.value();
+            let count = block.len() / ENTRY_BYTES;
+            // Entries of one key are never split over blocks.
+            let start = partition(count, |index| entry_at(block, index).is_some_and(|entry| entry.0 < key));
+            found.extend((start..count).map_while(|index| entry_at(block, index).filter(|entry| entry.0 == key)).map(|entry| entry.1));
+        }
+        Ok(())
+    }
 }
 
 /// What stands for an id: its bytes 1 to 4, which follow the time in ids that have one, so that these come in order;

@@ -18,7 +18,7 @@ use super::StreamHead;
 use super::TermKind;
 use super::delta::Delta;
 use super::fault::Fault;
-use super::ids;
+use super::ids::Lookup;
 use super::postings;
 use super::postings::PAGE;
 use super::rows;
@@ -68,14 +68,19 @@ impl View {
         table.get(name)?.map(|row| StreamRow::decode(row.value())).transpose()
     }
 
-    /// Positions that may bear the id.
-    pub(super) fn candidates(&self, log_id: [u8; 16], id: EventId) -> Result<Vec<u64>, Fault> {
-        for delta in &self.deltas {
-            if let Some(&position) = delta.read().ids.get(id.as_bytes()) {
-                return Ok(vec![position]);
+    /// Positions that may bear one of the ids, each with the index of its id.
+    pub(super) fn candidates(&self, log_id: [u8; 16], wanted: &[EventId]) -> Result<Vec<(usize, u64)>, Fault> {
+        let lookup = Lookup::new(&self.transaction, log_id)?;
+        let mut all = Vec::new();
+        let mut found = Vec::new();
+        for (index, id) in wanted.iter().enumerate() {
+            match self.deltas.iter().find_map(|delta| delta.read().ids.get(id.as_bytes()).copied()) {
+                Some(position) => found.push(position),
+                None => lookup.candidates(*id, &mut found)?,
             }
+            all.extend(found.drain(..).map(|position| (index, position)));
         }
-        ids::candidates(&self.transaction, log_id, id)
+        Ok(all)
     }
 
     /// Versions `from` (inclusive) on, or downwards, with their positions; zero is a lost event.

@@ -192,6 +192,27 @@ fn i5_reads_go_on_after_a_read_that_failed() {
 }
 
 #[test]
+fn i3_a_failure_while_the_file_is_made_leaves_nothing_in_the_way() {
+    for calls in 0..500 {
+        let disk = FailingDisk::default();
+        disk.fail_writes_after(calls);
+        let made = Index::open(Arc::new(disk.clone()), LOG, CACHE).map(drop);
+        if !disk.mend() {
+            made.unwrap();
+            assert!(calls > 5, "only {calls} calls failed");
+            return;
+        }
+        // Whether it was made or not, what is there now opens.
+        let index = Index::open(Arc::new(disk), LOG, CACHE).unwrap().0;
+        let mut model = Model::default();
+        grow(&index, &mut model, &mut Random(calls.unsigned_abs()), 20);
+        index.flush().unwrap();
+        check(&index, &model, &mut Random(1));
+    }
+    panic!("it never was made");
+}
+
+#[test]
 fn l10_a_full_disk_is_told_as_such_and_reads_go_on() {
     let mut random = Random::from_env(12);
     let disk = FailingDisk::default();
