@@ -45,12 +45,11 @@ fn broken_links(document: &Source) -> Vec<String> {
     let folder = root().join(&document.path).parent().expect("a file lies in a folder").to_owned();
     for link in links(&document.text).iter().filter(|link| !link.contains("://") && !link.starts_with("mailto:")) {
         let (file, anchor) = link.split_once('#').map_or((link.as_str(), None), |(file, anchor)| (file, Some(anchor)));
-        let target = if file.is_empty() { root().join(&document.path) } else { folder.join(file) };
-        if !target.exists() {
+        let target = folder.join(file);
+        let text = if file.is_empty() { document.text.clone() } else { std::fs::read_to_string(&target).unwrap_or_default() };
+        if !file.is_empty() && !target.exists() {
             wrong.push(format!("{}: {link} leads nowhere", document.path));
-        } else if let Some(anchor) = anchor
-            && !anchors(&std::fs::read_to_string(&target).unwrap_or_default()).contains(anchor)
-        {
+        } else if anchor.is_some_and(|anchor| !anchors(&text).contains(anchor)) {
             wrong.push(format!("{}: {link} has no such heading", document.path));
         }
     }
