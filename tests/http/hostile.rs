@@ -25,12 +25,14 @@ async fn h5_malformed_bodies_name_their_field_and_store_nothing() {
         (String::new(), "body"),
         ("nonsense".into(), "body"),
         ("null".into(), "body"),
-        ("[]".into(), "events"),
+        ("[]".into(), "body"),
         ("{}".into(), "events"),
         (r#"{"events":null}"#.into(), "events"),
         (r#"{"events":{}}"#.into(), "events"),
         (r#"{"events":[]}"#.into(), "events"),
         (r#"{"events":[1]}"#.into(), "events[0]"),
+        (r#"[[{"type":"A","data":1}],"any"]"#.into(), "body"),
+        (r#"{"events":[["A",1]]}"#.into(), "events[0]"),
         (r#"{"events":[{}]}"#.into(), "events[0].type"),
         (event(r#""type":"A""#), "events[0].data"),
         (event(r#""data":1"#), "events[0].type"),
@@ -184,7 +186,7 @@ async fn a2_names_in_paths_are_decoded_once_and_checked() {
         ("%24definitions", 403),
         ("$streams", 403),
         ("a/b", 404),
-        ("", 404),
+        ("", 400),
     ] {
         let answer = api.send(request("POST", &format!("/v1/streams/{name}/events"), &[JSON], body)).await;
         assert_eq!(answer.status.as_u16(), status, "{name}: {}", answer.text());
@@ -241,10 +243,10 @@ async fn h4_a_compressed_body_counts_as_what_it_unpacks_to() {
         gzip.write_all(bytes).unwrap();
         gzip.finish().unwrap()
     };
-    // 1 GiB of zeros, as members and frames one behind the other, which count together.
-    let part = vec![0_u8; 64 << 20];
+    // 128 MiB of zeros, as members and frames one behind the other, which count together.
+    let part = vec![0_u8; 8 << 20];
     let gzip_bomb = pack(&part).repeat(16);
-    let zstd_bomb = zstd::encode_all(part.as_slice(), 19).unwrap().repeat(16);
+    let zstd_bomb = zstd::encode_all(part.as_slice(), 3).unwrap().repeat(16);
     let json_bomb = pack(event(&format!(r#""type":"A","data":"{}""#, "x".repeat(20 << 20))).as_bytes());
     for (coding, body) in [("gzip", gzip_bomb), ("zstd", zstd_bomb), ("gzip", json_bomb)] {
         assert!(body.len() < 2 << 20, "the bomb itself is small: {}", body.len());

@@ -59,13 +59,13 @@ impl Api {
     }
 
     pub async fn post(&self, path: &str, body: &str) -> Answer {
-        self.send(request("POST", path, &[JSON], body)).await
+        self.send(request("POST", path, &[JSON], body.to_owned())).await
     }
 
     pub async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut all = vec![JSON];
         all.extend_from_slice(headers);
-        self.send(request("POST", path, &all, body)).await
+        self.send(request("POST", path, &all, body.to_owned())).await
     }
 
     /// Appends events of the type `t` with the numbers from 1 on as data.
