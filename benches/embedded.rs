@@ -172,7 +172,8 @@ fn quick(group: &mut BenchmarkGroup<'_, WallTime>) {
 }
 
 async fn open(data: &Path, durability: Durability) -> Database {
-    let options = Options { data: Some(data.to_owned()), durability, ..Options::default() };
+    let mut options = Options::new(data);
+    options.durability = durability;
     Database::open(options).await.expect("opens")
 }
 

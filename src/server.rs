@@ -183,19 +183,13 @@ fn database_options(settings: &Settings) -> database::Options {
     if settings.storage.durability == config::Durability::Relaxed {
         tracing::warn!("durability is relaxed: a power cut may lose what was acknowledged");
     }
-    let storage = storage::Options {
-        segment_bytes: settings.storage.segment,
-        index_flush_events: settings.storage.index_flush_events,
-        index_cache_bytes: usize::try_from(settings.storage.index_cache).unwrap_or(usize::MAX),
-        ..storage::Options::default()
-    };
-    database::Options {
-        data: Some(settings.server.data.clone()),
-        shards: settings.server.shards,
-        durability: durability(settings),
-        storage,
-        ..database::Options::default()
-    }
+    let mut options = database::Options::new(&settings.server.data);
+    options.shards = settings.server.shards;
+    options.durability = durability(settings);
+    options.storage.segment_bytes = settings.storage.segment;
+    options.storage.index_flush_events = settings.storage.index_flush_events;
+    options.storage.index_cache_bytes = usize::try_from(settings.storage.index_cache).unwrap_or(usize::MAX);
+    options
 }
 
 fn durability(settings: &Settings) -> Durability {

@@ -10,12 +10,16 @@ mod demo;
 mod event;
 mod failure;
 mod import;
+mod offline;
 mod output;
 mod read;
+mod reindex;
+mod repair;
 mod serve;
 mod sse;
 mod streams;
 mod tail;
+mod verify;
 
 use std::io;
 use std::io::IsTerminal;
@@ -54,6 +58,12 @@ enum Command {
     Tail(tail::Arguments),
     /// List streams.
     Streams(streams::Arguments),
+    /// Check every byte of a data directory (offline).
+    Verify(verify::Arguments),
+    /// Give up damaged events so that the rest takes appends again (offline).
+    Repair(repair::Arguments),
+    /// Rebuild the index from the log (offline).
+    Reindex(reindex::Arguments),
     /// Put load on a running server and measure it.
     Bench(bench::Arguments),
     /// Print the settings and where each value came from.
@@ -79,6 +89,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let code = match arguments.command {
         Command::Serve(arguments) => return serve::run(&arguments),
         Command::Demo(arguments) => return demo::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments, &mut output)?,
+        Command::Repair(arguments) => repair::run(&arguments, &mut output)?,
+        Command::Reindex(arguments) => reindex::run(&arguments, &mut output)?,
         Command::Config(arguments) => config::run(&arguments, &mut output)?,
         Command::Bench(arguments) => block_on(bench::run(&arguments, &mut output))?,
         Command::Import(arguments) => block_on(import::run(&arguments, &mut output))?,

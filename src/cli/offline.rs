@@ -8,6 +8,7 @@ use factum_storage as storage;
 use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
 use serde::Deserialize;
+use storage::Damage;
 use storage::Disk;
 use storage::LockGuard;
 use storage::Progress;
@@ -15,6 +16,9 @@ use storage::RealDisk;
 
 use super::client::chain;
 use super::failure::Failure;
+use super::output::Column;
+use super::output::Output;
+use super::output::grouped;
 
 /// A data directory, locked until this is dropped.
 pub(crate) struct DataDirectory {
@@ -27,6 +31,7 @@ pub(crate) struct DataDirectory {
 /// What the commands read of `factum.meta`.
 #[derive(Deserialize)]
 struct Meta {
+    format: u32,
     shards: u16,
 }
 
@@ -40,6 +45,10 @@ impl DataDirectory {
         };
         let meta = std::fs::read_to_string(path.join(META_FILE)).map_err(|error| not_one(format!("{META_FILE}: {error}")))?;
         let meta: Meta = serde_json::from_str(&meta).map_err(|error| not_one(format!("{META_FILE}: {error}")))?;
+        if meta.format > FORMAT {
+            let detail = format!("{META_FILE} has format {}, this build knows up to {FORMAT}", meta.format);
+            return Err(Failure::failed(format!("{} is of a newer version of Factum", path.display())).detail(detail));
+        }
         let lock = RealDisk::new(path).lock(LOCK_FILE, &format!("factum, process {}, offline", std::process::id()));
         let lock = lock.map_err(|error| match error.kind() {
             std::io::ErrorKind::WouldBlock => {
@@ -97,5 +106,29 @@ impl Drop for ProgressShown {
     }
 }
 
+/// What is damaged, for people; nothing if nothing is.
+pub(crate) fn damage_table(damages: &[Damage], output: &mut Output) -> Result<(), Failure> {
+    if damages.is_empty() {
+        return Ok(());
+    }
+    let columns = [Column::left("damaged file"), Column::right("at byte"), Column::right("positions"), Column::left("what is wrong")];
+    let row = |damage: &Damage| {
+        let positions = format!("{} to {}", damage.first, damage.last);
+        vec![damage.file.clone(), grouped(damage.offset), positions, damage.detail.clone()]
+    };
+    output.table(&columns, damages.iter().map(row).collect())?;
+    Ok(())
+}
+
+/// What is damaged, for programs.
+pub(crate) fn damage_json(damage: &Damage) -> serde_json::Value {
+    serde_json::json!({
+        "file": damage.file, "offset": damage.offset, "first_position": damage.first.get(), "last_position": damage.last.get(),
+        "detail": damage.detail
+    })
+}
+
 const META_FILE: &str = "factum.meta";
 const LOCK_FILE: &str = "factum.lock";
+/// The newest format of a data directory that this build knows.
+const FORMAT: u32 = 1;

@@ -76,6 +76,7 @@ pub(super) fn serve(shard: u16, store: &mut Store, queue: &Queue<Request>, live:
     let mut staged = Vec::new();
     let mut has_failed = false;
     while queue.take(&mut batch, BATCH_REQUESTS_MAX, BATCH_BYTES_MAX) {
+        foresee(store, &batch);
         // Staging sees earlier requests of this batch, so two writers of one stream can't both win.
         staged.extend(batch.drain(..).map(|request| Staged::new(store, request.work)));
         let bytes = store.staged_bytes();
@@ -100,6 +101,25 @@ pub(super) fn serve(shard: u16, store: &mut Store, queue: &Queue<Request>, live:
                 }
             }
         }
+    }
+}
+
+/// Looks up all ids that clients chose, in one go if there are several.
+fn foresee(store: &mut Store, batch: &VecDeque<Request>) {
+    let chosen = |events: &[NewEvent]| events.iter().filter(|event| !event.id_is_fresh).map(|event| event.id).collect::<Vec<_>>();
+    let mut ids = Vec::new();
+    for request in batch {
+        match &request.work {
+            Work::Write(Write::Transaction(transaction), _) => {
+                ids.extend(transaction.appends.iter().flat_map(|append| chosen(&append.events)))
+            }
+            Work::Import { events, .. } => ids.extend(chosen(events)),
+            Work::Write(Write::Control(..), _) => {}
+        }
+    }
+    // Without it each request looks its ids up by itself, and tells its caller what goes wrong.
+    if ids.len() > 1 && store.foresee(&ids).is_err() {
+        tracing::debug!("ids are looked up one by one");
     }
 }
 

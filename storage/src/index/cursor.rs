@@ -11,7 +11,7 @@ use super::view::decode_page;
 
 /// One ascending list of positions that can be sought in.
 pub(super) enum Postings<'v> {
-    Term(TermCursor<'v>),
+    Term(Box<TermCursor<'v>>),
     /// A short list in memory, sorted.
     Sorted(Vec<u64>),
 }

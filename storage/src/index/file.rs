@@ -64,7 +64,7 @@ fn check(database: &Database, log_id: [u8; 16]) -> Result<Meta, Fault> {
     transaction.open_table(rows::TERMS)?;
     transaction.open_table(rows::PAGES)?;
     transaction.open_table(rows::IDS)?;
-    transaction.open_table(rows::ID_COLLISIONS)?;
+    transaction.open_table(rows::ID_RUNS)?;
     transaction.open_table(rows::SNAPSHOTS)?;
     read_meta(&transaction)
 }
@@ -95,7 +95,7 @@ fn lay_out(file: &Arc<dyn DiskFile>, log_id: [u8; 16], cache_bytes: usize) -> Re
         transaction.open_table(rows::TERMS)?;
         transaction.open_table(rows::PAGES)?;
         transaction.open_table(rows::IDS)?;
-        transaction.open_table(rows::ID_COLLISIONS)?;
+        transaction.open_table(rows::ID_RUNS)?;
         transaction.open_table(rows::SNAPSHOTS)?;
     }
     transaction.commit()?;

@@ -4,17 +4,17 @@
 
 use std::sync::Arc;
 
+use redb::Database;
 use redb::ReadableTable;
 use redb::Table;
 use redb::WriteTransaction;
-
-use crate::EventId;
 
 use super::TermKind;
 use super::delta::Delta;
 use super::delta::StreamDelta;
 use super::delta::TermDelta;
 use super::fault::Fault;
+use super::ids;
 use super::postings;
 use super::postings::PAGE;
 use super::rows;
@@ -37,7 +37,7 @@ struct Pages {
 }
 
 /// Writes the delta and the mark up to which everything is in the tables. Nothing of it is durable before the commit.
-pub(super) fn write(transaction: &WriteTransaction, delta: &Delta) -> Result<(), Fault> {
+pub(super) fn write(database: &Database, transaction: &WriteTransaction, log_id: [u8; 16], delta: &Delta) -> Result<(), Fault> {
     let mut meta_table = transaction.open_table(rows::META)?;
     let before = match meta_table.get(rows::META_STATE)? {
         Some(state) => rows::decode_meta(state.value())?,
@@ -53,7 +53,7 @@ pub(super) fn write(transaction: &WriteTransaction, delta: &Delta) -> Result<(),
     for page in &pages.full {
         table.insert((page.list, page.first), page.bytes.as_slice())?;
     }
-    write_ids(transaction, delta)?;
+    ids::write(database, transaction, log_id, &delta.ids)?;
     let meta = Meta { through: delta.through, next_list: pages.next_list, counts: delta.counts };
     meta_table.insert(rows::META_STATE, rows::encode_meta(&meta)?.as_slice())?;
     Ok(())
@@ -133,20 +133,4 @@ impl Pages {
         }
         list.tail.drain(..full);
     }
-}
-
-fn write_ids(transaction: &WriteTransaction, delta: &Delta) -> Result<(), Fault> {
-    let mut table = transaction.open_table(rows::IDS)?;
-    let mut collisions = transaction.open_table(rows::ID_COLLISIONS)?;
-    let mut ids: Vec<([u8; 8], u64, &[u8; 16])> =
-        delta.ids.iter().map(|(id, &position)| (rows::short_key(EventId::from_bytes(*id)), position, id)).collect();
-    ids.sort_unstable();
-    for (key, position, id) in ids {
-        let taken = table.insert(&key, &rows::pack(position))?.map(|before| *before.value());
-        if let Some(taken) = taken.filter(|taken| rows::unpack(*taken) != position) {
-            table.insert(&key, &taken)?;
-            collisions.insert(id, &rows::pack(position))?;
-        }
-    }
-    Ok(())
 }

@@ -17,13 +17,11 @@ use redb::ReadableTable;
 use crate::Disk;
 use crate::DiskFile;
 use crate::Error;
-use crate::EventId;
-use crate::Filter;
 use crate::MemDisk;
 use crate::Position;
-use crate::QueryItem;
-use crate::StreamName;
 use crate::Version;
+use crate::plant;
+use crate::plant::Plant;
 
 mod backend;
 mod cursor;
@@ -32,11 +30,14 @@ mod fault;
 mod file;
 mod flush;
 mod hidden;
+mod ids;
 mod postings;
+mod reads;
 mod rows;
 mod select;
 mod snapshots;
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what went wrong by failing, and prints its seed")]
 mod tests;
 mod view;
 mod vocabulary;
@@ -58,8 +59,6 @@ use fault::guarded;
 use file::IndexFile;
 use rows::StreamRow;
 use rows::StreamState;
-use select::Window;
-use view::View;
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
@@ -91,8 +90,6 @@ struct State {
     durable: u64,
 }
 
-/// Heads that are kept in memory; more, and all are forgotten.
-const HEADS_MAX: usize = 65_536;
 /// Entries that are applied in one go, while readers of the delta wait.
 const APPLY_CHUNK: usize = 1024;
 const INDEX_FILE: &str = "index.redb";
@@ -244,7 +241,7 @@ impl Index {
             }
             drop(active);
             // From here on the delta has them; a reader that puts one back sees that.
-            if known.values().any(Option::is_some) {
+            if !known.is_empty() {
                 let mut heads = self.heads.lock();
                 for name in known.keys() {
                     heads.remove(&**name);
@@ -256,23 +253,25 @@ impl Index {
 
     /// The streams that the entries touch and the delta does not hold, as they stand.
     fn known(&self, entries: &[Entry<'_>]) -> Result<Map<Arc<str>, Known>, Error> {
-        let mut names: Vec<&str> = Vec::new();
+        let mut names: Map<&str, bool> = Map::default();
         {
             let state = self.state.read();
             let active = state.active.read();
             for entry in entries.iter().filter(|entry| entry.position.get() > active.through) {
                 // A first event begins a stream that nothing is known of, unless its loss was repaired.
-                let is_known = entry.version > Version::new(1) || self.hidden.get(entry.stream).is_some();
-                names.extend(is_known.then_some(entry.stream).filter(|name| !active.streams.contains_key(*name)));
-                let target = entry.control.as_ref().map(|control| control.stream);
-                names.extend(target.filter(|name| !active.streams.contains_key(*name)));
+                if !active.streams.contains_key(entry.stream) {
+                    names.entry(entry.stream).or_insert_with(|| entry.version > Version::new(1) || self.hidden.get(entry.stream).is_some());
+                }
+                if let Some(target) =
+                    entry.control.as_ref().map(|control| control.stream).filter(|name| !active.streams.contains_key(*name))
+                {
+                    names.entry(target).or_insert(true);
+                }
             }
         }
         let mut known = Map::default();
-        for name in names {
-            if !known.contains_key(name) {
-                known.insert(Arc::from(name), self.stream_state(name)?);
-            }
+        for (name, _) in names.into_iter().filter(|(_, is_known)| *is_known) {
+            known.insert(Arc::from(name), self.stream_state(name)?);
         }
         Ok(known)
     }
@@ -300,6 +299,11 @@ impl Index {
             if let Err(fault) = guarded(|| self.write(&delta.read())) {
                 // redb refuses everything after a failure until it is opened again.
                 let reopened = self.reopen();
+                if plant::active(Plant::LoseFrozenDelta) {
+                    let mut state = self.state.write();
+                    state.frozen = None;
+                    state.durable = delta.read().through;
+                }
                 return Err(match (fault, reopened) {
                     (fault @ Fault::Disk(_), Ok(())) => fault.into(),
                     (fault, _) => self.beyond_use(fault),
@@ -338,7 +342,7 @@ impl Index {
         let mut transaction = database.begin_write()?;
         // Opening after a crash then does not walk the whole file.
         transaction.set_quick_repair(true);
-        flush::write(&transaction, delta)?;
+        flush::write(&database, &transaction, self.log_id, delta)?;
         transaction.commit()?;
         Ok(())
     }
@@ -405,196 +409,6 @@ impl Index {
     fn beyond_use(&self, fault: Fault) -> Error {
         self.unusable.store(true, Ordering::Release);
         fault.into()
-    }
-
-    /// Asks a view of the index. If the file fails it is opened again, once, and asked again.
-    fn read<T>(&self, ask: impl Fn(&View) -> Result<T, Fault>) -> Result<T, Error> {
-        let (opened, answer) = self.try_read(&ask);
-        if let Ok(answer) = answer {
-            return Ok(answer);
-        }
-        {
-            let _writing = self.writing.lock();
-            if self.state.read().opened == opened {
-                self.reopen()?;
-            }
-        }
-        match self.try_read(&ask).1 {
-            Ok(answer) => Ok(answer),
-            Err(fault @ Fault::Disk(_)) => Err(fault.into()),
-            Err(fault @ Fault::Unusable(_)) => Err(self.beyond_use(fault)),
-        }
-    }
-
-    fn try_read<T>(&self, ask: impl Fn(&View) -> Result<T, Fault>) -> (u64, Result<T, Fault>) {
-        let (opened, active, frozen, transaction) = {
-            // Taken together, so that what leaves the deltas is in the transaction.
-            let state = self.state.read();
-            let transaction = match &state.database {
-                Some(database) => guarded(|| Ok(database.begin_read()?)),
-                None => Err(Fault::unusable("closed after a failure")),
-            };
-            (state.opened, Arc::clone(&state.active), state.frozen.clone(), transaction)
-        };
-        let answer = transaction.and_then(|transaction| guarded(|| ask(&View::new(active, frozen, transaction)?)));
-        (opened, answer)
-    }
-
-    /// A stream as it stands; `None` if nothing was ever appended to it.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says.
-    pub(crate) fn head(&self, stream: &str) -> Result<Option<StreamHead>, Error> {
-        Ok(self.stream_state(stream)?.map(|state| state.head()))
-    }
-
-    fn stream_state(&self, name: &str) -> Result<Option<StreamState>, Error> {
-        let durable = {
-            let state = self.state.read();
-            if let Some(found) = state.in_deltas(name) {
-                return Ok(Some(found));
-            }
-            state.durable
-        };
-        if let Some(state) = self.heads.lock().get(name) {
-            return Ok(Some(*state));
-        }
-        let found = self.read(|view| view.stream(name))?;
-        if let Some(found) = found {
-            // `state` before `heads`, everywhere.
-            let state = self.state.read();
-            let mut heads = self.heads.lock();
-            // It must not outlive what it says: nothing was flushed since it was looked up, and nothing is about to be.
-            if state.durable == durable && state.in_deltas(name).is_none() {
-                if heads.len() >= HEADS_MAX {
-                    heads.clear();
-                }
-                heads.insert(Arc::from(name), found);
-            }
-        }
-        Ok(found)
-    }
-
-    /// Where an event with this id may stand; whether it does, its record says.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says.
-    pub(crate) fn candidates_by_id(&self, id: EventId) -> Result<[Option<Position>; 2], Error> {
-        {
-            let state = self.state.read();
-            if let Some(&position) = state.active.read().ids.get(id.as_bytes()) {
-                return Ok([Some(Position::new(position)), None]);
-            }
-        }
-        let found = self.read(|view| view.candidates(id))?;
-        Ok(found.map(|position| position.map(Position::new)))
-    }
-
-    /// Positions of a stream from a version (inclusive) on, or downwards from it. [`Position::ZERO`] is an event that was lost.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says.
-    pub(crate) fn stream_positions(
-        &self,
-        stream: &str,
-        from: Version,
-        limit: usize,
-        backward: bool,
-    ) -> Result<Vec<(Version, Position)>, Error> {
-        let found = self.read(|view| view.stream_positions(stream, from.get(), limit, backward))?;
-        Ok(found.into_iter().map(|(version, position)| (Version::new(version), Position::new(position))).collect())
-    }
-
-    /// How many events bear a term.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says.
-    pub(crate) fn term_events(&self, kind: TermKind, term: &str) -> Result<u64, Error> {
-        self.read(|view| Ok(view.term_counts(kind, term)?.events))
-    }
-
-    /// The newest position above `after` whose event matches; an item without types and tags matches every event of clients' streams.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says.
-    pub(crate) fn last_match(&self, item: &QueryItem, after: Position) -> Result<Option<Position>, Error> {
-        Ok(self.read(|view| select::last_match(view, item, after.get()))?.map(Position::new))
-    }
-
-    /// What the index knows of the positions above `after` up to and including `through` that match; `backward` begins at `through`.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says.
-    pub(crate) fn select(
-        &self,
-        filter: &Filter,
-        after: Position,
-        through: Position,
-        backward: bool,
-        limit: usize,
-    ) -> Result<Selection, Error> {
-        let window = Window { after: after.get(), through: through.get(), backward, limit };
-        self.read(|view| select::select(view, filter, &window))
-    }
-
-    /// Streams by name, after a name (exclusive), that begin with `prefix`; those that are deleted too.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says.
-    pub(crate) fn streams(&self, after: Option<&str>, prefix: &str, limit: usize) -> Result<Vec<(StreamName, StreamHead)>, Error> {
-        self.read(|view| {
-            let found = view.streams(after, prefix, limit)?;
-            let named = found.into_iter().map(|(name, head)| match StreamName::new(&name) {
-                Ok(name) => Ok((name, head)),
-                Err(error) => Err(Fault::unusable(format!("a stream's name {error}"))),
-            });
-            named.collect()
-        })
-    }
-
-    /// All categories by name.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says.
-    pub(crate) fn categories(&self) -> Result<Vec<TermInfo>, Error> {
-        self.terms(TermKind::Category)
-    }
-
-    /// All event types by name.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says.
-    pub(crate) fn types(&self) -> Result<Vec<TermInfo>, Error> {
-        self.terms(TermKind::Type)
-    }
-
-    fn terms(&self, kind: TermKind) -> Result<Vec<TermInfo>, Error> {
-        let terms = self.read(|view| view.terms(kind))?;
-        let info = |(term, counts): (String, rows::TermCounts)| TermInfo {
-            term,
-            events: counts.events,
-            client_events: counts.client_events,
-            streams: counts.streams,
-        };
-        Ok(terms.into_iter().map(info).collect())
-    }
-
-    /// How many streams were written, without the system's.
-    ///
-    /// # Errors
-    ///
-    /// None that is expected.
-    pub(crate) fn stream_count(&self) -> Result<u64, Error> {
-        Ok(self.state.read().active.read().counts.streams)
     }
 }
 

@@ -13,12 +13,17 @@ pub(super) fn encode(positions: &[u64], out: &mut Vec<u8>) {
         let difference = position.wrapping_sub(before).cast_signed();
         let mut rest = (difference << 1 ^ difference >> 63).cast_unsigned();
         while rest >= 0x80 {
-            out.push((rest & 0x7f) as u8 | 0x80);
+            out.push(low_byte(rest) | 0x80);
             rest >>= 7;
         }
-        out.push(rest as u8);
+        out.push(low_byte(rest));
         before = position;
     }
+}
+
+fn low_byte(number: u64) -> u8 {
+    let [low, ..] = number.to_le_bytes();
+    low
 }
 
 /// Reads positions to the end of `bytes`; `None` if these are not positions.

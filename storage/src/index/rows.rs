@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::EventId;
 use crate::Position;
 use crate::Retention;
 use crate::Timestamp;
@@ -27,8 +26,8 @@ pub(super) const STREAMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::ne
 pub(super) const HIDDEN: TableDefinition<'_, &str, ()> = TableDefinition::new("hidden");
 pub(super) const TERMS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("terms");
 pub(super) const PAGES: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("pages");
-pub(super) const IDS: TableDefinition<'_, &[u8; 8], &[u8; 6]> = TableDefinition::new("ids");
-pub(super) const ID_COLLISIONS: TableDefinition<'_, &[u8; 16], &[u8; 6]> = TableDefinition::new("id_collisions");
+pub(super) const IDS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("ids");
+pub(super) const ID_RUNS: TableDefinition<'_, u64, (u64, u64, u64)> = TableDefinition::new("id_runs");
 pub(super) const SNAPSHOTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("snapshots");
 
 /// The keys of `meta`.
@@ -210,12 +209,6 @@ fn decode_with_tail<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, Vec<u64>), 
     let tail =
         postings::decode(bytes.get(read..).unwrap_or_default()).ok_or_else(|| Fault::unusable("a tail is not a list of positions"))?;
     Ok((fixed, tail))
-}
-
-/// The part of an id that makes the key of `ids`: what differs most between neighbours of the usual kinds of UUID.
-pub(super) fn short_key(id: EventId) -> [u8; 8] {
-    let [_, a, b, c, d, e, _, _, _, _, _, _, _, f, g, h] = *id.as_bytes();
-    [a, b, c, d, e, f, g, h]
 }
 
 /// A position in 6 bytes; a log with more than 2^48 events does not fit on any disk.

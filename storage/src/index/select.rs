@@ -133,6 +133,7 @@ fn events_with_prefix(view: &View, prefix: &str) -> Result<Option<Vec<u64>>, Fau
 }
 
 fn any_of<'v>(view: &'v View, kind: TermKind, terms: &[impl AsRef<str>]) -> Result<AnyOf<'v>, Fault> {
-    let lists: Result<Vec<_>, Fault> = terms.iter().map(|term| Ok(Postings::Term(TermCursor::new(view, kind, term.as_ref())?))).collect();
+    let lists: Result<Vec<_>, Fault> =
+        terms.iter().map(|term| Ok(Postings::Term(Box::new(TermCursor::new(view, kind, term.as_ref())?)))).collect();
     Ok(AnyOf::new(lists?))
 }

@@ -2,11 +2,13 @@
 
 mod cost;
 mod failures;
+mod ids;
 mod model;
 mod opening;
 mod paging;
 mod searching;
 mod snapshots;
+mod together;
 
 use std::sync::Arc;
 

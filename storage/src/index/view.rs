@@ -18,6 +18,7 @@ use super::StreamHead;
 use super::TermKind;
 use super::delta::Delta;
 use super::fault::Fault;
+use super::ids::Lookup;
 use super::postings;
 use super::postings::PAGE;
 use super::rows;
@@ -67,18 +68,19 @@ impl View {
         table.get(name)?.map(|row| StreamRow::decode(row.value())).transpose()
     }
 
-    /// Positions that may bear the id: the first place is where most are.
-    pub(super) fn candidates(&self, id: EventId) -> Result<[Option<u64>; 2], Fault> {
-        for delta in &self.deltas {
-            if let Some(&position) = delta.read().ids.get(id.as_bytes()) {
-                return Ok([Some(position), None]);
+    /// Positions that may bear one of the ids, each with the index of its id.
+    pub(super) fn candidates(&self, log_id: [u8; 16], wanted: &[EventId]) -> Result<Vec<(usize, u64)>, Fault> {
+        let lookup = Lookup::new(&self.transaction, log_id)?;
+        let mut all = Vec::new();
+        let mut found = Vec::new();
+        for (index, id) in wanted.iter().enumerate() {
+            match self.deltas.iter().find_map(|delta| delta.read().ids.get(id.as_bytes()).copied()) {
+                Some(position) => found.push(position),
+                None => lookup.candidates(*id, &mut found)?,
             }
+            all.extend(found.drain(..).map(|position| (index, position)));
         }
-        let ids = self.transaction.open_table(rows::IDS)?;
-        let Some(first) = ids.get(&rows::short_key(id))?.map(|position| rows::unpack(*position.value())) else { return Ok([None; 2]) };
-        let collisions = self.transaction.open_table(rows::ID_COLLISIONS)?;
-        let second = collisions.get(id.as_bytes())?.map(|position| rows::unpack(*position.value()));
-        Ok([Some(first), second])
+        Ok(all)
     }
 
     /// Versions `from` (inclusive) on, or downwards, with their positions; zero is a lost event.

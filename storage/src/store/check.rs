@@ -167,7 +167,7 @@ fn compare(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, progress: &mut dyn FnMut(
                     event.position()
                 ));
             }
-            if !shared.index.candidates_by_id(event.id())?.contains(&Some(event.position())) {
+            if !shared.index.candidates_by_id(event.id())?.contains(&event.position()) {
                 errors.push(format!("event {:?}: the index does not lead to position {}", event.id(), event.position()));
             }
             let version = shared.index.head(event.stream())?.map_or(Version::ZERO, |head| head.version);

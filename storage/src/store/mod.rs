@@ -141,7 +141,9 @@ impl Store {
             return self.shared.log.refuses_appends().map_or_else(|| Ok(Position::new(self.shared.log.committed())), Err);
         };
         if self.stage.is_empty() {
-            return Ok(Position::new(self.shared.log.committed()));
+            let position = self.shared.log.committed();
+            self.stage.reset(position);
+            return Ok(Position::new(position));
         }
         if plant::active(Plant::IndexFlushBeforeCommit) {
             self.stage.apply_to(&self.shared)?;

@@ -212,7 +212,7 @@ impl Reader {
         Ok(StreamInfo {
             stream,
             version: head.version,
-            first_version: first_version.max(Version::new(1)),
+            first_version: first_version.max(Version::new(1)).min(head.version.next()),
             last_position: head.last_position,
             created_at: head.created_at,
             updated_at: head.updated_at,

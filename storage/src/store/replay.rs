@@ -92,8 +92,13 @@ impl Shared {
 
     /// The committed event with this id, hidden or not.
     pub(super) fn committed_by_id(&self, id: EventId) -> Result<Option<RecordedEvent>, Error> {
-        for position in self.index()?.candidates_by_id(id)?.into_iter().flatten() {
-            if let Some(event) = self.event_at(position)?
+        self.first_with_id(id, &self.index()?.candidates_by_id(id)?)
+    }
+
+    /// The first of these that bears the id.
+    pub(super) fn first_with_id(&self, id: EventId, candidates: &[Position]) -> Result<Option<RecordedEvent>, Error> {
+        for position in candidates {
+            if let Some(event) = self.event_at(*position)?
                 && event.id() == id
             {
                 return Ok(Some(event));

@@ -48,6 +48,8 @@ pub(super) struct Stage {
     events: Vec<StagedEvent>,
     heads: HashMap<StreamName, Head, RandomState>,
     ids: HashMap<EventId, usize, RandomState>,
+    /// Where the index says that events with these ids may stand; what was foreseen for this batch.
+    foreseen: HashMap<EventId, Vec<Position>, RandomState>,
     /// The last position, staged ones included.
     position: u64,
     /// When the last event was recorded.
@@ -91,6 +93,7 @@ impl Stage {
             events: Vec::new(),
             heads: HashMap::default(),
             ids: HashMap::default(),
+            foreseen: HashMap::default(),
             position,
             recorded_at,
             streams: StreamName::new(STREAMS_STREAM).expect("a constant that keeps the rule"),
@@ -106,6 +109,7 @@ impl Stage {
         self.events.clear();
         self.heads.clear();
         self.ids.clear();
+        self.foreseen.clear();
         self.position = position;
     }
 
@@ -154,7 +158,10 @@ impl Stage {
             let bytes = Bytes::copy_from_slice(staged.unwrap_or_default());
             return Ok(RecordedEvent::decode(Position::new(position), &bytes).ok());
         }
-        shared.committed_by_id(id)
+        match self.foreseen.get(&id) {
+            Some(candidates) => shared.first_with_id(id, candidates),
+            None => shared.committed_by_id(id),
+        }
     }
 
     /// The newest staged event that matches.
@@ -231,6 +238,22 @@ impl Store {
         }
         let heads = self.check(transaction)?;
         Ok(self.push(transaction, heads, bytes, None))
+    }
+
+    /// Looks all these ids up at once, for the transactions that are staged next: much cheaper than one by one, and no more than that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn foresee(&mut self, ids: &[EventId]) -> Result<(), Error> {
+        let found = self.shared.index()?.candidates_by_ids(ids)?;
+        self.stage.foreseen.extend(ids.iter().map(|id| (*id, Vec::new())));
+        for (index, position) in found {
+            if let Some(candidates) = ids.get(index).and_then(|id| self.stage.foreseen.get_mut(id)) {
+                candidates.push(position);
+            }
+        }
+        Ok(())
     }
 
     /// Stages a soft delete: reads answer "not found" until the next append, which goes on at the next version.

@@ -17,6 +17,7 @@ use factum_storage::OpenReport;
 use factum_storage::Options;
 use factum_storage::Position;
 use factum_storage::QueryItem;
+use factum_storage::Reader;
 use factum_storage::Store;
 use factum_storage::StreamAppend;
 use factum_storage::StreamName;
@@ -25,6 +26,7 @@ use factum_storage::Transaction;
 use factum_storage::Version;
 use factum_storage::disk::sim::Rng;
 use factum_storage::disk::sim::SimDisk;
+use parking_lot::Mutex;
 
 use crate::model::Control;
 use crate::model::Granted;
@@ -77,6 +79,8 @@ pub(crate) struct World {
     pub(crate) store: Option<Store>,
     pub(crate) model: Model,
     pub(crate) attempts: Vec<Attempt>,
+    /// A reader of the open store, for whoever watches the disk.
+    pub(crate) watched: Arc<Mutex<Option<Reader>>>,
     sent: Vec<Transaction>,
     ids: u64,
 }
@@ -165,9 +169,11 @@ impl World {
 
     pub(crate) fn on(disk: SimDisk, options: Options) -> Result<Self, String> {
         let clock = TestClock::new();
-        let (store, _) = open_whole(&disk, &clock, &options)?;
         let model = Model::default();
-        Ok(Self { disk, clock, options, store: Some(store), model, attempts: Vec::new(), sent: Vec::new(), ids: 0 })
+        let mut world =
+            Self { disk, clock, options, store: None, model, attempts: Vec::new(), watched: Arc::default(), sent: Vec::new(), ids: 0 };
+        world.open()?;
+        Ok(world)
     }
 
     pub(crate) fn store(&mut self) -> &mut Store {
@@ -185,18 +191,19 @@ impl World {
             Step::Maintain => self.maintain(),
             Step::FlushIndex => self.store().maintainer().flush_index().map_err(|error| format!("flush: {error:?}")),
             Step::Reopen => {
-                let closed = self.store.take().map_or(Ok(()), Store::close);
-                closed.map_err(|error| format!("close: {error:?}"))?;
+                self.close()?;
                 self.open()
             }
             Step::Kill => {
+                // The disk goes first, so that nothing that is dropped with the store can still write.
+                let disk = self.disk.restart();
+                *self.watched.lock() = None;
                 self.store = None;
-                self.disk = self.disk.restart();
+                self.disk = disk;
                 self.open()
             }
             Step::DeleteIndex => {
-                let closed = self.store.take().map_or(Ok(()), Store::close);
-                closed.map_err(|error| format!("close: {error:?}"))?;
+                self.close()?;
                 self.disk.remove("index.redb").map_err(|error| format!("remove the index: {error}"))?;
                 self.open()
             }
@@ -210,8 +217,14 @@ impl World {
     pub(crate) fn open(&mut self) -> Result<(), String> {
         let (store, report) = open_whole(&self.disk, &self.clock, &self.options)?;
         check(report.committed == self.model.end(), || format!("opened at {}, expected {}", report.committed, self.model.end()))?;
+        *self.watched.lock() = Some(store.reader());
         self.store = Some(store);
         Ok(())
+    }
+
+    pub(crate) fn close(&mut self) -> Result<(), String> {
+        *self.watched.lock() = None;
+        self.store.take().map_or(Ok(()), Store::close).map_err(|error| format!("close: {error:?}"))
     }
 
     /// The cheap comparison.

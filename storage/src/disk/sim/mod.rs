@@ -180,6 +180,13 @@ impl SimDisk {
 }
 
 impl Snapshot {
+    /// The same disk, taken for one of which this many calls with an effect had been made: for a snapshot of what was done after a crash.
+    #[must_use]
+    pub fn at(mut self, effects: u64) -> Self {
+        self.effects = effects;
+        self
+    }
+
     /// The disk that is found when the power was cut here. May be asked many times.
     #[must_use]
     pub fn crash(&self, cut: Cut, seed: u64) -> SimDisk {

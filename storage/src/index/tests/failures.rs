@@ -2,11 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 
 use crate::Disk;
 use crate::DiskFile;
+use crate::Error;
 use crate::LockGuard;
 use crate::MemDisk;
 use crate::index::Index;
@@ -27,6 +29,8 @@ struct FailingDisk {
 }
 
 struct Trouble {
+    /// The disk is full, rather than broken.
+    full: AtomicBool,
     /// Calls that still work.
     left: AtomicI64,
     reads_too: AtomicI64,
@@ -34,7 +38,7 @@ struct Trouble {
 
 impl Default for Trouble {
     fn default() -> Self {
-        Self { left: AtomicI64::new(i64::MAX), reads_too: AtomicI64::new(i64::MAX) }
+        Self { full: AtomicBool::new(false), left: AtomicI64::new(i64::MAX), reads_too: AtomicI64::new(i64::MAX) }
     }
 }
 
@@ -55,9 +59,14 @@ impl FailingDisk {
     }
 }
 
-fn count(left: &AtomicI64) -> io::Result<()> {
-    // EIO, the most that is known when a disk dies.
-    if left.fetch_sub(1, Ordering::Relaxed) <= 0 { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+impl Trouble {
+    fn count(&self, left: &AtomicI64) -> io::Result<()> {
+        if left.fetch_sub(1, Ordering::Relaxed) > 0 {
+            return Ok(());
+        }
+        // EIO is the most that is known when a disk dies.
+        Err(if self.full.load(Ordering::Relaxed) { io::ErrorKind::StorageFull.into() } else { io::Error::from_raw_os_error(5) })
+    }
 }
 
 struct FailingFile {
@@ -100,19 +109,19 @@ impl DiskFile for FailingFile {
         self.inner.len()
     }
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        count(&self.trouble.reads_too)?;
+        self.trouble.count(&self.trouble.reads_too)?;
         self.inner.read_at(buffer, offset)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        count(&self.trouble.left)?;
+        self.trouble.count(&self.trouble.left)?;
         self.inner.write_at(bytes, offset)
     }
     fn set_len(&self, length: u64) -> io::Result<()> {
-        count(&self.trouble.left)?;
+        self.trouble.count(&self.trouble.left)?;
         self.inner.set_len(length)
     }
     fn sync_data(&self) -> io::Result<()> {
-        count(&self.trouble.left)?;
+        self.trouble.count(&self.trouble.left)?;
         self.inner.sync_data()
     }
 }
@@ -183,7 +192,44 @@ fn i5_reads_go_on_after_a_read_that_failed() {
 }
 
 #[test]
-fn l10_a_full_disk_is_told_as_such() {
-    let full = crate::Error::from(crate::index::fault::Fault::from(redb::StorageError::Io(io::ErrorKind::StorageFull.into())));
-    assert!(matches!(full, crate::Error::StorageFull), "{full:?}");
+fn i3_a_failure_while_the_file_is_made_leaves_nothing_in_the_way() {
+    for calls in 0..500 {
+        let disk = FailingDisk::default();
+        disk.fail_writes_after(calls);
+        let made = Index::open(Arc::new(disk.clone()), LOG, CACHE).map(drop);
+        if !disk.mend() {
+            made.unwrap();
+            assert!(calls > 5, "only {calls} calls failed");
+            return;
+        }
+        // Whether it was made or not, what is there now opens.
+        let index = Index::open(Arc::new(disk), LOG, CACHE).unwrap().0;
+        let mut model = Model::default();
+        grow(&index, &mut model, &mut Random(calls.unsigned_abs()), 20);
+        index.flush().unwrap();
+        check(&index, &model, &mut Random(1));
+    }
+    panic!("it never was made");
+}
+
+#[test]
+fn l10_a_full_disk_is_told_as_such_and_reads_go_on() {
+    let mut random = Random::from_env(12);
+    let disk = FailingDisk::default();
+    let index = Index::open(Arc::new(disk.clone()), LOG, CACHE).unwrap().0;
+    let mut model = Model::default();
+    grow(&index, &mut model, &mut random, 500);
+    index.flush().unwrap();
+    disk.trouble.full.store(true, Ordering::Relaxed);
+    for calls in [0, 1, 3] {
+        grow(&index, &mut model, &mut random, 300);
+        // Only what the failed flush wrote is refused; to open the file again needs no more space.
+        disk.fail_writes_after(calls);
+        let flushed = index.flush();
+        assert!(matches!(flushed, Err(Error::StorageFull)), "{calls}: {flushed:?}");
+        disk.mend();
+        check(&index, &model, &mut random);
+    }
+    index.flush().unwrap();
+    check(&index, &model, &mut random);
 }

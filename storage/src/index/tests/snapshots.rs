@@ -52,10 +52,10 @@ fn spoil(index: &Index, change: impl Fn(&mut Vec<u8>)) {
 fn the_newest_at_or_below_is_found() {
     let index = with_streams();
     let state = b"some state, some state, some state".to_vec();
-    for (stream, version, hash) in [("a", 1, HASH), ("a", 3, HASH), ("a", 2, OTHER), ("a-1", 1, HASH)] {
-        index.put_snapshot(stream, Version::new(version), hash, &[state.as_slice(), &[version as u8]].concat()).unwrap();
+    for (stream, version, hash) in [("a", 1u8, HASH), ("a", 3, HASH), ("a", 2, OTHER), ("a-1", 1, HASH)] {
+        index.put_snapshot(stream, Version::new(version.into()), hash, &[state.as_slice(), &[version]].concat()).unwrap();
     }
-    let expect = |version: u64| Some((version, [state.as_slice(), &[version as u8]].concat()));
+    let expect = |version: u8| Some((u64::from(version), [state.as_slice(), &[version]].concat()));
     assert_eq!(at(&index, "a", 9, HASH), expect(3));
     assert_eq!(at(&index, "a", 2, HASH), expect(1));
     assert_eq!(at(&index, "a", 0, HASH), None);
