@@ -30,7 +30,8 @@ impl<'a> Event<'a> {
     /// One line of a table of a stream's events.
     pub(crate) fn stream_row(&self, width: u16) -> Vec<String> {
         let tags = if self.tags.is_empty() { String::new() } else { format!("  [{}]", self.tags.join(", ")) };
-        let room = usize::from(width).saturating_sub(34 + self.event_type.chars().count()).max(16);
+        // What stands before it: version, time, type, and the space between them.
+        let room = usize::from(width).saturating_sub(37 + self.event_type.chars().count().max(20)).max(16);
         vec![
             self.version.to_string(),
             seconds(&self.occurred_at),

@@ -50,6 +50,12 @@ impl Output {
         self.line(&text)
     }
 
+    /// The same, two columns further in.
+    pub(crate) fn indented_table(&mut self, columns: &[Column], rows: Vec<Vec<String>>) -> io::Result<()> {
+        let text = table_text(columns, rows, terminal_width().saturating_sub(2), self.colour);
+        text.lines().try_for_each(|line| self.line(&format!("  {line}")))
+    }
+
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
     }

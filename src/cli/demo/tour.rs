@@ -25,6 +25,7 @@ use crate::cli::failure::Failure;
 use crate::cli::import;
 use crate::cli::output::Column;
 use crate::cli::output::Output;
+use crate::cli::output::cut;
 use crate::cli::output::grouped;
 use crate::config::bytes_text;
 use crate::config::duration_text;
@@ -104,8 +105,13 @@ impl Tour<'_> {
         ))?;
         let status =
             self.database.status().await.map_err(|error| Failure::failed("the status cannot be read").detail(error.to_string()))?;
-        let bytes: u64 = status.iter().map(|shard| shard.log_bytes + shard.index_bytes).sum();
-        self.say(&format!("{} on disk, log and index; each batch was synced before it was confirmed", bytes_text(bytes)))
+        let (log, index) = status.iter().fold((0, 0), |(log, index), shard| (log + shard.log_bytes, index + shard.index_bytes));
+        self.say(&format!(
+            "on disk: log {}, index {}, {} bytes an event; each batch was synced before it was confirmed",
+            bytes_text(log),
+            bytes_text(index),
+            (log + index) / EVENTS_COUNT
+        ))
     }
 
     async fn history(&mut self) -> Result<(), Failure> {
@@ -124,7 +130,7 @@ impl Tour<'_> {
         let mut types = types.types;
         types.sort_by_key(|line| std::cmp::Reverse(line.events));
         let rows = types.iter().take(6).map(|line| vec![line.event_type.clone(), grouped(line.events)]).collect();
-        self.output.table(&[Column::left("type"), Column::right("events")], rows)?;
+        self.output.indented_table(&[Column::left("type"), Column::right("events")], rows)?;
         let categories: Categories = self.client.get(&["v1", "categories"], &[]).await?;
         for line in &categories.categories {
             self.say(&format!("category {}: {} streams, {} events", line.category, grouped(line.streams), grouped(line.events)))?;
@@ -149,11 +155,11 @@ impl Tour<'_> {
             seen + 1,
             duration_text(time)
         ))?;
-        self.source(&format!("   {answer}"))?;
+        self.source(&format!("the server's answer: {}", cut(&answer, ANSWER_WIDTH)))?;
         let told = self.append(seen).await.err().ok_or_else(|| Failure::failed("an append with an old version was taken"))?;
         let Some(problem) = told.as_problem().filter(|_| told.exit() == EXIT_CONFLICT) else { return Err(told) };
         let yellow = self.output.yellow("409");
-        self.say(&format!("the same again:                {yellow}, {}", problem.detail))?;
+        self.say(&format!("the same again:                {yellow}, {}, not at {seen}", problem.detail))?;
         self.say("Two people decide on what they read; the second one is told, nothing is overwritten.")?;
         self.step("6. Live: a reader that was waiting on GET /v1/events (SSE) saw that append")?;
         let event = follower.wait_for(SHOWN_STREAM, seen + 1).await?;
@@ -208,7 +214,7 @@ impl Tour<'_> {
         let rows: Result<Vec<_>, _> =
             events.iter().map(|event| Event::parse(event.get()).map(|event| event.stream_row(TABLE_WIDTH))).collect();
         let rows = rows.map_err(|error| Failure::failed("the answer cannot be read").detail(error.to_string()))?;
-        self.output.table(&STREAM_COLUMNS, rows)?;
+        self.output.indented_table(&STREAM_COLUMNS, rows)?;
         Ok(())
     }
 }
@@ -261,3 +267,4 @@ const RARE_TYPE: &str = "DeclarationSaved";
 const TAG: &str = "reviewer:demo";
 const DEFAULT_URL: &str = "http://127.0.0.1:4400";
 const TABLE_WIDTH: u16 = 96;
+const ANSWER_WIDTH: usize = 76;
