@@ -135,8 +135,7 @@ async fn an_id_with_other_content_is_refused() {
 }
 
 fn condition(types: &[&str], tags: &[&str], after: After) -> ConditionRequest {
-    let item =
-        QueryItem { types: types.iter().map(|name| (*name).into()).collect(), tags: tags.iter().map(|tag| (*tag).into()).collect() };
+    let item = QueryItem { types: types.iter().map(|name| (*name).into()).collect(), tags: tags.iter().map(|tag| (*tag).into()).collect() };
     ConditionRequest { query: vec![item], after }
 }
 
@@ -255,8 +254,10 @@ async fn what_breaks_a_rule_is_named() {
         let refused = append(&database, system, ExpectedVersion::Any, vec![event(1, "T")]).await.unwrap_err();
         assert!(matches!(refused, Error::SystemStream { .. }));
     }
-    let bad_condition =
-        TransactionRequest { appends: vec![to("s", ExpectedVersion::Any, Vec::new())], conditions: vec![condition(&["ok"], &[""], After::Start)] };
+    let bad_condition = TransactionRequest {
+        appends: vec![to("s", ExpectedVersion::Any, Vec::new())],
+        conditions: vec![condition(&["ok"], &[""], After::Start)],
+    };
     assert_eq!(refusal(database.transact(bad_condition).await.unwrap_err()), "conditions[0].query[0].tags[0]");
     assert_eq!(database.end().to_string(), "0");
 }

@@ -39,7 +39,9 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
         for stream in 0..20 {
             let number = round * 60 + stream * 3;
             let events = (number..number + 3).map(|n| event(n, "E")).collect();
-            append(&database, &format!("s-{stream}"), ExpectedVersion::Exact(factum::database::Version::new(round * 3)), events).await.unwrap();
+            append(&database, &format!("s-{stream}"), ExpectedVersion::Exact(factum::database::Version::new(round * 3)), events)
+                .await
+                .unwrap();
         }
         database.close().await.unwrap();
     }

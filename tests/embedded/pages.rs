@@ -125,8 +125,7 @@ async fn pages_go_on_where_they_ended_while_events_are_appended() {
     sorted.dedup();
     assert_eq!((seen.len(), sorted.len()), (600, 600), "each event once");
     for shard in 0..3 {
-        let positions: Vec<u64> =
-            seen.iter().filter(|event| event.shard == shard).map(|event| event.record.position().get()).collect();
+        let positions: Vec<u64> = seen.iter().filter(|event| event.shard == shard).map(|event| event.record.position().get()).collect();
         assert_eq!(positions, (1..=positions.len() as u64).collect::<Vec<_>>(), "shard {shard} in its order");
     }
 }

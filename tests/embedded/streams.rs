@@ -170,16 +170,15 @@ async fn listings_are_those_of_all_shards() {
     }
     assert_eq!(paged, all);
     let categories = database.categories(false).await.unwrap();
-    assert_eq!(categories.iter().map(|info| (info.category.as_str(), info.streams, info.events)).collect::<Vec<_>>(), [
-        ("even", 10, 20),
-        ("odd", 10, 20)
-    ]);
+    assert_eq!(
+        categories.iter().map(|info| (info.category.as_str(), info.streams, info.events)).collect::<Vec<_>>(),
+        [("even", 10, 20), ("odd", 10, 20)]
+    );
     let types = database.types(false).await.unwrap();
-    assert_eq!(types.iter().map(|info| (info.event_type.as_str(), info.events)).collect::<Vec<_>>(), [
-        ("Made", 20),
-        ("even", 10),
-        ("odd", 10)
-    ]);
+    assert_eq!(
+        types.iter().map(|info| (info.event_type.as_str(), info.events)).collect::<Vec<_>>(),
+        [("Made", 20), ("even", 10), ("odd", 10)]
+    );
     assert!(list(StreamsQuery { include_system: true, limit: 100, ..StreamsQuery::default() }).await.contains(&"$streams".to_owned()));
 }
 
