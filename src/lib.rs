@@ -14,3 +14,9 @@ pub mod telemetry;
 
 pub use database::Database;
 pub use error::Error;
+
+/// Runs the Rust examples of the documents.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/guide.md")]
+struct Documents;

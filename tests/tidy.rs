@@ -2,6 +2,8 @@
 
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/generated.rs"]
+mod generated;
 #[path = "tidy/layers.rs"]
 mod layers;
 #[path = "tidy/source.rs"]
@@ -33,8 +35,11 @@ const TOP_LEVEL: &[&str] = &[
 ];
 
 /// Files over [`LINES_MAX`] lines, each with the reason why it is better whole. One that has shrunk fails the test.
-const LONG_FILES: &[(&str, &str)] =
-    &[("src/database/mod.rs", "the embedded face: mostly its types and their documentation, read from top to bottom")];
+const LONG_FILES: &[(&str, &str)] = &[
+    ("storage/src/index/mod.rs", "the index's whole face in one place: each method is short, and looks in the delta, then in the file"),
+    ("storage/src/log/recover.rs", "recovery is one decision after another over the same state; its order is what a reader checks"),
+    ("storage/src/store/stage.rs", "all checks of a transaction, in the order in which they are made"),
+];
 
 /// A guide for the eye: beyond it, a reader has lost the beginning.
 const LINES_MAX: usize = 400;
@@ -85,10 +90,17 @@ fn nothing_is_left_to_be_finished() {
 fn lines_fit_the_screen() {
     let mut wrong = Vec::new();
     for source in sources(&["rs"]) {
-        let long = (1..).zip(source.text.lines()).filter(|(_, line)| line.chars().count() > COLUMNS_MAX);
-        wrong.extend(long.map(|(number, line)| format!("{}:{number}: {} columns", source.path, line.chars().count())));
+        // A sentence in a string stays whole, so that it can be searched for.
+        let lines = source.text.lines().filter(|line| line.chars().count() > COLUMNS_MAX && without_strings(line) > COLUMNS_MAX);
+        wrong.extend(lines.map(|line| format!("{}: {} columns: {line}", source.path, line.chars().count())));
     }
     assert_none(&wrong);
+    assert_eq!(without_strings(r#"f("a \"b\" c", "d"); // e"#), "f(, ); // e".len());
+}
+
+/// How many columns a line has without what its strings hold.
+fn without_strings(line: &str) -> usize {
+    line.replace("\\\"", "").split('"').step_by(2).map(|piece| piece.chars().count()).sum()
 }
 
 #[test]

@@ -42,6 +42,7 @@ use crate::http::settings::HttpSettings;
 use crate::http::wire::AppendWire;
 use crate::http::wire::Events;
 use crate::http::wire::ExpectedWire;
+use crate::http::wire::Object;
 
 /// Append events to a stream, all or none, and answer once they are on disk.
 #[utoipa::path(
@@ -107,7 +108,7 @@ async fn read_events(
     if let Some(mode) = mode {
         return Ok((cloud_events::read(mode, headers, &body, stream, settings, &mut maker)?, None));
     }
-    let wire: AppendWire<'_> = from_body(&body)?;
+    let Object(wire) = from_body::<Object<AppendWire<'_>>>(&body)?;
     let events = make_events(&wire.events, "events", stream.as_str(), settings, &mut maker)?;
     Ok((events, wire.expected_version.map(|ExpectedWire(expected)| expected)))
 }

@@ -35,8 +35,7 @@ pub(crate) fn protocol(settings: &HttpSettings) -> auto::Builder<TokioExecutor> 
         // Without a timer the timeout would be inert.
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_read_timeout)
-        .max_buf_size(HTTP1_BUFFER_BYTES)
-        .pipeline_flush(true);
+        .max_buf_size(HTTP1_BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -54,9 +54,10 @@ const MESSAGE_CHARS_MAX: usize = 300;
 mod tests {
     use super::*;
     use crate::http::wire::AppendWire;
+    use crate::http::wire::Object;
 
     fn check(body: &[u8], field: &str, detail: &str) {
-        let problem = from_body::<AppendWire<'_>>(body).unwrap_err();
+        let problem = from_body::<Object<AppendWire<'_>>>(body).unwrap_err();
         let json = String::from_utf8(problem.to_json()).unwrap();
         assert!(json.contains(&format!("\"field\":\"{field}\"")), "{json}");
         assert!(json.contains(detail), "{json}");
@@ -66,7 +67,7 @@ mod tests {
     #[test]
     fn faults_name_their_field_and_repeat_no_value() {
         check(b"", "body", "EOF");
-        check(b"\"secret\"", "body", "invalid type: string, expected struct");
+        check(b"\"secret\"", "body", "invalid type: string, expected an append");
         check(br#"{"events": [{"type": "a", "data": 1}, {"type": 5, "data": 1}]}"#, "events[1].type", "expected a string");
         check(br#"{"events": [{"type": "a"}]}"#, "events[0].data", "missing field");
         check(br#"{"events": [{"type": "a", "data": 1, "colour": 2}]}"#, "events[0].colour", "unknown field");

@@ -46,6 +46,7 @@ use crate::http::request::authorise_system_read;
 use crate::http::request::segment;
 use crate::http::request::stream_in_path;
 use crate::http::schema;
+use crate::http::transactions::cursor_problem;
 
 /// Read the events of one stream: a page, lines, or a live feed.
 #[utoipa::path(
@@ -54,7 +55,7 @@ use crate::http::schema;
         ("stream" = String, Path, example = "order-42"),
         ("from" = Option<u64>, Query, description = "First version, inclusive; default 1, backward the last"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000, description = "Default 100; a feed has none unless given"),
-        ("direction" = Option<schema::DirectionParam>, Query),
+        ("direction" = Option<String>, Query, description = "`forward` (default) or `backward`"),
         ("follow" = Option<bool>, Query, description = "Keep an NDJSON read open past the end"),
         ("Last-Event-ID" = Option<String>, Header, description = "SSE: the version to resume after; wins over `from`"),
         ("If-None-Match" = Option<String>, Header),
@@ -199,7 +200,7 @@ fn one_event(shard: u16, event: &RecordedEvent) -> ReadAnswer {
     params(
         ("after" = Option<String>, Query, description = "A cursor, exclusive; `0` (default) is the start, `end` is now (default backward)"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000, description = "Default 100; a feed has none unless given"),
-        ("direction" = Option<schema::DirectionParam>, Query),
+        ("direction" = Option<String>, Query, description = "`forward` (default) or `backward`"),
         ("category" = Option<Vec<String>>, Query, description = "Repeatable, ORed"),
         ("type" = Option<Vec<String>>, Query, description = "Repeatable, ORed"),
         ("tag" = Option<Vec<String>>, Query, description = "Repeatable, ORed"),
@@ -231,7 +232,7 @@ pub(crate) async fn events(State(app): State<Shared>, request: Request) -> Resul
         let resume = feed::last_event_id(&parts.headers)?;
         let (field, text) = if resume.is_some() { ("Last-Event-ID", resume) } else { ("after", after.as_deref()) };
         let after = parse_after(&app.database, field, text, Direction::Forward)?;
-        let feed = app.database.follow(filter, after)?;
+        let feed = app.database.follow(filter, after).map_err(|error| cursor_problem(field, error))?;
         return Ok(feed::response(&app, feed, format, feed::Ids::Cursors, how.limit));
     }
     let after = parse_after(&app.database, "after", after.as_deref(), how.direction)?;
@@ -355,10 +356,7 @@ fn parse_after(database: &Database, field: &str, text: Option<&str>, direction: 
     match (text, direction) {
         (None, Direction::Forward) | (Some("0"), _) => Ok(After::Start),
         (None, Direction::Backward) | (Some("end"), _) => Ok(After::End),
-        (Some(text), _) => {
-            let cursor = database.parse_cursor(text);
-            cursor.map(After::Cursor).map_err(|error| Problem::malformed(field, super::transactions::cursor_detail(&error)))
-        }
+        (Some(text), _) => database.parse_cursor(text).map(After::Cursor).map_err(|error| cursor_problem(field, error)),
     }
 }
 

@@ -236,13 +236,3 @@ pub(crate) struct FailedCheck {
     #[schema(format = "uuid")]
     event_id: Option<String>,
 }
-
-/// Which way to read.
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub(crate) enum DirectionParam {
-    /// Oldest first.
-    Forward,
-    /// Newest first.
-    Backward,
-}

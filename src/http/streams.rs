@@ -32,6 +32,7 @@ use crate::http::schema;
 use crate::http::time::duration_text;
 use crate::http::time::parse_duration_us;
 use crate::http::time::push_timestamp;
+use crate::http::wire::Object;
 use crate::http::wire::RetentionWire;
 
 /// What there is to know of a stream.
@@ -134,7 +135,7 @@ pub(crate) async fn set_retention(State(app): State<Shared>, request: Request) -
     Query::parse(parts.uri.query())?.finish()?;
     require_json(&parts.headers)?;
     let body = read_whole(&parts.headers, body, &app.settings).await?;
-    let retention = read_retention(&from_body(&body)?)?;
+    let retention = read_retention(&from_body::<Object<RetentionWire<'_>>>(&body)?.0)?;
     let result = app.database.set_retention(stream.clone(), retention).await?;
     Ok(retention_answer(&stream, retention, &result))
 }

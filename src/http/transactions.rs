@@ -34,6 +34,7 @@ use crate::http::request::require_json;
 use crate::http::schema;
 use crate::http::settings::HttpSettings;
 use crate::http::wire::ConditionWire;
+use crate::http::wire::Object;
 use crate::http::wire::Text;
 use crate::http::wire::TransactionAppendWire;
 use crate::http::wire::TransactionWire;
@@ -64,7 +65,8 @@ pub(crate) async fn transact(State(app): State<Shared>, request: Request) -> Res
     refuse_conditions(&parts.headers)?;
     let body = read_whole(&parts.headers, body, &app.settings).await?;
     let mut maker = EventMaker::new(&body, &parts.headers, &app.settings)?;
-    let request = read(from_body(&body)?, &app.database, &app.settings, &mut maker)?;
+    let Object(wire) = from_body(&body)?;
+    let request = read(wire, &app.database, &app.settings, &mut maker)?;
     let has_events = request.appends.iter().any(|append| !append.events.is_empty());
     let result = app.database.transact(request).await?;
     Ok(committed(&result, has_events))
@@ -84,11 +86,11 @@ fn read(
             return Err(Problem::malformed(path, format!("has {count} elements, at most {PARTS_MAX} are allowed")));
         }
     }
-    check_count(wire.appends.iter().map(|append| append.events.total).sum(), "appends", settings)?;
+    check_count(wire.appends.iter().map(|append| append.0.events.total).sum(), "appends", settings)?;
     let appends =
-        wire.appends.iter().enumerate().map(|(index, append)| read_append(append, index, settings, maker)).collect::<Result<_, _>>()?;
+        wire.appends.iter().enumerate().map(|(index, append)| read_append(&append.0, index, settings, maker)).collect::<Result<_, _>>()?;
     let conditions =
-        wire.conditions.iter().enumerate().map(|(index, wire)| read_condition(wire, index, database)).collect::<Result<_, _>>()?;
+        wire.conditions.iter().enumerate().map(|(index, wire)| read_condition(&wire.0, index, database)).collect::<Result<_, _>>()?;
     Ok(TransactionRequest { appends, conditions })
 }
 
@@ -118,12 +120,10 @@ fn read_condition(wire: &ConditionWire<'_>, index: usize, database: &Database) -
     let after = match &*wire.after.0 {
         "0" => After::Start,
         "end" => After::End,
-        text => {
-            After::Cursor(database.parse_cursor(text).map_err(|error| Problem::malformed(&format!("{path}.after"), cursor_detail(&error)))?)
-        }
+        text => After::Cursor(database.parse_cursor(text).map_err(|error| cursor_problem(&format!("{path}.after"), error))?),
     };
     let mut query = Vec::with_capacity(wire.query.len());
-    for (number, item) in wire.query.iter().enumerate() {
+    for (number, Object(item)) in wire.query.iter().enumerate() {
         let types = names(&item.types, &format!("{path}.query[{number}].types"))?;
         let tags = names(&item.tags, &format!("{path}.query[{number}].tags"))?;
         query.push(QueryItem { types, tags });
@@ -142,9 +142,13 @@ fn names(texts: &[Text<'_>], path: &str) -> Result<Vec<Arc<str>>, Problem> {
     checked.collect()
 }
 
-/// What is wrong with a cursor, in words for a client.
-pub(crate) fn cursor_detail(error: &crate::Error) -> String {
-    if let crate::Error::BadCursor { detail, .. } = error { format!("not a cursor of this database: {detail}") } else { error.to_string() }
+/// The answer to an error about a cursor that came in this field.
+pub(crate) fn cursor_problem(field: &str, error: crate::Error) -> Problem {
+    if let crate::Error::BadCursor { detail, .. } = error {
+        Problem::malformed(field, format!("not a cursor of this database: {detail}"))
+    } else {
+        error.into()
+    }
 }
 
 fn committed(result: &AppendResult, has_events: bool) -> Response {

@@ -21,9 +21,38 @@ use utoipa::ToSchema;
 #[serde(transparent)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
+/// A struct that is read from an object only. By itself `serde_json` takes an array of the fields' values as well, which nobody means to send.
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(ObjectOnly(deserializer)).map(Object)
+    }
+}
+
+struct ObjectOnly<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
+    type Error = D::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_any(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
 /// An event proposed for a stream.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an event: a JSON object")]
 #[schema(as = NewEvent)]
 pub(crate) struct EventWire<'a> {
     /// The stream; only lines of an import name it here.
@@ -111,7 +140,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Events<'a> {
             fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
                 let mut events = Events::default();
                 while events.list.len() < TRANSACTION_EVENTS_MAX {
-                    let Some(event) = elements.next_element()? else { return Ok(events) };
+                    let Some(Object(event)) = elements.next_element()? else { return Ok(events) };
                     events.list.push(event);
                     events.total += 1;
                 }
@@ -127,7 +156,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Events<'a> {
 
 /// Body of an append.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an append: a JSON object")]
 #[schema(as = AppendRequest)]
 pub(crate) struct AppendWire<'a> {
     /// In order; stored all or none.
@@ -142,20 +171,22 @@ pub(crate) struct AppendWire<'a> {
 
 /// Body of a transaction.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a transaction: a JSON object")]
 #[schema(as = TransactionRequest)]
 pub(crate) struct TransactionWire<'a> {
     /// In order; stored all or none.
     #[serde(borrow)]
-    pub(crate) appends: Vec<TransactionAppendWire<'a>>,
+    #[schema(value_type = Vec<TransactionAppendWire>)]
+    pub(crate) appends: Vec<Object<TransactionAppendWire<'a>>>,
     /// All must hold.
     #[serde(borrow, default)]
-    pub(crate) conditions: Vec<ConditionWire<'a>>,
+    #[schema(value_type = Vec<ConditionWire>)]
+    pub(crate) conditions: Vec<Object<ConditionWire<'a>>>,
 }
 
 /// One stream of a transaction.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an append: a JSON object")]
 #[schema(as = TransactionAppend)]
 pub(crate) struct TransactionAppendWire<'a> {
     /// Its name.
@@ -174,12 +205,13 @@ pub(crate) struct TransactionAppendWire<'a> {
 
 /// "No event that matches any item of `query` stands after `after`."
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a condition: a JSON object")]
 #[schema(as = Condition)]
 pub(crate) struct ConditionWire<'a> {
     /// ORed; an empty array matches every event.
     #[serde(borrow)]
-    pub(crate) query: Vec<QueryItemWire<'a>>,
+    #[schema(value_type = Vec<QueryItemWire>)]
+    pub(crate) query: Vec<Object<QueryItemWire<'a>>>,
     /// A cursor, exclusive.
     #[serde(borrow)]
     #[schema(value_type = String, example = "1042")]
@@ -188,7 +220,7 @@ pub(crate) struct ConditionWire<'a> {
 
 /// An event matches if its type is one of `types` and it has all of `tags`.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a query item: a JSON object")]
 #[schema(as = QueryItem)]
 pub(crate) struct QueryItemWire<'a> {
     /// ORed; none means any type.
@@ -203,7 +235,7 @@ pub(crate) struct QueryItemWire<'a> {
 
 /// Body of a stream's retention. What is absent or null does not limit.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a retention: a JSON object")]
 #[schema(as = RetentionRequest)]
 pub(crate) struct RetentionWire<'a> {
     /// The newest so many stay visible.

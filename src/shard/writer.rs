@@ -110,7 +110,9 @@ fn foresee(store: &mut Store, batch: &VecDeque<Request>) {
     let mut ids = Vec::new();
     for request in batch {
         match &request.work {
-            Work::Write(Write::Transaction(transaction), _) => ids.extend(transaction.appends.iter().flat_map(|append| chosen(&append.events))),
+            Work::Write(Write::Transaction(transaction), _) => {
+                ids.extend(transaction.appends.iter().flat_map(|append| chosen(&append.events)))
+            }
             Work::Import { events, .. } => ids.extend(chosen(events)),
             Work::Write(Write::Control(..), _) => {}
         }

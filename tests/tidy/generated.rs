@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::source::root;
 
 /// Compares a document with what the code makes of it, or writes it.
-fn check(path: &str, made: &str) {
+pub(crate) fn check(path: &str, made: &str) {
     let file = root().join(path);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&file, made).expect("the document can be written");
@@ -22,6 +22,12 @@ fn check(path: &str, made: &str) {
 #[test]
 fn the_settings_are_those_of_the_code() {
     check("docs/config.md", &factum::config::markdown());
+}
+
+#[test]
+fn the_interface_is_that_of_the_code() {
+    let made = factum::http::openapi_json().expect("the description is JSON");
+    check("docs/api/openapi.json", &(made + "\n"));
 }
 
 #[test]
@@ -45,6 +51,7 @@ fn the_problems_are_those_of_the_code() {
 const PROBLEMS_HEAD: &str = "# Problems
 
 Made from the code by `UPDATE_DOCS=1 cargo nextest run --test tidy`. Every refusal is an RFC 9457 document, `application/problem+json`:
-`type` is `urn:factum:problem:` and one of the names below, `title` and `status` go with it, `detail` is about this one case. Texts may change; names, status codes and members do not.
+`type` is `urn:factum:problem:` and one of the names below, `title` and `status` go with it, `detail` is about this one case.
+Texts may change; names, status codes and members do not.
 Those with status 429 or 503 carry `Retry-After`.
 ";

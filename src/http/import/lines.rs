@@ -28,6 +28,7 @@ use crate::http::problem::Slug;
 use crate::http::request::authorise_write;
 use crate::http::settings::HttpSettings;
 use crate::http::wire::EventWire;
+use crate::http::wire::Object;
 
 /// What is imported.
 pub(super) struct Source {
@@ -177,7 +178,7 @@ struct Grouped {
 
 impl Grouped {
     fn add(&mut self, line: &[u8], number: u64, maker: &mut EventMaker<'_>) -> Result<(), Problem> {
-        let wire: EventWire<'_> = from_body(line)?;
+        let Object(wire) = from_body::<Object<EventWire<'_>>>(line)?;
         let Some(name) = &wire.stream else { return Err(Problem::malformed("stream", "missing field `stream`")) };
         let group = self.group(&name.0)?;
         let event = maker.make(&wire, group.stream.as_str(), group.events.len()).map_err(|fault| fault.into_problem(""))?;

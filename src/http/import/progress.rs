@@ -113,7 +113,8 @@ impl Import {
 /// The line that an error is about: the event it names, else the first of its stream.
 fn line_of(error: Error, ids: &[storage::EventId], lines: &[u64]) -> (Error, u64) {
     let index: Option<usize> = if let Error::Storage(storage::Error::EventIdReused { id, .. }) = &error {
-        ids.iter().position(|own| own == id)
+        // If an id is there twice, the first had it to itself.
+        ids.iter().rposition(|own| own == id)
     } else if let Error::Invalid { field, .. } = &error {
         field.strip_prefix("events[").and_then(|rest| rest.split_once(']')).and_then(|(index, _)| index.parse().ok())
     } else {

@@ -149,7 +149,9 @@ impl Played {
         let next = transaction("order-99", ExpectedVersion::Any, vec![plain(1_000_000, b"next")]);
         let staged = store.stage(&next).map_err(|error| format!("the next append: {error:?}"))?;
         let expected = model.stage(&next, self.now()).map_err(|refused| format!("{refused:?}"))?;
-        check(staged.position == expected.position && staged.streams == expected.streams, || format!("the next append went to {staged:?}"))?;
+        check(staged.position == expected.position && staged.streams == expected.streams, || {
+            format!("the next append went to {staged:?}")
+        })?;
         store.commit().map_err(|error| format!("the next commit: {error:?}"))?;
         drop(store);
         let disk = disk.crash(Cut::LoseAll, 0);
@@ -259,7 +261,9 @@ pub(crate) fn cut_recovery_everywhere(seed: u64) -> Result<u64, String> {
         for step in unfinished {
             let within = step.clone().at(snapshot.effects);
             for cut in [Cut::LoseAll, Cut::KeepAll, Cut::Random, Cut::Random] {
-                let context = |why| format!("cut before effect {}, recovery before effect {} ({cut:?}): {why}", snapshot.effects + 1, step.effects + 1);
+                let context = |why| {
+                    format!("cut before effect {}, recovery before effect {} ({cut:?}): {why}", snapshot.effects + 1, step.effects + 1)
+                };
                 cuts += played.cut(&within, cut, rng.number()).map_err(context)?;
             }
         }

@@ -166,7 +166,8 @@ impl Model {
             let matching = |event: &&Event| {
                 !event.is_system() && (condition.query.is_empty() || condition.query.iter().any(|item| event.has_item(item)))
             };
-            let newest = self.log.iter().enumerate().rev().map(|(place, event)| (event, place as u64 + 1)).find(|(event, _)| matching(event));
+            let newest =
+                self.log.iter().enumerate().rev().map(|(place, event)| (event, place as u64 + 1)).find(|(event, _)| matching(event));
             if let Some((event, position)) = newest.filter(|(_, position)| *position > condition.after.get()) {
                 failed.push(FailedCheck::Condition { index, position: Position::new(position), event_id: event.id });
             }
@@ -310,7 +311,9 @@ impl Model {
                 }
                 match self.log.iter().position(|known| known.id == event.id) {
                     None => missing += 1,
-                    Some(place) if self.log[place].stream == append.stream.as_str() && is_same(&self.log[place], event) => there.push(place),
+                    Some(place) if self.log[place].stream == append.stream.as_str() && is_same(&self.log[place], event) => {
+                        there.push(place)
+                    }
                     Some(_) => return Err(Refused::EventIdReused(event.id)),
                 }
             }

@@ -62,7 +62,13 @@ pub(crate) fn check_answers(reader: &Reader, model: &Model, now: Timestamp, rng:
 }
 
 /// Reads page after page to the end.
-pub(crate) fn read_all(reader: &Reader, filter: &Filter, direction: Direction, limit: usize, bytes_max: usize) -> Result<Vec<RecordedEvent>, String> {
+pub(crate) fn read_all(
+    reader: &Reader,
+    filter: &Filter,
+    direction: Direction,
+    limit: usize,
+    bytes_max: usize,
+) -> Result<Vec<RecordedEvent>, String> {
     let mut after = match direction {
         Direction::Forward => Position::ZERO,
         Direction::Backward => Position::new(u64::MAX),

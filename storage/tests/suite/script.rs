@@ -25,9 +25,15 @@ pub(crate) enum Step {
 /// One request of a client.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    Transact { appends: Vec<Append>, condition: Option<ConditionOf> },
+    Transact {
+        appends: Vec<Append>,
+        condition: Option<ConditionOf>,
+    },
     /// Send the transaction again that was sent so many requests ago.
-    Retry { back: usize, change: Change },
+    Retry {
+        back: usize,
+        change: Change,
+    },
     Delete(String),
     Tombstone(String),
     Retain(String, Retention),
@@ -114,7 +120,8 @@ fn step(rng: &mut Rng, mix: Mix) -> Step {
 fn request(rng: &mut Rng, mix: Mix) -> Request {
     match rng.below(40) {
         0..4 => {
-            let change = *rng.pick(&[Change::Nothing, Change::Nothing, Change::Data, Change::OneMoreEvent, Change::Reversed]).expect("not empty");
+            let change =
+                *rng.pick(&[Change::Nothing, Change::Nothing, Change::Data, Change::OneMoreEvent, Change::Reversed]).expect("not empty");
             Request::Retry { back: rng.index(6), change }
         }
         4 | 5 => Request::Delete(stream(rng)),

@@ -170,7 +170,8 @@ impl World {
     pub(crate) fn on(disk: SimDisk, options: Options) -> Result<Self, String> {
         let clock = TestClock::new();
         let model = Model::default();
-        let mut world = Self { disk, clock, options, store: None, model, attempts: Vec::new(), watched: Arc::default(), sent: Vec::new(), ids: 0 };
+        let mut world =
+            Self { disk, clock, options, store: None, model, attempts: Vec::new(), watched: Arc::default(), sent: Vec::new(), ids: 0 };
         world.open()?;
         Ok(world)
     }

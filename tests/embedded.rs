@@ -1,0 +1,18 @@
+//! Does the database in process keep what `docs/` promise? The checks of the HTTP interface, without HTTP.
+
+#[path = "embedded/appends.rs"]
+mod appends;
+#[path = "embedded/faults.rs"]
+mod faults;
+#[path = "embedded/feeds.rs"]
+mod feeds;
+#[path = "embedded/fixture.rs"]
+mod fixture;
+#[path = "embedded/imports.rs"]
+mod imports;
+#[path = "embedded/opening.rs"]
+mod opening;
+#[path = "embedded/pages.rs"]
+mod pages;
+#[path = "embedded/streams.rs"]
+mod streams;

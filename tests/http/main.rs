@@ -1,0 +1,15 @@
+//! Does the interface hold what it promises, and does it stand what it is not meant for?
+//!
+//! Tests that make an item of `docs/trust.md` true bear its id in their names.
+
+mod append;
+mod connections;
+mod feeds;
+mod hostile;
+mod http2;
+mod import;
+mod operations;
+mod reads;
+mod streams;
+mod support;
+mod transactions;

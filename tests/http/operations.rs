@@ -1,0 +1,117 @@
+//! Operations: health, status, and an interface that describes itself.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use serde_json::json;
+
+use crate::support::Api;
+
+#[tokio::test]
+async fn a_healthy_server_is_live_and_ready_and_says_how_it_is() {
+    let api = Api::new().await;
+    assert_eq!(api.get("/health/live").await.is(200).json(), json!({"status": "ok"}));
+    assert_eq!(api.get("/health/ready").await.is(200).json(), json!({"status": "ok"}));
+    api.fill("order-1", 3).await;
+    let status = api.get("/v1/status").await.is(200).json();
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&status["durability"], &status["cursor"]), (&json!("strict"), &json!("3")));
+    assert!(status["uptime_seconds"].is_u64());
+    let shard = &status["shards"][0];
+    assert_eq!((&shard["shard"], &shard["state"], &shard["position"], &shard["streams"]), (&json!(0), &json!("ok"), &json!(3), &json!(1)));
+    let receipt = shard["receipt"]["hash"].as_str().unwrap();
+    assert!(receipt.len() == 64 && receipt.bytes().all(|byte| byte.is_ascii_hexdigit()), "{receipt}");
+    assert_eq!(shard["opened"]["damage"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_request_id_comes_back() {
+    let api = Api::new().await;
+    assert_eq!(api.get_with("/health/live", &[("x-request-id", "abc-1")]).await.header("x-request-id"), "abc-1");
+    let drawn = api.get_with("/health/live", &[("x-request-id", "not an id")]).await.header("x-request-id").to_owned();
+    assert_eq!(drawn.len(), 16, "{drawn}");
+    assert_ne!(api.get("/nowhere").await.header("x-request-id"), drawn);
+}
+
+fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+    match value {
+        Value::Object(members) => {
+            for (name, inner) in members {
+                if let (true, Some(target)) = (name == "$ref", inner.as_str()) {
+                    found.insert(target);
+                }
+                references(inner, found);
+            }
+        }
+        Value::Array(elements) => elements.iter().for_each(|inner| references(inner, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[tokio::test]
+async fn the_description_is_whole() {
+    let api = Api::new().await;
+    let document = api.get("/openapi.json").await.is(200).json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3."));
+    let mut found = BTreeSet::new();
+    references(&document, &mut found);
+    for target in found {
+        let path = target.strip_prefix('#').expect("a reference within the document");
+        assert!(document.pointer(path).is_some(), "{target} is missing");
+    }
+    let calls: BTreeSet<String> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase())))
+        .collect();
+    let expected = [
+        "DELETE /v1/streams/{stream}",
+        "GET /health/live",
+        "GET /health/ready",
+        "GET /openapi.json",
+        "GET /v1/categories",
+        "GET /v1/events",
+        "GET /v1/events/{id}",
+        "GET /v1/status",
+        "GET /v1/streams",
+        "GET /v1/streams/{stream}",
+        "GET /v1/streams/{stream}/events",
+        "GET /v1/streams/{stream}/events/{version}",
+        "GET /v1/types",
+        "POST /v1/import",
+        "POST /v1/streams/{stream}/events",
+        "POST /v1/transactions",
+        "PUT /v1/streams/{stream}/retention",
+    ];
+    assert_eq!(calls, expected.into_iter().map(str::to_owned).collect::<BTreeSet<_>>());
+    let event = &document["components"]["schemas"]["NewEvent"];
+    assert_eq!(event["required"], json!(["type", "data"]), "{event}");
+    assert!(event["properties"].get("stream").is_none(), "{event}");
+    assert_eq!(factum::http::openapi_json().unwrap().parse::<Value>().unwrap(), document);
+}
+
+#[tokio::test]
+async fn the_pages_need_nothing_from_elsewhere() {
+    let api = Api::new().await;
+    for path in ["/", "/docs"] {
+        let page = api.get(path).await.is(200);
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+        assert!(!page.header("content-security-policy").is_empty());
+        assert!(!page.text().contains("http://") && !page.text().contains("https://"), "{path}");
+    }
+}
+
+#[test]
+fn every_problem_is_catalogued_once() {
+    let entries = factum::http::problem::catalogue();
+    let slugs: BTreeSet<&str> = entries.iter().map(|entry| entry.slug).collect();
+    assert_eq!(slugs.len(), entries.len());
+    assert!(entries.iter().all(|entry| entry.status.is_client_error() || entry.status.is_server_error()));
+    assert!(entries.iter().all(|entry| !entry.meaning.is_empty() && !entry.action.is_empty()));
+    assert!(entries.is_sorted_by_key(|entry| entry.status), "ordered by status");
+    for promised in ["malformed-request", "wrong-expected-version", "condition-failed", "event-id-reused", "stream-deleted", "storage-full"]
+    {
+        assert!(slugs.contains(promised), "{promised}");
+    }
+}
