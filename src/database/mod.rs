@@ -1,6 +1,37 @@
 //! How does a Rust program use Factum in process?
 //!
 //! [`Database`] is what `http` serves and all that it calls: the same semantics in process as over the wire.
+//!
+//! ```
+//! use std::error::Error;
+//!
+//! use factum::Database;
+//! use factum::database::{Direction, EventId, ExpectedVersion, NewEvent, StreamAppend, StreamName, Version};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn Error>> {
+//! let database = Database::in_memory().await?;
+//! let stream = StreamName::new("order-42")?;
+//! let placed = NewEvent {
+//!     id: EventId::from_bytes([7; 16]), // a UUID; the same one makes a retry harmless
+//!     id_is_fresh: false,
+//!     event_type: "OrderPlaced".into(),
+//!     schema_version: 1,
+//!     occurred_at: None,
+//!     tags: vec!["customer:7".into()],
+//!     metadata: Default::default(),
+//!     data: r#"{"total": 12}"#.into(),
+//! };
+//! let expected = ExpectedVersion::Exact(Version::ZERO); // nothing there yet
+//! let done = database.append(StreamAppend { stream: stream.clone(), expected, events: vec![placed] }).await?;
+//! assert_eq!(done.cursor.to_string(), "1");
+//!
+//! let page = database.read_stream(&stream, None, Direction::Forward, 100, 1 << 20).await?;
+//! assert_eq!(page.events[0].event_type(), "OrderPlaced");
+//! database.close().await?;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::sync::Arc;
 

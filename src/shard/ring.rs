@@ -116,7 +116,8 @@ fn deleted_stream(event: &RecordedEvent) -> Option<&str> {
     if !event.is_control() || !matches!(event.event_type(), "$deleted" | "$tombstoned") {
         return None;
     }
-    event.tags().find_map(|tag| tag.strip_prefix("stream:"))
+    // The first tag of a control record is the name of the stream that it is about.
+    event.tags().next()
 }
 
 /// Whether an event ends a stream for ever.

@@ -20,7 +20,7 @@ use crate::world::options;
 
 /// Turns over each bit of the bytes from quarter `part` of a sealed segment of 64 KiB and asks for a proof.
 fn flip_quarter(part: usize) {
-    let fixture = Fixture::sealed(80_000).expect("a fixture").without_index();
+    let fixture = Fixture::sealed(71_250).expect("a fixture").without_index();
     let path = segment(2);
     let length = fixture.contents(&path).len();
     assert!(length * 8 >= 524_288, "{length} bytes are too few");
