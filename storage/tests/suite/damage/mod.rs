@@ -143,13 +143,9 @@ impl Fixture {
     pub(crate) fn damages(&self) -> Vec<Damage> {
         match self.verify() {
             Ok(report) => report.damages,
-            Err(error) => vec![Damage {
-                file: String::new(),
-                offset: 0,
-                first: Position::ZERO,
-                last: Position::ZERO,
-                detail: format!("{error:?}"),
-            }],
+            Err(error) => {
+                vec![Damage { file: String::new(), offset: 0, first: Position::ZERO, last: Position::ZERO, detail: format!("{error:?}") }]
+            }
         }
     }
 
