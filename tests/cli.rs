@@ -10,6 +10,8 @@ mod demo;
 mod faults;
 #[path = "cli/http.rs"]
 mod http;
+#[path = "cli/offline.rs"]
+mod offline;
 #[path = "cli/oracle.rs"]
 mod oracle;
 #[path = "cli/process.rs"]

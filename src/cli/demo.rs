@@ -88,6 +88,7 @@ async fn open(data: PathBuf) -> Result<Server, ServerError> {
     settings.server.data = data;
     // Segments are zeroed ahead of need; small ones keep the figure of bytes on disk near what the events take.
     settings.storage.segment = SEGMENT_BYTES;
+    settings.storage.index_flush_events = INDEX_FLUSH_EVENTS;
     match Server::open(settings.clone()).await {
         Err(ServerError::Listen { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse => {
             settings.server.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -107,6 +108,8 @@ fn not_the_demos(data: &std::path::Path, events: u64) -> Failure {
 static EVENTS: &[u8] = include_bytes!("../../tests/data/domestic-declarations.ndjson.gz");
 const EVENTS_SOURCE: &str = "BPI Challenge 2020, Domestic Declarations, B. van Dongen, 4TU.ResearchData, licence CC BY 4.0";
 const SEGMENT_BYTES: u64 = 2 << 20;
+/// Soon enough that the index file is there to be looked at.
+const INDEX_FLUSH_EVENTS: u64 = 10_000;
 /// How many events and streams the data has.
 const EVENTS_COUNT: u64 = 55_628;
 const STREAMS_COUNT: u64 = 10_357;

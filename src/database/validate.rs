@@ -8,7 +8,8 @@ use storage::StreamName;
 use super::ConditionRequest;
 use crate::Error;
 
-/// Checks the appends of one request. Whether an id comes twice is for the engine, which looks at all ids anyway. `field` gives the path to the events of the append with this number.
+/// Checks the appends of one request. Whether an id comes twice is for the engine, which looks at all ids anyway. `field` gives the
+/// path to the events of the append with this number.
 pub(super) fn appends(appends: &[StreamAppend], field: impl Fn(usize) -> String) -> Result<(), Error> {
     let count = appends.iter().map(|append| append.events.len()).sum();
     at_most("number of events", count, storage::TRANSACTION_EVENTS_MAX)?;

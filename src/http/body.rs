@@ -1,4 +1,5 @@
-//! How is a request body read, so that nobody can fill the memory or hold a place for ever? Limits before buffering, deadlines on every wait.
+//! How is a request body read, so that nobody can fill the memory or hold a place for ever? Limits before buffering, deadlines on
+//! every wait.
 
 use std::io;
 use std::io::Read;

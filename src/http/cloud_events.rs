@@ -1,4 +1,5 @@
-//! How do CloudEvents 1.0 become events? `type`, `time` and the data are the event's own; every other attribute is kept in the metadata under `cloudevents`.
+//! How do CloudEvents 1.0 become events? `type`, `time` and the data are the event's own; every other attribute is kept in the
+//! metadata under `cloudevents`.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! What do `If-Match`, `If-None-Match` and `ETag` mean here? On a write they are the expected version, on a read they save sending what the client has.
+//! What do `If-Match`, `If-None-Match` and `ETag` mean here? On a write they are the expected version, on a read they save sending
+//! what the client has.
 
 use factum_storage::ExpectedVersion;
 use factum_storage::Version;

@@ -74,7 +74,8 @@ pub(crate) async fn run(
     });
     let connection = protocol.serve_connection(io, service);
     tokio::pin!(connection);
-    // hyper's own timeout begins when it knows which protocol is spoken. A client that sends nothing, or opens HTTP/2 and asks nothing, never gets there.
+    // hyper's own timeout begins when it knows which protocol is spoken. A client that sends nothing, or opens HTTP/2 and asks
+    // nothing, never gets there.
     let silence = tokio::time::sleep(settings.header_read_timeout);
     tokio::pin!(silence);
     let (mut is_stopping, mut is_watched) = (false, true);

@@ -19,7 +19,8 @@ pub(crate) fn from_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Pro
 }
 
 fn json_problem(body: &[u8], error: &serde_json::Error) -> Problem {
-    let offset = offset_of(body, error.line(), error.column());
+    // The place is behind the byte that was looked at last; where that byte itself is wrong, it says nothing about where it stands.
+    let offset = offset_of(body, error.line(), error.column()).saturating_sub(usize::from(error.is_syntax()));
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();
     let mut field = path_at(body, offset);

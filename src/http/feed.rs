@@ -190,6 +190,7 @@ impl Follow {
         if problem.slug() == Slug::ShardUnavailable && self.closing.is_cancelled() {
             return;
         }
+        tracing::warn!(slug = problem.slug().entry().slug, cause = problem.cause(), "a feed broke off");
         match self.format {
             FeedFormat::Ndjson => {
                 out.extend_from_slice(b"{\"$error\":");

@@ -1,4 +1,5 @@
-//! Which id does an event get that came without one? A time-ordered one of its own, or one derived from what makes the request the same request.
+//! Which id does an event get that came without one? A time-ordered one of its own, or one derived from what makes the request the
+//! same request.
 
 use factum_storage::EventId;
 use http::HeaderMap;

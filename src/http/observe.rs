@@ -19,6 +19,7 @@ use tower::Layer;
 use tower::Service;
 use tracing::Instrument;
 
+use crate::http::problem::Cause;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 
@@ -55,11 +56,15 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let id = request_id(&request);
-        let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-        let span = tracing::info_span!(
+        let method = request.method().clone();
+        let path = request.extensions().get::<MatchedPath>().cloned();
+        let name = path.as_ref().map_or("", MatchedPath::as_str);
+        // A span costs about as much as parsing a small append: it is made where somebody looks at requests one by one.
+        // Failures are told in any case, with all that the span would say.
+        let span = tracing::debug_span!(
             "request",
-            method = %request.method(),
-            path,
+            %method,
+            path = name,
             request_id = id.to_str().unwrap_or_default(),
             status = tracing::field::Empty
         );
@@ -69,14 +74,17 @@ where
             let mut response = match answer.await {
                 Ok(Ok(response)) => response,
                 Err(panic) => {
-                    tracing::error!(panic = panic_text(&*panic), "a handler panicked");
-                    Problem::new(Slug::InternalError, "the server failed on this request").into_response()
+                    let cause = format!("panic: {}", panic_text(&*panic));
+                    Problem::new(Slug::InternalError, "the server failed on this request").caused_by(&cause).into_response()
                 }
             };
             let status = response.status();
             recorded.record("status", status.as_u16());
             if status.is_server_error() {
-                tracing::warn!(status = status.as_u16(), "answered with a server error");
+                let path = path.as_ref().map_or("", MatchedPath::as_str);
+                let cause = response.extensions_mut().remove::<Cause>();
+                let cause = cause.as_ref().map_or("", |cause| &*cause.0);
+                tracing::error!(%method, path, request_id = ?id, status = status.as_u16(), cause, "a request failed");
             }
             response.headers_mut().insert(REQUEST_ID, id);
             Ok(response)
@@ -107,3 +115,30 @@ fn request_id(request: &Request) -> HeaderValue {
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 static PROCESS: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn r6_a_panic_is_a_500_and_the_next_request_is_served() {
+        async fn panics(request: Request) -> &'static str {
+            assert!(request.headers().contains_key("x-calm"), "hush");
+            "calm"
+        }
+        let router = Router::new().route("/", get(panics)).layer(ObserveLayer);
+        let response = router.clone().oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status().as_u16(), 500);
+        assert!(response.headers().contains_key(REQUEST_ID));
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        let text = String::from_utf8_lossy(&body);
+        assert!(text.contains("urn:factum:problem:internal-error") && !text.contains("hush"), "{text}");
+        let calm = Request::builder().header("x-calm", "1").body(Body::empty()).unwrap();
+        assert_eq!(router.oneshot(calm).await.unwrap().status().as_u16(), 200);
+    }
+}

@@ -1,4 +1,5 @@
-//! What stands behind the question mark? Parameters are taken by name; one that nobody took is refused, for an ignored filter gives wrong answers.
+//! What stands behind the question mark? Parameters are taken by name; one that nobody took is refused, for an ignored filter gives
+//! wrong answers.
 
 use std::str::FromStr;
 

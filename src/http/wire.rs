@@ -21,7 +21,8 @@ use utoipa::ToSchema;
 #[serde(transparent)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
-/// A struct that is read from an object only. By itself `serde_json` takes an array of the fields' values as well, which nobody means to send.
+/// A struct that is read from an object only. By itself `serde_json` takes an array of the fields' values as well, which nobody means
+/// to send.
 #[derive(Debug)]
 pub(crate) struct Object<T>(pub(crate) T);
 

@@ -8,7 +8,8 @@ use factum_storage::RecordedEvent;
 use crate::Error;
 use crate::shard::Router;
 
-/// A point in the log of all shards. With one shard it reads as the position in decimal; with several as the positions joined by `.`, shard 0 first.
+/// A point in the log of all shards. With one shard it reads as the position in decimal; with several as the positions joined by `.`,
+/// shard 0 first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor(pub(crate) Vec<Position>);
 

@@ -15,6 +15,7 @@ fn event(fields: &str) -> String {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table, a line for each body")]
 async fn h5_malformed_bodies_name_their_field_and_store_nothing() {
     let api = Api::new().await;
     let long = "x".repeat(256);
@@ -48,7 +49,7 @@ async fn h5_malformed_bodies_name_their_field_and_store_nothing() {
         (event(r#""type":"A","data":01"#), "events[0].data"),
         (event(r#""type":"A","data":1e"#), "events[0].data"),
         (event(r#""type":"A","data":'x'"#), "events[0].data"),
-        (event(r#""type":"A","data":{"a":1,}"#), "events[0].data.a"),
+        (event(r#""type":"A","data":{"a":1,}"#), "events[0].data"),
         (event(&format!(r#""type":"A","data":{deep}"#)), "events[0].data"),
         (event(&format!(r#""type":"A","data":{deep_objects}"#)), "events[0].data"),
         (event(&format!(r#""type":"A","data":1,"metadata":{deep_objects}"#)), "events[0].metadata"),
@@ -80,17 +81,20 @@ async fn h5_malformed_bodies_name_their_field_and_store_nothing() {
         (r#"{"events":[{"type":"A","data":1}],"expected_version":null}"#.into(), "expected_version"),
         (r#"{"events":[{"type":"A","data":1}],"expectedVersion":1}"#.into(), "expectedVersion"),
         (r#"{"events":[{"type":"A","data":1}]}x"#.into(), "body"),
-        (r#"{"events":[{"type":"A","data":1}"#.into(), "events"),
-        (open, "[0]"),
+        (r#"{"events":[{"type":"A","data":1}"#.into(), "events[0]"),
+        (open, "body"),
     ];
+    let mut failures = Vec::new();
     for (body, field) in cases {
         let start: String = body.chars().take(120).collect();
         let problem = api.post(PATH, &body).await.is_problem(400, "malformed-request");
         let named = problem["field"].as_str().unwrap_or_default();
-        // In nonsense the place is named as far as the nonsense makes sense.
-        assert!(named == field || (field.starts_with('[') && named.starts_with('[')), "{start}: {problem}");
+        if named != field {
+            failures.push(format!("{start}: {problem}"));
+        }
         api.assert_empty(&start).await;
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[tokio::test]

@@ -107,11 +107,12 @@ impl Tour<'_> {
             self.database.status().await.map_err(|error| Failure::failed("the status cannot be read").detail(error.to_string()))?;
         let (log, index) = status.iter().fold((0, 0), |(log, index), shard| (log + shard.log_bytes, index + shard.index_bytes));
         self.say(&format!(
-            "on disk: log {}, index {}, {} bytes an event; each batch was synced before it was confirmed",
+            "on disk: log {}, {} bytes an event; index {}, which is written in the background",
             bytes_text(log),
-            bytes_text(index),
-            (log + index) / EVENTS_COUNT
-        ))
+            log / EVENTS_COUNT,
+            bytes_text(index)
+        ))?;
+        self.say("each batch was synced to disk before it was confirmed")
     }
 
     async fn history(&mut self) -> Result<(), Failure> {
@@ -178,15 +179,17 @@ impl Tour<'_> {
     fn try_next(&mut self) -> Result<(), Failure> {
         self.step("Try next, in another terminal")?;
         let base = self.client.base().to_owned();
-        let url = if base == DEFAULT_URL { String::new() } else { format!(" --url {base}") };
+        if base != DEFAULT_URL {
+            self.say(&format!("export FACTUM_URL={base}"))?;
+        }
         for command in [
-            format!("curl {base}/v1/streams/{SHOWN_STREAM}/events?limit=2"),
-            format!("curl '{base}/v1/events?type={RARE_TYPE}&limit=3' -H 'accept: application/x-ndjson'"),
-            format!("factum tail{url} --category {CATEGORY}"),
-            format!("factum append{url} {SHOWN_STREAM} DeclarationReviewed '{{\"by\": \"me\"}}' --tag {TAG}"),
-            format!("factum read{url} {SHOWN_STREAM} --backward --limit 5"),
-            format!("factum streams{url} --category {CATEGORY} --limit 10"),
-            format!("factum bench append{url} --clients 8 --seconds 5"),
+            format!("curl '{base}/v1/streams/{SHOWN_STREAM}/events?limit=2'"),
+            format!("curl '{base}/v1/events?type={RARE_TYPE}&limit=3'"),
+            format!("factum tail --category {CATEGORY}"),
+            format!("factum append {SHOWN_STREAM} DeclarationReviewed '{{\"by\": \"me\"}}' --tag {TAG}"),
+            format!("factum read {SHOWN_STREAM} --backward --limit 5"),
+            format!("factum streams --category {CATEGORY} --limit 10"),
+            "factum bench append --clients 8 --seconds 5".to_owned(),
         ] {
             self.say(&command)?;
         }
@@ -267,4 +270,4 @@ const RARE_TYPE: &str = "DeclarationSaved";
 const TAG: &str = "reviewer:demo";
 const DEFAULT_URL: &str = "http://127.0.0.1:4400";
 const TABLE_WIDTH: u16 = 96;
-const ANSWER_WIDTH: usize = 76;
+const ANSWER_WIDTH: usize = 72;

@@ -103,6 +103,9 @@ impl Import {
 
     fn end(&mut self, problem: &Problem, line: u64) -> String {
         self.has_ended = true;
+        if let Some(cause) = problem.cause() {
+            tracing::error!(slug = problem.slug().entry().slug, cause, "an import broke off");
+        }
         let mut json = String::from_utf8_lossy(&problem.to_json()).into_owned();
         json.pop();
         let progress = self.progress(false);

@@ -28,10 +28,9 @@ impl From<Error> for Problem {
             Error::Overloaded { shard } => {
                 Self::new(Slug::ShardUnavailable, format!("shard {shard} has too much to do")).with_text("outcome", "not-stored")
             }
-            Error::Unavailable { shard, detail } => {
-                tracing::warn!(shard, detail, "shard unavailable");
-                Self::new(Slug::ShardUnavailable, format!("shard {shard} is not available")).with_text("outcome", "unknown")
-            }
+            Error::Unavailable { shard, detail } => Self::new(Slug::ShardUnavailable, format!("shard {shard} is not available"))
+                .with_text("outcome", "unknown")
+                .caused_by(&detail),
         }
     }
 }
@@ -57,28 +56,25 @@ fn from_storage(error: storage::Error) -> Problem {
         }
         storage::Error::StorageFull => Problem::new(Slug::StorageFull, "no space left for the log"),
         storage::Error::OutcomeUnknown(cause) => {
-            tracing::error!(%cause, "the outcome of an append is unknown");
             Problem::new(Slug::ShardUnavailable, "the disk failed while this was written; retry with the same event ids")
                 .with_text("outcome", "unknown")
+                .caused_by(&cause)
         }
         storage::Error::Poisoned(cause) => {
-            tracing::warn!(%cause, "refused: closed to writes since a failed write or sync");
             Problem::new(Slug::ShardUnavailable, "the shard takes no appends since its disk failed; it needs a restart")
                 .with_text("outcome", "not-stored")
+                .caused_by(&cause)
         }
         storage::Error::ReadOnly(damage) => {
-            tracing::warn!(%damage, "refused: the log is damaged");
-            Problem::new(Slug::StoreReadOnly, "the shard's log is damaged; it takes no appends until it is repaired")
+            Problem::new(Slug::StoreReadOnly, "the shard's log is damaged; it takes no appends until it is repaired").caused_by(&damage)
         }
-        storage::Error::Corrupt(damage) => {
-            tracing::error!(%damage, "a read met damage");
-            Problem::new(Slug::InternalError, "what was asked for lies in a damaged part of the log")
-                .with_json("first_position", damage.first.get().to_string())
-                .with_json("last_position", damage.last.get().to_string())
-        }
+        storage::Error::Corrupt(damage) => Problem::new(Slug::InternalError, "what was asked for lies in a damaged part of the log")
+            .with_json("first_position", damage.first.get().to_string())
+            .with_json("last_position", damage.last.get().to_string())
+            .caused_by(&damage),
         error @ (storage::Error::UnknownFormat { .. } | storage::Error::Locked { .. } | storage::Error::Io { .. }) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the disk said no");
-            Problem::new(Slug::InternalError, "the server could not read or write its files")
+            let source = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+            Problem::new(Slug::InternalError, "the server could not read or write its files").caused_by(&format!("{error}{source}"))
         }
     }
 }
@@ -145,4 +141,65 @@ fn streams_json(streams: &[(String, u16)]) -> String {
     }
     out.push(b']');
     String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::response::IntoResponse;
+    use factum_storage::Damage;
+    use factum_storage::EventId;
+    use factum_storage::Position;
+    use factum_storage::StreamName;
+    use factum_storage::Version;
+    use http::header;
+
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_answer_and_its_cause_stays_here() {
+        let stream = StreamName::new("s").unwrap();
+        let position = Position::new(7);
+        let damage = Arc::new(Damage { file: "hidden".into(), offset: 1, first: position, last: position, detail: "hidden".into() });
+        let version = FailedCheck::Version { stream: stream.clone(), expected: ExpectedVersion::Any, actual: Version::new(1) };
+        let id = EventId::from_bytes([7; 16]);
+        let condition = FailedCheck::Condition { index: 0, position, event_id: id };
+        let hidden: Arc<str> = "hidden".into();
+        let io = Arc::new(std::io::Error::other("hidden"));
+        let cases: Vec<(Error, &str, u16)> = vec![
+            (storage::Error::Conflict([condition.clone()].into()).into(), "condition-failed", 409),
+            (storage::Error::Conflict([condition, version].into()).into(), "wrong-expected-version", 409),
+            (storage::Error::StreamDeleted(stream.clone()).into(), "stream-deleted", 410),
+            (storage::Error::StreamNotFound(stream).into(), "stream-not-found", 404),
+            (storage::Error::EventIdReused { id, position }.into(), "event-id-reused", 409),
+            (storage::Error::TooLarge { what: "it", actual: 2, max: 1 }.into(), "payload-too-large", 413),
+            (storage::Error::StorageFull.into(), "storage-full", 507),
+            (storage::Error::OutcomeUnknown(Arc::clone(&hidden)).into(), "shard-unavailable", 503),
+            (storage::Error::Poisoned(Arc::clone(&hidden)).into(), "shard-unavailable", 503),
+            (storage::Error::ReadOnly(Arc::clone(&damage)).into(), "store-read-only", 503),
+            (storage::Error::Corrupt(damage).into(), "internal-error", 500),
+            (storage::Error::UnknownFormat { file: Arc::clone(&hidden), found: 2, known: 1 }.into(), "internal-error", 500),
+            (storage::Error::Locked { file: Arc::clone(&hidden), owner: Arc::clone(&hidden) }.into(), "internal-error", 500),
+            (storage::Error::Io { context: hidden, source: io }.into(), "internal-error", 500),
+            (Error::Invalid { field: "f".into(), detail: "d".into() }, "malformed-request", 400),
+            (Error::SystemStream { stream: "$s".into() }, "forbidden", 403),
+            (Error::CrossShard { streams: [("s".into(), 0)].into() }, "cross-shard-transaction", 422),
+            (Error::StreamNotFound { stream: "s".into() }, "stream-not-found", 404),
+            (Error::EventNotFound { what: "it".into() }, "event-not-found", 404),
+            (Error::BadCursor { cursor: "hidden".into(), detail: "d".into() }, "malformed-request", 400),
+            (Error::Overloaded { shard: 0 }, "shard-unavailable", 503),
+            (Error::Unavailable { shard: 0, detail: "hidden".into() }, "shard-unavailable", 503),
+        ];
+        for (error, slug, status) in cases {
+            let problem = Problem::from(error);
+            let json: serde_json::Value = serde_json::from_slice(&problem.to_json()).unwrap();
+            assert_eq!((&json["type"], &json["status"]), (&format!("urn:factum:problem:{slug}").into(), &status.into()), "{json}");
+            assert!(!json.to_string().contains("hidden"), "{json}");
+            assert!(problem.slug() != Slug::InternalError || problem.cause().is_some_and(|cause| cause.contains("hidden")), "{json}");
+            let response = problem.into_response();
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503, "{json}");
+        }
+    }
 }

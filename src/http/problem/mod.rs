@@ -4,6 +4,7 @@ mod catalogue;
 mod from_error;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use axum::response::IntoResponse;
 use axum::response::Response;
@@ -33,12 +34,17 @@ struct Inner {
     members: Vec<(&'static str, String)>,
     retry_after_s: Option<u32>,
     close: bool,
+    cause: Option<Cause>,
 }
+
+/// What the log is told of a failure and the client is not. Travels with the answer to where the request's id is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause(pub(crate) Arc<str>);
 
 impl Problem {
     pub(crate) fn new(slug: Slug, detail: impl Into<Cow<'static, str>>) -> Self {
         let retry_after_s = matches!(slug.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS).then_some(1);
-        Self { inner: Box::new(Inner { slug, detail: detail.into(), members: Vec::new(), retry_after_s, close: false }) }
+        Self { inner: Box::new(Inner { slug, detail: detail.into(), members: Vec::new(), retry_after_s, close: false, cause: None }) }
     }
 
     /// 400 `malformed-request` about one field (a path such as `events[2].type`, a parameter, a header).
@@ -63,6 +69,17 @@ impl Problem {
     pub(crate) fn closing(mut self) -> Self {
         self.inner.close = true;
         self
+    }
+
+    /// Keeps the cause for the log.
+    pub(crate) fn caused_by(mut self, cause: &dyn std::fmt::Display) -> Self {
+        self.inner.cause = Some(Cause(cause.to_string().into()));
+        self
+    }
+
+    /// What the log should be told, if anything.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.inner.cause.as_ref().map(|cause| &*cause.0)
     }
 
     pub(crate) fn slug(&self) -> Slug {
@@ -103,6 +120,9 @@ impl IntoResponse for Problem {
         }
         if self.inner.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(cause) = self.inner.cause {
+            response.extensions_mut().insert(cause);
         }
         response
     }

@@ -29,7 +29,8 @@ impl RealDisk {
         Self { root: root.as_ref().to_owned(), syncs: true }
     }
 
-    /// The same, but a sync does nothing: what was acknowledged may be lost. For bulk loads that can be repeated, and to measure what syncs cost.
+    /// The same, but a sync does nothing: what was acknowledged may be lost. For bulk loads that can be repeated, and to measure what
+    /// syncs cost.
     #[must_use]
     pub fn relaxed(root: impl AsRef<Path>) -> Self {
         Self { root: root.as_ref().to_owned(), syncs: false }

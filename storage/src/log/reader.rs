@@ -66,7 +66,8 @@ impl Log {
         Ok(events)
     }
 
-    /// Reads the events of a range of positions (both inclusive), stopping after about `bytes_max` bytes of log. Returns the position it came to.
+    /// Reads the events of a range of positions (both inclusive), stopping after about `bytes_max` bytes of log. Returns the position
+    /// it came to.
     pub(crate) fn read_range(&self, first: u64, last: u64, bytes_max: usize) -> Result<(Vec<RecordedEvent>, u64), Error> {
         let segments = self.segments();
         let mut events = Vec::new();

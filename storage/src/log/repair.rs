@@ -153,7 +153,8 @@ fn part_of(id: u64, bytes: Option<Vec<u8>>, log_id: [u8; 16], first: u64, is_dam
     Part { id, header, bytes, frames, footer, is_damaged }
 }
 
-/// The bytes of the whole, sealed segment: good frames at their positions, *lost* ones between. Returns them, their footer and what is lost.
+/// The bytes of the whole, sealed segment: good frames at their positions, *lost* ones between. Returns them, their footer and what is
+/// lost.
 fn assemble(
     part: &Part,
     end: u64,

@@ -108,7 +108,8 @@ fn follows(head: FrameHead, position: u64, epoch: u32) -> Result<FrameHead, BadF
 
 fn stragglers(bytes: &[u8], from: usize, limit: usize, segment: u64, position: u64) -> Vec<FoundFrame> {
     let mut found: Vec<FoundFrame> = Vec::new();
-    // What looks like a frame costs a checksum over its claimed length. Payloads that are made to look like frames must not make this quadratic.
+    // What looks like a frame costs a checksum over its claimed length. Payloads that are made to look like frames must not make this
+    // quadratic.
     let mut budget = bytes.len().saturating_mul(64);
     let mut at = from.next_multiple_of(8);
     let mut next = position;

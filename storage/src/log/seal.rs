@@ -117,7 +117,8 @@ impl Log {
 
     /// Gives back the disk of sealed segments of which nothing `is_needed`. Returns how many bytes came back.
     ///
-    /// A segment is rewritten without what is not needed, and only if at least half of its bytes come back: a temporary file, synced, renamed over it.
+    /// A segment is rewritten without what is not needed, and only if at least half of its bytes come back: a temporary file, synced,
+    /// renamed over it.
     pub(crate) fn trim(&self, is_needed: &mut dyn FnMut(&RecordedEvent) -> Result<Need, Error>) -> Result<u64, Error> {
         if !self.damages.is_empty() {
             return Ok(0);

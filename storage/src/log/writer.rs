@@ -89,7 +89,8 @@ impl LogWriter {
         self.tip
     }
 
-    /// Writes the batch behind the log's end and syncs it; does not publish it yet (see [`LogWriter::note_records`], [`LogWriter::publish`]).
+    /// Writes the batch behind the log's end and syncs it; does not publish it yet (see [`LogWriter::note_records`],
+    /// [`LogWriter::publish`]).
     ///
     /// # Errors
     ///
@@ -138,7 +139,8 @@ impl LogWriter {
         }
     }
 
-    /// A full disk is no reason to stop for ever: what was written of the batch is overwritten with zeros, and the next one gets a new epoch.
+    /// A full disk is no reason to stop for ever: what was written of the batch is overwritten with zeros, and the next one gets a new
+    /// epoch.
     fn undo(&mut self, batch: &Batch, error: io::Error) -> Failure {
         if error.kind() != io::ErrorKind::StorageFull {
             return Failure::Unknown(error);

@@ -93,7 +93,8 @@ pub struct Progress {
 /// What one transaction got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// A line for each append of the transaction, in its order: stream, first and last version. Without events both are the stream's version.
+    /// A line for each append of the transaction, in its order: stream, first and last version. Without events both are the stream's
+    /// version.
     pub streams: Vec<(StreamName, Version, Version)>,
     /// The position of its last event; of the log's last if it had none.
     pub position: Position,

@@ -130,7 +130,8 @@ impl Reader {
         }
     }
 
-    /// Streams in the order of their names, after a name (exclusive), that begin with `prefix` and are in `category`, without deleted and tombstoned ones.
+    /// Streams in the order of their names, after a name (exclusive), that begin with `prefix` and are in `category`, without deleted
+    /// and tombstoned ones.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Where is a cached state of a stream kept? In the index: it may be lost at any time, and is never trusted when anything about it is wrong.
+//! Where is a cached state of a stream kept? In the index: it may be lost at any time, and is never trusted when anything about it is
+//! wrong.
 
 use crate::Error;
 use crate::SnapshotInfo;

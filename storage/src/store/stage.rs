@@ -228,7 +228,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Whatever refuses this transaction alone; those staged before stay: [`Error::Conflict`], [`Error::StreamDeleted`], [`Error::EventIdReused`],
+    /// Whatever refuses this transaction alone; those staged before stay: [`Error::Conflict`], [`Error::StreamDeleted`],
+    /// [`Error::EventIdReused`],
     /// [`Error::TooLarge`], [`Error::StorageFull`], [`Error::Poisoned`], [`Error::ReadOnly`].
     pub fn stage(&mut self, transaction: &Transaction) -> Result<Appended, Error> {
         self.check_writable()?;

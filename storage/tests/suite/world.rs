@@ -195,8 +195,8 @@ impl World {
                 self.open()
             }
             Step::Kill => {
-                // The disk goes first, so that nothing that is dropped with the store can still write.
-                let disk = self.disk.restart();
+                // What is dropped with the store writes to the old disk; on the new one nothing is synced that was not.
+                let disk = self.disk.fork();
                 *self.watched.lock() = None;
                 self.store = None;
                 self.disk = disk;

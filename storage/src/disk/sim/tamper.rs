@@ -72,7 +72,8 @@ impl SimDisk {
         self.put(other, &bytes);
     }
 
-    /// From now on reads see this bit turned over, until it is written or [`SimDisk::heal`] is called. Bits are counted from the file's start.
+    /// From now on reads see this bit turned over, until it is written or [`SimDisk::heal`] is called. Bits are counted from the
+    /// file's start.
     ///
     /// # Panics
     ///
