@@ -37,7 +37,6 @@ mod rows;
 mod select;
 mod snapshots;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what went wrong by failing, and prints its seed")]
 mod tests;
 mod view;
 mod vocabulary;
