@@ -30,11 +30,10 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode
         let options = Options::new(directory.path()).storage;
         let report = storage::reindex(Arc::clone(disk), Arc::new(SystemClock), options, &mut |progress| shown.show(progress));
         drop(shown);
-        let report = report.map_err(|error| match error {
-            storage::Error::ReadOnly(damage) => Failure::failed(format!("the log of shard {shard} is damaged"))
-                .detail(damage.to_string())
-                .next(format!("factum verify {}", directory.path().display())),
-            error => engine_failure(*shard, &error),
+        let report = report.map_err(|error| {
+            let failure = engine_failure(*shard, &error);
+            let is_damaged = matches!(error, storage::Error::ReadOnly(_));
+            if is_damaged { failure.next(format!("factum verify {}", directory.path().display())) } else { failure }
         })?;
         let events = report.committed.get();
         if output.is_human() {
