@@ -73,7 +73,7 @@ pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<Ex
         let count = rows.len();
         output.table(&COLUMNS, rows)?;
         let more = if after.is_some() { ", and there are more (--limit)" } else { "" };
-        let line = output.dim(&format!("{count} streams{more}"));
+        let line = output.dim(&format!("{count} stream{}{more}", if count == 1 { "" } else { "s" }));
         output.line(&line)?;
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,10 @@
 //! A second server, no files left to open, no space left: what is refused, and what goes on.
 
 use std::fs;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 use std::path::PathBuf;
@@ -14,6 +18,8 @@ use crate::http::Api;
 use crate::process::Place;
 use crate::process::Start;
 use crate::process::skipped;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn l21_second_server_process_on_one_directory_names_the_first() {
@@ -37,24 +43,45 @@ fn a_taken_port_is_told() {
     assert!(said.contains("cannot listen") && said.contains("--listen"), "{said}");
 }
 
+/// Appends one event on this very connection: a client with a pool might open another one. The answer's status line.
+fn append_on(connection: &mut TcpStream, expected: u64) -> String {
+    let body = format!("{{\"events\":[{{\"type\":\"T\",\"data\":1}}],\"expected_version\":{expected}}}");
+    let head = "POST /v1/streams/a/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: ";
+    connection.write_all(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes()).expect("the connection is open");
+    let mut reader = BufReader::new(connection);
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line: &String| line != "\r\n") {
+        let mut line = String::new();
+        assert!(reader.read_line(&mut line).expect("an answer in time") > 0, "closed after {lines:?}");
+        lines.push(line);
+    }
+    let length = lines.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut answer = vec![0; length.expect("the answer has a length")];
+    reader.read_exact(&mut answer).expect("an answer in time");
+    lines.swap_remove(0)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r5_a_process_without_files_left_keeps_its_log_whole() {
     let place = Place::new();
     let server = Start::behind("sh", &["-c", "ulimit -n 64; exec \"$0\" \"$@\""], &place.data()).ready();
-    let api = Api::new(&server.url);
     let address = server.url.strip_prefix("http://").expect("an address").parse().expect("an address");
+    let connect = || {
+        let connection = TcpStream::connect_timeout(&address, PATIENCE).expect("the system's queue has room");
+        connection.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        connection
+    };
     // This connection was there first and stays.
-    assert!(matches!(api.append("a", 0, &[Uuid::now_v7()], "first").await, Answer::Acknowledged(_)));
-    // Twice as many as the process may have files; the system's queue takes what it does not accept.
-    let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).expect("the system's queue has room");
+    let mut first = connect();
+    assert!(append_on(&mut first, 0).contains(" 201 "));
+    // Twice as many as the process may have files; the system's queue holds what it does not accept.
     let idle: Vec<_> = (0..128).map(|_| connect()).collect();
     for version in 1..20 {
-        let answer = api.append("a", version, &[Uuid::now_v7()], "while nobody else gets in").await;
-        assert!(matches!(answer, Answer::Acknowledged(_)), "{answer:?}");
+        let status = append_on(&mut first, version);
+        assert!(status.contains(" 201 "), "version {version}: {status}");
     }
     drop(idle);
-    let fresh = Api::new(&server.url);
-    assert!(matches!(fresh.append("a", 20, &[Uuid::now_v7()], "after").await, Answer::Acknowledged(_)), "connections are taken again");
+    assert!(append_on(&mut connect(), 20).contains(" 201 "), "connections are taken again");
     server.kill();
     let server = place.start().ready();
     let (events, _) = Api::new(&server.url).events_after("0").await;

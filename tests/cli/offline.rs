@@ -80,6 +80,8 @@ fn damage_is_named_served_around_and_repaired_only_when_told() {
     assert!(found["first_position"].as_u64() <= position && found["last_position"].as_u64() >= position, "{found}");
     ran.says("factum repair");
 
+    command(&place, &["reindex"]).exits(1).says("factum verify");
+
     // The server serves what it can, and takes nothing.
     let server = place.start().ready();
     server.run(&["append", "new-1", "T", "{}"]).exits(1).says("factum verify");
