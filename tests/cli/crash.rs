@@ -16,6 +16,8 @@ use crate::process::Server;
 use crate::process::note;
 
 const WRITERS: u64 = 6;
+/// Small, so that segments are begun, filled and sealed all the time.
+const SEGMENT: (&str, &str) = ("FACTUM_STORAGE__SEGMENT", "1MiB");
 const READY_MAX: Duration = Duration::from_secs(5);
 
 /// A small generator, so that a seed gives the same delays again.
@@ -79,7 +81,7 @@ async fn l5_kill_nine_under_load_loses_nothing() {
     let mut slowest = Duration::ZERO;
     for kill in 0..=kills {
         let context = format!("SEED={seed} after kill {kill}");
-        let server = place.start().ready();
+        let server = place.start().env(SEGMENT.0, SEGMENT.1).ready();
         slowest = slowest.max(server.ready_after);
         assert!(server.ready_after < READY_MAX, "{context}: ready after {:?}", server.ready_after);
         let api = Api::new(&server.url);
@@ -93,7 +95,7 @@ async fn l5_kill_nine_under_load_loses_nothing() {
         (attempts, ()) = load(server, &oracle, acknowledgements, delay, Server::kill).await;
         // Now and then the next crash comes while this one is recovered from (L4).
         if random.below(5) == 0 {
-            place.start().killed_after(Duration::from_micros(random.below(40_000)));
+            place.start().env(SEGMENT.0, SEGMENT.1).killed_after(Duration::from_micros(random.below(40_000)));
         }
     }
     assert!(oracle.events() > 0, "the load has appended something");
@@ -105,21 +107,21 @@ async fn r4_sigterm_under_load_loses_nothing_and_exits_0() {
     let place = Place::new();
     let mut oracle = Oracle::default();
     for round in 1..=3 {
-        let server = place.start().ready();
+        let server = place.start().env(SEGMENT.0, SEGMENT.1).ready();
         let (attempts, code) = load(server, &oracle, 100, Duration::ZERO, Server::terminate).await;
         assert_eq!(code, Some(0), "round {round}");
-        let server = place.start().ready();
+        let server = place.start().env(SEGMENT.0, SEGMENT.1).ready();
         oracle.check(&Api::new(&server.url), &attempts, &format!("round {round}")).await;
         assert_eq!(server.terminate(), Some(0), "round {round}, idle");
     }
-    let server = place.start().ready();
+    let server = place.start().env(SEGMENT.0, SEGMENT.1).ready();
     oracle.check_all_again(&Api::new(&server.url), "at the end").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r3_a_stopped_process_keeps_its_directory_and_goes_on() {
     let place = Place::new();
-    let server = place.start().ready();
+    let server = place.start().env(SEGMENT.0, SEGMENT.1).ready();
     let api = Api::new(&server.url);
     let id = Uuid::now_v7();
     assert!(matches!(api.append("a", 0, &[id], "before").await, Answer::Acknowledged(_)));
