@@ -52,9 +52,10 @@ impl DataDirectory {
         let lock = RealDisk::new(path).lock(LOCK_FILE, &format!("factum, process {}, offline", std::process::id()));
         let lock = lock.map_err(|error| {
             if error.kind() == std::io::ErrorKind::WouldBlock {
-                return Failure::failed(format!("{} is in use", path.display())).detail(error.to_string()).next("stop the server first");
+                Failure::failed(format!("{} is in use", path.display())).detail(error.to_string()).next("stop the server first")
+            } else {
+                Failure::failed(format!("{} cannot be locked", path.display())).detail(error.to_string())
             }
-            Failure::failed(format!("{} cannot be locked", path.display())).detail(error.to_string())
         })?;
         let shards = (0..meta.shards).map(|shard| {
             let directory = path.join("shards").join(shard.to_string());

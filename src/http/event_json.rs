@@ -41,9 +41,16 @@ pub(crate) fn push_event(out: &mut Vec<u8>, shard: u16, event: &RecordedEvent, l
         }
     }
     out.extend_from_slice(b"],\"occurred_at\":\"");
+    let occurred_at = out.len();
     push_timestamp(out, event.occurred_at());
+    let occurred_end = out.len();
     out.extend_from_slice(b"\",\"recorded_at\":\"");
-    push_timestamp(out, event.recorded_at());
+    if event.client_occurred_at().is_none() {
+        // The same time again.
+        out.extend_from_within(occurred_at..occurred_end);
+    } else {
+        push_timestamp(out, event.recorded_at());
+    }
     out.extend_from_slice(b"\",\"shard\":");
     push_number(out, u64::from(shard));
     out.extend_from_slice(b",\"position\":");

@@ -14,23 +14,27 @@ pub(crate) fn push_timestamp(out: &mut Vec<u8>, timestamp: Timestamp) {
         return;
     }
     let seconds = of_day / 1_000_000;
+    let fraction = of_day % 1_000_000;
+    // Two digits at a time: events are mostly numbers and times to print, and the times would cost the most.
+    let pairs = [
+        (0, year / 100),
+        (2, year % 100),
+        (5, month),
+        (8, day),
+        (11, seconds / 3600),
+        (14, seconds / 60 % 60),
+        (17, seconds % 60),
+        (20, fraction / 10_000),
+        (22, fraction / 100 % 100),
+        (24, fraction % 100),
+    ];
     let mut text = *b"0000-00-00T00:00:00.000000Z";
-    put(&mut text, 0, 4, year);
-    put(&mut text, 5, 2, month);
-    put(&mut text, 8, 2, day);
-    put(&mut text, 11, 2, seconds / 3600);
-    put(&mut text, 14, 2, seconds / 60 % 60);
-    put(&mut text, 17, 2, seconds % 60);
-    put(&mut text, 20, 6, of_day % 1_000_000);
-    out.extend_from_slice(&text);
-}
-
-/// Writes `number` with leading zeros into `width` digits from `at` on.
-fn put(text: &mut [u8; 27], at: usize, width: usize, mut number: i64) {
-    for slot in text.iter_mut().skip(at).take(width).rev() {
-        *slot = b'0' + (number % 10) as u8;
-        number /= 10;
+    for (at, number) in pairs {
+        if let (Some(slot), Some(digits)) = (text.get_mut(at..at + 2), usize::try_from(number).ok().and_then(|number| PAIRS.get(number))) {
+            slot.copy_from_slice(digits);
+        }
     }
+    out.extend_from_slice(&text);
 }
 
 /// Days since 1970-01-01 to year, month and day, by counting in eras of 400 years that begin on a 1st of March.
@@ -106,6 +110,21 @@ pub(crate) fn duration_text(us: u64) -> String {
     format!("{}{unit}", us / scale)
 }
 
+/// `00` to `99`.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let (mut tens, mut at) = (b'0', 0);
+    while tens <= b'9' {
+        let mut ones = b'0';
+        while ones <= b'9' {
+            pairs[at] = [tens, ones];
+            ones += 1;
+            at += 1;
+        }
+        tens += 1;
+    }
+    pairs
+};
 const DAY_US: i64 = 86_400_000_000;
 const YEAR_0_US: i64 = -62_167_219_200_000_000;
 const YEAR_9999_END_US: i64 = 253_402_300_799_999_999;

@@ -21,62 +21,62 @@ use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 /// The interface as a value.
-pub struct Api {
-    pub database: Database,
-    pub router: Router,
+pub(crate) struct Api {
+    pub(crate) database: Database,
+    pub(crate) router: Router,
 }
 
 /// What came back.
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub bytes: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Api {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(HttpSettings::default()).await
     }
 
-    pub async fn with(settings: HttpSettings) -> Self {
+    pub(crate) async fn with(settings: HttpSettings) -> Self {
         let database = Database::in_memory().await.expect("memory opens");
         Self { router: factum::http::router(database.clone(), settings), database }
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("the body is whole").to_bytes().to_vec();
         Answer { status: parts.status, headers: parts.headers, bytes }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(request("GET", path, &[], "")).await
     }
 
-    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send(request("GET", path, headers, "")).await
     }
 
-    pub async fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
         self.send(request("POST", path, &[JSON], body.to_owned())).await
     }
 
-    pub async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut all = vec![JSON];
         all.extend_from_slice(headers);
         self.send(request("POST", path, &all, body.to_owned())).await
     }
 
     /// Appends events of the type `t` with the numbers from 1 on as data.
-    pub async fn fill(&self, stream: &str, count: usize) {
+    pub(crate) async fn fill(&self, stream: &str, count: usize) {
         let events: Vec<String> = (1..=count).map(|n| format!(r#"{{"type":"t","data":{n}}}"#)).collect();
         let body = format!(r#"{{"events":[{}]}}"#, events.join(","));
         self.post(&format!("/v1/streams/{stream}/events"), &body).await.is(201);
     }
 
     /// Nothing was stored, by anybody.
-    pub async fn assert_empty(&self, why: &str) {
+    pub(crate) async fn assert_empty(&self, why: &str) {
         let answer = self.get("/v1/events?include_system=true").await;
         assert_eq!(answer.json()["events"], Value::Array(Vec::new()), "{why}");
         assert_eq!(answer.json()["cursor"], "0", "{why}");
@@ -84,36 +84,36 @@ impl Api {
 }
 
 impl Answer {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
     }
 
     /// One JSON document a line.
     #[track_caller]
-    pub fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         let text = self.text();
         assert!(text.is_empty() || text.ends_with('\n'), "every line ends: {text}");
         text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
     }
 
     #[track_caller]
-    pub fn is(self, status: u16) -> Self {
+    pub(crate) fn is(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         self
     }
 
     /// A well-formed problem with this status and slug.
     #[track_caller]
-    pub fn is_problem(self, status: u16, slug: &str) -> Value {
+    pub(crate) fn is_problem(&self, status: u16, slug: &str) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         assert_eq!(self.header("content-type"), "application/problem+json");
         let json = self.json();
@@ -124,7 +124,7 @@ impl Answer {
     }
 }
 
-pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
+pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -133,15 +133,15 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl In
 }
 
 /// The interface on a socket.
-pub struct Served {
-    pub address: SocketAddr,
-    pub api: Api,
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) api: Api,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<std::io::Result<()>>,
 }
 
 impl Served {
-    pub async fn start(settings: HttpSettings) -> Self {
+    pub(crate) async fn start(settings: HttpSettings) -> Self {
         let api = Api::with(settings.clone()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -153,12 +153,12 @@ impl Served {
         Self { address, api, stop: Some(stop), task }
     }
 
-    pub async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.expect("connects")
     }
 
     /// Sends bytes and reads until the server closes.
-    pub async fn raw(&self, bytes: &[u8]) -> String {
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut socket = self.connect().await;
         // The server may close before it has read everything.
         drop(socket.write_all(bytes).await);
@@ -166,14 +166,14 @@ impl Served {
     }
 
     /// Ends feeds, waits for requests under way, and returns when the server has.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
         within(&mut self.task).await.expect("no panic").expect("no error");
     }
 }
 
 /// Reads until the server closes; a reset counts as that.
-pub async fn read_to_end(socket: &mut TcpStream) -> String {
+pub(crate) async fn read_to_end(socket: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
     loop {
@@ -185,7 +185,7 @@ pub async fn read_to_end(socket: &mut TcpStream) -> String {
 }
 
 /// Reads until the text has `needle`.
-pub async fn read_until(socket: &mut TcpStream, needle: &str) -> String {
+pub(crate) async fn read_until(socket: &mut TcpStream, needle: &str) -> String {
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
     while !String::from_utf8_lossy(&bytes).contains(needle) {
@@ -197,10 +197,10 @@ pub async fn read_until(socket: &mut TcpStream, needle: &str) -> String {
 }
 
 /// A net for tests that would hang: far beyond anything that a working server takes.
-pub async fn within<F: Future>(future: F) -> F::Output {
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(60), future).await.expect("done within a minute")
 }
 
-pub const JSON: (&str, &str) = ("content-type", "application/json");
-pub const NDJSON: (&str, &str) = ("accept", "application/x-ndjson");
-pub const SSE: (&str, &str) = ("accept", "text/event-stream");
+pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
+pub(crate) const NDJSON: (&str, &str) = ("accept", "application/x-ndjson");
+pub(crate) const SSE: (&str, &str) = ("accept", "text/event-stream");

@@ -15,7 +15,7 @@ pub(crate) fn check(path: &str, made: &str) {
     assert!(
         there == made,
         "{path} is not what the code says (first difference in line {}): UPDATE_DOCS=1 cargo nextest run --test tidy",
-        first.map_or_else(|| there.lines().count().min(made.lines().count()), |line| line) + 1
+        first.unwrap_or_else(|| there.lines().count().min(made.lines().count())) + 1
     );
 }
 

@@ -7,7 +7,6 @@ use std::io::Read;
 
 use axum::body::Body;
 use bytes::Bytes;
-use bytes::BytesMut;
 use factum_storage::NewEvent;
 use factum_storage::StreamName;
 use foldhash::HashMap;
@@ -128,41 +127,33 @@ impl<'a> Lines<'a> {
 
     /// Reads lines until there are enough; gives where each ends, with its number.
     fn fill(&mut self) -> (Bytes, Vec<(u64, usize)>, Option<Part>) {
-        let mut text = BytesMut::with_capacity(BATCH_BYTES / 4);
+        let mut text = Vec::with_capacity(BATCH_BYTES / 4);
         let mut ends = Vec::new();
-        let mut line_start = 0;
-        loop {
-            if ends.len() >= BATCH_LINES || text.len() >= BATCH_BYTES && line_start == text.len() {
-                return (text.freeze(), ends, None);
+        let end = loop {
+            if ends.len() >= BATCH_LINES || text.len() >= BATCH_BYTES {
+                break None;
             }
-            let chunk = match self.source.fill_buf() {
-                Ok(chunk) => chunk,
-                Err(error) => return (text.freeze(), ends, Some(self.fault(read_problem(&error)))),
-            };
-            if chunk.is_empty() {
-                if line_start < text.len() {
+            let start = text.len();
+            let most = self.line_bytes_max as u64 + 1;
+            match (&mut self.source).take(most).read_until(b'\n', &mut text) {
+                Ok(0) => break Some(Part::End),
+                Ok(read) if read > self.line_bytes_max => {
+                    text.truncate(start);
+                    let detail = format!("the line has more than {} bytes", self.line_bytes_max);
+                    break Some(self.fault(Problem::new(Slug::PayloadTooLarge, detail)));
+                }
+                Ok(_) => {
                     self.line += 1;
                     ends.push((self.line, text.len()));
                 }
-                return (text.freeze(), ends, Some(Part::End));
+                Err(error) => {
+                    // What came of the line that broke off is not a line.
+                    text.truncate(start);
+                    break Some(self.fault(read_problem(&error)));
+                }
             }
-            let (taken, is_whole) = match chunk.iter().position(|&byte| byte == b'\n') {
-                Some(at) => (at + 1, true),
-                None => (chunk.len(), false),
-            };
-            text.extend_from_slice(chunk.get(..taken).unwrap_or_default());
-            self.source.consume(taken);
-            if text.len() - line_start > self.line_bytes_max {
-                let detail = format!("the line has more than {} bytes", self.line_bytes_max);
-                text.truncate(line_start);
-                return (text.freeze(), ends, Some(self.fault(Problem::new(Slug::PayloadTooLarge, detail))));
-            }
-            if is_whole {
-                self.line += 1;
-                line_start = text.len();
-                ends.push((self.line, line_start));
-            }
-        }
+        };
+        (text.into(), ends, end)
     }
 
     fn fault(&self, problem: Problem) -> Part {

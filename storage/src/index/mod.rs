@@ -37,7 +37,6 @@ mod rows;
 mod select;
 mod snapshots;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test says what went wrong by failing, and prints its seed")]
 mod tests;
 mod view;
 mod vocabulary;
@@ -100,6 +99,7 @@ impl Index {
     /// # Errors
     ///
     /// What the disk says when an empty one can't be made.
+    #[cfg(test)]
     pub(crate) fn open(disk: Arc<dyn Disk>, log_id: [u8; 16], cache_bytes: usize) -> Result<(Self, Option<String>), Error> {
         match Self::open_existing(Arc::clone(&disk), log_id, cache_bytes) {
             Ok(index) => Ok((index, None)),

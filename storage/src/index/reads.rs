@@ -144,6 +144,7 @@ impl Index {
     /// # Errors
     ///
     /// What the disk says.
+    #[cfg(test)]
     pub(crate) fn term_events(&self, kind: TermKind, term: &str) -> Result<u64, Error> {
         self.read(|view| Ok(view.term_counts(kind, term)?.events))
     }

@@ -53,8 +53,7 @@ struct Client {
 impl Client {
     fn new(disk: SimDisk, options: Options) -> Result<Self, String> {
         let clock = TestClock::new();
-        let mut client =
-            Self { disk, clock, options, store: None, acknowledged: Vec::new(), in_doubt: None, sent: 0, full: 0, unknown: 0 };
+        let mut client = Self { disk, clock, options, store: None, acknowledged: Vec::new(), in_doubt: None, sent: 0, full: 0, unknown: 0 };
         client.reopen()?;
         Ok(client)
     }

@@ -77,7 +77,9 @@ fn folder() -> PathBuf {
 fn pieces(fixture: &Fixture) -> Vec<(String, Vec<u8>)> {
     let sealed = fixture.contents(&segment(1));
     let frame = frames(&sealed)[0];
-    let record = |n: usize| usize::try_from(u32::from_le_bytes(sealed[frame.offset + 72 + n * 4..][..4].try_into().expect("4 bytes"))).expect("small");
+    let record = |n: usize| {
+        usize::try_from(u32::from_le_bytes(sealed[frame.offset + 72 + n * 4..][..4].try_into().expect("4 bytes"))).expect("small")
+    };
     let mut pieces = vec![
         ("record.bin".to_owned(), sealed[frame.offset + record(0)..frame.offset + record(1)].to_vec()),
         ("frame.bin".to_owned(), sealed[frame.offset..frame.end()].to_vec()),
@@ -147,7 +149,10 @@ fn l20_files_of_version_1_open_are_proven_and_go_on() {
     let expected = fs::read_to_string(folder().join("events.txt")).expect("the fixture is there");
     let events = all(&store.reader()).expect("reads");
     assert_eq!(listing(&events), expected);
-    assert_eq!(store.reader().read_stream("zählung-1", None, factum_storage::Direction::Forward, 1, 1).expect("reads").map(|slice| slice.info), None);
+    assert_eq!(
+        store.reader().read_stream("zählung-1", None, factum_storage::Direction::Forward, 1, 1).expect("reads").map(|slice| slice.info),
+        None
+    );
     let end = store.reader().committed();
     fill(&mut store, "order-42", 100, 20, 300).expect("appends");
     assert_eq!(store.reader().committed(), Position::new(end.get() + 20));

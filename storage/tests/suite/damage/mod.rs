@@ -193,7 +193,7 @@ impl Fixture {
         let (store, report) = open_whole(&self.disk, &self.clock, &self.options)?;
         let found = all(&store.reader())?;
         let expected = self.events.get(..count).ok_or("not so many events")?;
-        check(found == expected, || {
+        check(found == expected && report.committed.get() == count as u64, || {
             let positions: Vec<String> = found.iter().map(|event| format!("{}:{}", event.position(), event.stream())).collect();
             format!("opened at {} with {positions:?}, expected the first {count} events", report.committed)
         })?;

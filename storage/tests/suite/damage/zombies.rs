@@ -61,7 +61,8 @@ fn l17_zombie_tail_is_not_revived_when_the_disk_was_full() {
 }
 
 /// Changes the frame that nobody was told of, makes its checksum right, and expects that it is cut.
-fn forge(change: impl Fn(&mut [u8])) -> Result<(), String> {
+/// `change` is given the frame and the chain value before it.
+fn forge(change: impl Fn(&mut [u8], [u8; 32])) -> Result<(), String> {
     let fixture = Fixture::with(options(), |store| fill(store, "order-1", 1, 3, 60))?.unacknowledged(60)?;
     // A recovery raises the epoch, so that there is an earlier one; then one more frame that nobody is told of.
     let (store, report) = fixture.open().map_err(|error| format!("{error:?}"))?;
@@ -72,17 +73,19 @@ fn forge(change: impl Fn(&mut [u8])) -> Result<(), String> {
     let fixture = fixture.unacknowledged_again()?;
     let path = fixture.newest();
     let id = fixture.segment_paths().len() as u64;
-    let tail = *frames(&fixture.contents(&path)).last().ok_or("no frame")?;
+    let there = frames(&fixture.contents(&path));
+    let [.., before, tail] = there[..] else { return Err("too few frames".to_owned()) };
     check(tail.first == 5, || format!("the tail begins at {}", tail.first))?;
     fixture.disk.edit(&path, |bytes| {
-        change(&mut bytes[tail.offset..tail.end()]);
+        let chain = bytes[before.offset + 40..before.offset + 72].try_into().expect("32 bytes");
+        change(&mut bytes[tail.offset..tail.end()], chain);
         reseal(bytes, tail, id);
     });
     fixture.opens_with(4).map(drop)
 }
 
 pub(crate) fn check_earlier_epoch() -> Result<(), String> {
-    forge(|frame| frame[16..20].copy_from_slice(&1u32.to_le_bytes()))
+    forge(|frame, _| frame[16..20].copy_from_slice(&1u32.to_le_bytes()))
 }
 
 #[test]
@@ -91,7 +94,7 @@ fn l17_frame_of_an_earlier_epoch_is_cut() {
 }
 
 pub(crate) fn check_foreign_chain() -> Result<(), String> {
-    forge(|frame| frame[40] ^= 1)
+    forge(|frame, _| frame[40] ^= 1)
 }
 
 #[test]
@@ -100,7 +103,15 @@ fn l17_frame_whose_chain_does_not_follow_is_cut() {
 }
 
 pub(crate) fn check_gap() -> Result<(), String> {
-    forge(|frame| frame[24] += 1)
+    forge(|frame, chain| {
+        frame[24] += 1;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&chain);
+        hasher.update(&frame[12..16]);
+        hasher.update(&frame[20..32]);
+        hasher.update(&frame[72..]);
+        frame[40..72].copy_from_slice(hasher.finalize().as_bytes());
+    })
 }
 
 #[test]
@@ -111,6 +122,6 @@ fn l17_frame_behind_a_gap_is_cut() {
 /// Without a change the frame is taken, so the tests above fail for the reason they give.
 #[test]
 fn l17_unchanged_frame_is_kept() {
-    let cut = forge(|_| {}).expect_err("the frame is whole");
+    let cut = forge(|_, _| {}).expect_err("the frame is whole");
     assert!(cut.contains("opened at 5"), "{cut}");
 }
