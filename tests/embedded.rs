@@ -1,4 +1,10 @@
 //! Does the database in process keep what `docs/` promise? The checks of the HTTP interface, without HTTP.
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "tests, which clippy does not see behind `tokio::test`: small numbers, and the seed to replay with"
+)]
 
 #[path = "embedded/appends.rs"]
 mod appends;

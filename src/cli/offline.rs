@@ -52,10 +52,9 @@ impl DataDirectory {
         let lock = RealDisk::new(path).lock(LOCK_FILE, &format!("factum, process {}, offline", std::process::id()));
         let lock = lock.map_err(|error| {
             if error.kind() == std::io::ErrorKind::WouldBlock {
-                Failure::failed(format!("{} is in use", path.display())).detail(error.to_string()).next("stop the server first")
-            } else {
-                Failure::failed(format!("{} cannot be locked", path.display())).detail(error.to_string())
+                return Failure::failed(format!("{} is in use", path.display())).detail(error.to_string()).next("stop the server first");
             }
+            Failure::failed(format!("{} cannot be locked", path.display())).detail(error.to_string())
         })?;
         let shards = (0..meta.shards).map(|shard| {
             let directory = path.join("shards").join(shard.to_string());

@@ -31,13 +31,9 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode
         let report = storage::reindex(Arc::clone(disk), Arc::new(SystemClock), options, &mut |progress| shown.show(progress));
         drop(shown);
         let report = report.map_err(|error| {
-            if let storage::Error::ReadOnly(damage) = &error {
-                Failure::failed(format!("the log of shard {shard} is damaged"))
-                    .detail(damage.to_string())
-                    .next(format!("factum verify {}", directory.path().display()))
-            } else {
-                engine_failure(*shard, &error)
-            }
+            let failure = engine_failure(*shard, &error);
+            let is_damaged = matches!(error, storage::Error::ReadOnly(_));
+            if is_damaged { failure.next(format!("factum verify {}", directory.path().display())) } else { failure }
         })?;
         let events = report.committed.get();
         if output.is_human() {

@@ -123,7 +123,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "1MiB",
         form: "size",
         flag: None,
-        help: "Most bytes of one event's data; at most 16MiB.",
+        help: "Most bytes of one event's data and metadata together; at most 16MiB.",
         apply: |settings, text| value::bytes_within(text, KIB, 16 * MIB).map(|bytes| settings.limits.event = bytes),
     },
     Setting {

@@ -31,6 +31,7 @@ use crate::http::schema;
     request_body(content = String, content_type = "application/x-ndjson", description = "Lines such as `{\"stream\": \"order-42\", \"type\": \"OrderPaid\", \"data\": {}}`; the order of a stream's lines is kept, ids that are there already are skipped"),
     responses(
         (status = 200, description = "Progress lines; the last has `done: true`, or is `{\"$error\": …}` with the line's number, and what came before stays", body = schema::ImportProgress, content_type = "application/x-ndjson"),
+        (status = 400, description = "`malformed-request`: a parameter or header that an import does not take", body = schema::ProblemDocument, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported-media-type`", body = schema::ProblemDocument, content_type = "application/problem+json"),
         (status = 429, description = "`too-many-requests`: too many imports at once", body = schema::ProblemDocument, content_type = "application/problem+json"),
     ),

@@ -39,6 +39,9 @@ mod clock;
 pub mod disk;
 mod error;
 mod filter;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod log;
 #[doc(hidden)]

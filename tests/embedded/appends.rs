@@ -26,10 +26,8 @@ use crate::fixture::to;
 use crate::fixture::version;
 
 fn conflict(error: &Error) -> Vec<FailedCheck> {
-    match error {
-        Error::Storage(storage::Error::Conflict(failed)) => failed.to_vec(),
-        other => panic!("not a conflict: {other:?}"),
-    }
+    let Error::Storage(storage::Error::Conflict(failed)) = error else { panic!("not a conflict: {error:?}") };
+    failed.to_vec()
 }
 
 #[tokio::test]
@@ -229,10 +227,7 @@ async fn a_transaction_lives_on_one_shard() {
 #[tokio::test]
 async fn what_breaks_a_rule_is_named() {
     let database = memory().await;
-    let refusal = |error: Error| match error {
-        Error::Invalid { field, .. } => field,
-        other => other.to_string(),
-    };
+    let refusal = |error: Error| if let Error::Invalid { field, .. } = error { field } else { error.to_string() };
     let cases: Vec<(NewEvent, &str)> = vec![
         (event(1, ""), "events[1].type"),
         (event(1, &"t".repeat(256)), "events[1].type"),

@@ -62,16 +62,16 @@ async fn absent_fields_have_their_defaults() {
 async fn expected_versions_hold_or_answer_409_with_what_came_between() {
     let api = Api::new().await;
     let body = |expected: &str| format!(r#"{{"events":[{{"type":"A","data":1}}],"expected_version":{expected}}}"#);
-    api.post(ORDER, &body("\"exists\"")).await.is_problem(409, "wrong-expected-version");
+    api.post(ORDER, &body("\"exists\"")).await.problem(409, "wrong-expected-version");
     api.post(ORDER, &body("0")).await.is(201);
     api.post(ORDER, &body("1")).await.is(201);
     api.post(ORDER, &body("\"any\"")).await.is(201);
     api.post(ORDER, &body("\"exists\"")).await.is(201);
-    let problem = api.post(ORDER, &body("2")).await.is_problem(409, "wrong-expected-version");
+    let problem = api.post(ORDER, &body("2")).await.problem(409, "wrong-expected-version");
     assert_eq!((&problem["expected_version"], &problem["actual_version"]), (&json!(2), &json!(4)));
     let versions: Vec<&Value> = problem["conflicting_events"].as_array().unwrap().iter().map(|event| &event["version"]).collect();
     assert_eq!(versions, [3, 4]);
-    let ahead = api.post(ORDER, &body("9")).await.is_problem(409, "wrong-expected-version");
+    let ahead = api.post(ORDER, &body("9")).await.problem(409, "wrong-expected-version");
     assert_eq!(ahead["conflicting_events"], json!([]));
 }
 
@@ -80,7 +80,7 @@ async fn conflicting_events_end_at_a_hundred() {
     let api = Api::new().await;
     api.fill("order-42", 130).await;
     let problem =
-        api.post(ORDER, r#"{"events":[{"type":"A","data":1}],"expected_version":10}"#).await.is_problem(409, "wrong-expected-version");
+        api.post(ORDER, r#"{"events":[{"type":"A","data":1}],"expected_version":10}"#).await.problem(409, "wrong-expected-version");
     let events = problem["conflicting_events"].as_array().unwrap();
     assert_eq!((events.len(), &events[0]["version"]), (100, &json!(11)));
 }
@@ -89,18 +89,18 @@ async fn conflicting_events_end_at_a_hundred() {
 async fn expectations_by_header_answer_412() {
     let api = Api::new().await;
     let body = r#"{"events":[{"type":"A","data":1}]}"#;
-    api.post_with(ORDER, &[("if-match", "*")], body).await.is_problem(412, "precondition-failed");
+    api.post_with(ORDER, &[("if-match", "*")], body).await.problem(412, "precondition-failed");
     api.post_with(ORDER, &[("if-none-match", "*")], body).await.is(201);
-    let problem = api.post_with(ORDER, &[("if-none-match", "*")], body).await.is_problem(412, "precondition-failed");
+    let problem = api.post_with(ORDER, &[("if-none-match", "*")], body).await.problem(412, "precondition-failed");
     assert_eq!((&problem["expected_version"], &problem["actual_version"]), (&json!(0), &json!(1)));
     assert_eq!(problem["conflicting_events"].as_array().map(Vec::len), Some(1));
     api.post_with(ORDER, &[("if-match", "\"1\"")], body).await.is(201);
     api.post_with(ORDER, &[("if-match", "*")], body).await.is(201);
-    api.post_with(ORDER, &[("if-match", "\"1\"")], body).await.is_problem(412, "precondition-failed");
+    api.post_with(ORDER, &[("if-match", "\"1\"")], body).await.problem(412, "precondition-failed");
     let both = r#"{"events":[{"type":"A","data":1}],"expected_version":3}"#;
     api.post_with(ORDER, &[("if-match", "\"3\"")], both).await.is(201);
-    api.post_with(ORDER, &[("if-match", "\"4\"")], both).await.is_problem(400, "malformed-request");
-    api.post_with(ORDER, &[("if-match", "W/\"4\"")], body).await.is_problem(400, "malformed-request");
+    api.post_with(ORDER, &[("if-match", "\"4\"")], both).await.problem(400, "malformed-request");
+    api.post_with(ORDER, &[("if-match", "W/\"4\"")], body).await.problem(400, "malformed-request");
 }
 
 #[tokio::test]
@@ -117,15 +117,14 @@ async fn a_retry_is_harmless_with_ids_or_a_key() {
     let again = api.post_with(ORDER, &key, keyed).await.is(200).json();
     assert_eq!((&again["duplicate"], &again["first_version"], &again["last_version"]), (&json!(true), &json!(2), &json!(3)));
     api.post_with("/v1/streams/order-43/events", &key, keyed).await.is(201);
-    api.post_with(ORDER, &[("idempotency-key", "")], keyed).await.is_problem(400, "malformed-request");
+    api.post_with(ORDER, &[("idempotency-key", "")], keyed).await.problem(400, "malformed-request");
 }
 
 #[tokio::test]
 async fn an_id_with_other_content_is_refused() {
     let api = Api::new().await;
     api.post(ORDER, &format!(r#"{{"events":[{{"type":"A","data":1,"id":"{ID}"}}]}}"#)).await.is(201);
-    let problem =
-        api.post(ORDER, &format!(r#"{{"events":[{{"type":"A","data":2,"id":"{ID}"}}]}}"#)).await.is_problem(409, "event-id-reused");
+    let problem = api.post(ORDER, &format!(r#"{{"events":[{{"type":"A","data":2,"id":"{ID}"}}]}}"#)).await.problem(409, "event-id-reused");
     assert_eq!(problem["event_id"], ID);
     assert_eq!(problem["position"], 1);
 }
@@ -199,7 +198,7 @@ async fn broken_cloud_events_name_the_attribute() {
         (r#"{"specversion":"1.0","id":7,"source":"/s","type":"t"}"#, "id"),
     ] {
         let answer = api.send(request("POST", ORDER, &[("content-type", "application/cloudevents+json")], body)).await;
-        assert_eq!(answer.is_problem(400, "malformed-request")["field"], field, "{body}");
+        assert_eq!(answer.problem(400, "malformed-request")["field"], field, "{body}");
     }
     api.assert_empty("refused").await;
 }

@@ -107,10 +107,10 @@ async fn s6_a_cursor_of_another_world_is_refused() {
     api.fill("order-1", 1).await;
     for bad in ["2", "1.1", "x", "-1"] {
         let answer = api.get_with("/v1/events", &[SSE, ("last-event-id", bad)]).await;
-        assert_eq!(answer.is_problem(400, "malformed-request")["field"], "Last-Event-ID", "{bad}");
+        assert_eq!(answer.problem(400, "malformed-request")["field"], "Last-Event-ID", "{bad}");
     }
-    api.get_with("/v1/streams/order-1/events", &[SSE, ("last-event-id", "x")]).await.is_problem(400, "malformed-request");
-    api.get_with("/v1/events?direction=backward", &[SSE]).await.is_problem(400, "malformed-request");
+    api.get_with("/v1/streams/order-1/events", &[SSE, ("last-event-id", "x")]).await.problem(400, "malformed-request");
+    api.get_with("/v1/events?direction=backward", &[SSE]).await.problem(400, "malformed-request");
 }
 
 #[tokio::test]
@@ -175,5 +175,5 @@ async fn stopping_ends_feeds_cleanly() {
     assert!(reader.line().await.is_some());
     settings.closing.cancel();
     assert!(reader.line().await.is_none());
-    api.get("/health/ready").await.is_problem(503, "shard-unavailable");
+    api.get("/health/ready").await.problem(503, "shard-unavailable");
 }

@@ -87,7 +87,7 @@ async fn h5_malformed_bodies_name_their_field_and_store_nothing() {
     let mut failures = Vec::new();
     for (body, field) in cases {
         let start: String = body.chars().take(120).collect();
-        let problem = api.post(PATH, &body).await.is_problem(400, "malformed-request");
+        let problem = api.post(PATH, &body).await.problem(400, "malformed-request");
         let named = problem["field"].as_str().unwrap_or_default();
         if named != field {
             failures.push(format!("{start}: {problem}"));
@@ -106,7 +106,7 @@ async fn h5_text_that_is_not_utf8_is_named_with_its_place() {
         (b"\xef\xbb\xbf{}", "body"),
         (b"\xff\xfe{\0}\0", "body"),
     ] {
-        let problem = api.send(request("POST", PATH, &[JSON], body.to_vec())).await.is_problem(400, "malformed-request");
+        let problem = api.send(request("POST", PATH, &[JSON], body.to_vec())).await.problem(400, "malformed-request");
         assert_eq!(problem["field"], field, "{problem}");
     }
     api.assert_empty("refused").await;
@@ -140,17 +140,17 @@ async fn h9_what_is_too_much_is_413() {
         format!(r#"{{"events":[{}{{}}]}}"#, " ".repeat(17 << 20)),
     ] {
         let start: String = body.chars().take(60).collect();
-        let problem = api.post(PATH, &body).await.is_problem(413, "payload-too-large");
+        let problem = api.post(PATH, &body).await.problem(413, "payload-too-large");
         assert!(problem["field"].is_string(), "{start}: {problem}");
     }
     api.assert_empty("refused").await;
     let wide = Api::with(HttpSettings { body_bytes_max: 64 << 20, ..HttpSettings::default() }).await;
-    assert_eq!(wide.post(PATH, &batch(1_000_000)).await.is_problem(413, "payload-too-large")["field"], "events");
+    assert_eq!(wide.post(PATH, &batch(1_000_000)).await.problem(413, "payload-too-large")["field"], "events");
     let transaction =
         format!(r#"{{"appends":[{{"stream":"a","events":[{0}]}},{{"stream":"b","events":[{0}]}}]}}"#, vec![one; 6_000].join(","));
-    wide.post("/v1/transactions", &transaction).await.is_problem(413, "payload-too-large");
+    wide.post("/v1/transactions", &transaction).await.problem(413, "payload-too-large");
     let tags = vec!["\"t\""; 65].join(",");
-    let problem = wide.post(PATH, &event(&format!(r#""type":"A","data":1,"tags":[{tags}]"#))).await.is_problem(400, "malformed-request");
+    let problem = wide.post(PATH, &event(&format!(r#""type":"A","data":1,"tags":[{tags}]"#))).await.problem(400, "malformed-request");
     assert!(problem["field"].as_str().unwrap().starts_with("events[0].tags"), "{problem}");
     wide.assert_empty("refused").await;
     api.post(PATH, &batch(10_000)).await.is(201);
@@ -164,10 +164,10 @@ async fn bodies_must_say_that_they_are_json() {
         ["text/plain", "application/x-www-form-urlencoded", "application/xml", "multipart/form-data", "json", "application/jsonx", ""]
     {
         let answer = api.send(request("POST", PATH, &[("content-type", content_type)], body)).await;
-        assert_eq!(answer.is_problem(415, "unsupported-media-type")["field"], "Content-Type", "{content_type}");
+        assert_eq!(answer.problem(415, "unsupported-media-type")["field"], "Content-Type", "{content_type}");
     }
-    api.send(request("POST", PATH, &[], body)).await.is_problem(415, "unsupported-media-type");
-    api.send(request("POST", "/v1/transactions", &[], body)).await.is_problem(415, "unsupported-media-type");
+    api.send(request("POST", PATH, &[], body)).await.problem(415, "unsupported-media-type");
+    api.send(request("POST", "/v1/transactions", &[], body)).await.problem(415, "unsupported-media-type");
     api.assert_empty("refused").await;
     api.send(request("POST", PATH, &[("content-type", "Application/JSON; charset=utf-8")], body)).await.is(201);
 }
@@ -218,7 +218,7 @@ async fn a2_names_in_paths_are_decoded_once_and_checked() {
 async fn unknown_paths_are_404_and_wrong_methods_405_with_allow() {
     let api = Api::new().await;
     for path in ["/v1", "/v2/events", "/v1/streams/", "/v1/streams/a/b", "/v1/streams/a/events/1/2", "/favicon.ico", "/v1/projections"] {
-        api.get(path).await.is_problem(404, "path-not-found");
+        api.get(path).await.problem(404, "path-not-found");
     }
     for (method, path, allow) in [
         ("PATCH", PATH, "GET,HEAD,POST"),
@@ -235,7 +235,7 @@ async fn unknown_paths_are_404_and_wrong_methods_405_with_allow() {
         allowed.sort_unstable();
         expected.sort_unstable();
         assert_eq!(allowed, expected, "{method} {path}");
-        answer.is_problem(405, "method-not-allowed");
+        answer.problem(405, "method-not-allowed");
     }
 }
 
@@ -254,7 +254,7 @@ async fn h4_a_compressed_body_counts_as_what_it_unpacks_to() {
     let json_bomb = pack(event(&format!(r#""type":"A","data":"{}""#, "x".repeat(20 << 20))).as_bytes());
     for (coding, body) in [("gzip", gzip_bomb), ("zstd", zstd_bomb), ("gzip", json_bomb)] {
         assert!(body.len() < 2 << 20, "the bomb itself is small: {}", body.len());
-        api.send(request("POST", PATH, &[JSON, ("content-encoding", coding)], body)).await.is_problem(413, "payload-too-large");
+        api.send(request("POST", PATH, &[JSON, ("content-encoding", coding)], body)).await.problem(413, "payload-too-large");
     }
     let fine = event(r#""type":"A","data":1"#);
     for (coding, body) in [
@@ -264,11 +264,11 @@ async fn h4_a_compressed_body_counts_as_what_it_unpacks_to() {
         ("gzip", Vec::new()),
         ("gzip", pack(&pack(fine.as_bytes()))),
     ] {
-        api.send(request("POST", PATH, &[JSON, ("content-encoding", coding)], body)).await.is_problem(400, "malformed-request");
+        api.send(request("POST", PATH, &[JSON, ("content-encoding", coding)], body)).await.problem(400, "malformed-request");
     }
     for coding in ["br", "deflate", "gzip, gzip", "gzip, zstd", "x", ""] {
         let answer = api.send(request("POST", PATH, &[JSON, ("content-encoding", coding)], pack(fine.as_bytes()))).await;
-        assert_eq!(answer.is_problem(415, "unsupported-media-type")["field"], "Content-Encoding", "{coding}");
+        assert_eq!(answer.problem(415, "unsupported-media-type")["field"], "Content-Encoding", "{coding}");
     }
     api.assert_empty("refused").await;
     api.send(request("POST", PATH, &[JSON, ("content-encoding", "gzip")], pack(fine.as_bytes()))).await.is(201);
@@ -281,7 +281,7 @@ async fn h4_a_zstd_frame_cannot_ask_for_more_memory_than_the_format_promises() {
     // A frame header that declares a window of 128 MiB (exponent 17), with one raw block.
     let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 17 << 3, 0x09, 0x00, 0x00, b'1'];
     let answer = api.send(request("POST", PATH, &[JSON, ("content-encoding", "zstd")], frame.to_vec())).await;
-    let problem = answer.is_problem(400, "malformed-request");
+    let problem = answer.problem(400, "malformed-request");
     assert!(problem["detail"].as_str().unwrap().contains("zstd"), "{problem}");
 }
 
@@ -301,6 +301,6 @@ async fn h10_errors_repeat_no_values() {
     ] {
         let answer = api.post(PATH, &body).await;
         assert!(!answer.text().contains("hush"), "{body}: {}", answer.text());
-        answer.is_problem(400, "malformed-request");
+        answer.problem(400, "malformed-request");
     }
 }

@@ -110,16 +110,14 @@ async fn h9_a_line_without_end_is_refused_in_bounded_memory() {
 async fn a_load_says_what_it_is() {
     let api = Api::new().await;
     let body = lines(1, 1);
-    api.send(request("POST", "/v1/import", &[("content-type", "text/plain")], body.clone()))
-        .await
-        .is_problem(415, "unsupported-media-type");
+    api.send(request("POST", "/v1/import", &[("content-type", "text/plain")], body.clone())).await.problem(415, "unsupported-media-type");
     api.send(request("POST", "/v1/import", &[LINES, ("content-encoding", "br")], body.clone()))
         .await
-        .is_problem(415, "unsupported-media-type");
-    api.send(request("POST", "/v1/import", &[LINES, ("idempotency-key", "k")], body.clone())).await.is_problem(400, "malformed-request");
+        .problem(415, "unsupported-media-type");
+    api.send(request("POST", "/v1/import", &[LINES, ("idempotency-key", "k")], body.clone())).await.problem(400, "malformed-request");
     api.assert_empty("refused").await;
     let api = Api::with(HttpSettings { imports_max: 0, ..HttpSettings::default() }).await;
     let answer = api.send(request("POST", "/v1/import", &[LINES], body)).await;
     assert_eq!(answer.header("retry-after"), "1");
-    answer.is_problem(429, "too-many-requests");
+    answer.problem(429, "too-many-requests");
 }

@@ -133,12 +133,12 @@ async fn one_event_is_read_by_version_and_by_id() {
     let by_id = api.get(&format!("/v1/events/{}", event["id"].as_str().unwrap())).await.is(200);
     assert_eq!(by_id.bytes, answer.bytes);
     api.get_with("/v1/streams/order-42/events/2", &[("if-none-match", answer.header("etag"))]).await.is(304);
-    api.get("/v1/streams/order-42/events/3").await.is_problem(404, "event-not-found");
-    api.get("/v1/streams/order-42/events/0").await.is_problem(400, "malformed-request");
-    api.get("/v1/streams/order-42/events/two").await.is_problem(400, "malformed-request");
-    api.get("/v1/streams/nobody/events/1").await.is_problem(404, "stream-not-found");
-    api.get("/v1/events/0190a2b4-7c1e-7d3f-8a5b-1c2d3e4f5a6b").await.is_problem(404, "event-not-found");
-    api.get("/v1/events/12").await.is_problem(400, "malformed-request");
+    api.get("/v1/streams/order-42/events/3").await.problem(404, "event-not-found");
+    api.get("/v1/streams/order-42/events/0").await.problem(400, "malformed-request");
+    api.get("/v1/streams/order-42/events/two").await.problem(400, "malformed-request");
+    api.get("/v1/streams/nobody/events/1").await.problem(404, "stream-not-found");
+    api.get("/v1/events/0190a2b4-7c1e-7d3f-8a5b-1c2d3e4f5a6b").await.problem(404, "event-not-found");
+    api.get("/v1/events/12").await.problem(400, "malformed-request");
 }
 
 #[tokio::test]
@@ -220,10 +220,10 @@ async fn what_cannot_be_asked_is_refused_by_name() {
         ("/v1/streams/order-42/events?from=1.5", "from"),
         ("/v1/streams/order-42?limit=1", "limit"),
     ] {
-        assert_eq!(api.get(path).await.is_problem(400, "malformed-request")["field"], field, "{path}");
+        assert_eq!(api.get(path).await.problem(400, "malformed-request")["field"], field, "{path}");
     }
     for path in ["/v1/events", "/v1/streams/order-42/events", "/v1/streams", "/v1/streams/order-42"] {
-        assert_eq!(api.get_with(path, &[("accept", "text/html")]).await.is_problem(406, "not-acceptable")["field"], "Accept", "{path}");
+        assert_eq!(api.get_with(path, &[("accept", "text/html")]).await.problem(406, "not-acceptable")["field"], "Accept", "{path}");
     }
 }
 

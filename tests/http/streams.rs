@@ -10,7 +10,7 @@ use crate::support::request;
 #[tokio::test]
 async fn a_stream_is_described() {
     let api = Api::new().await;
-    api.get("/v1/streams/order-42").await.is_problem(404, "stream-not-found");
+    api.get("/v1/streams/order-42").await.problem(404, "stream-not-found");
     api.fill("order-42", 3).await;
     let answer = api.get("/v1/streams/order-42").await.is(200);
     assert_eq!((answer.header("etag"), answer.header("factum-position")), ("\"3\"", "3"));
@@ -31,9 +31,9 @@ async fn a_soft_delete_hides_the_stream_until_the_next_append() {
     api.fill("order-42", 2).await;
     let deleted = api.send(request("DELETE", "/v1/streams/order-42", &[], "")).await.is(204);
     assert!(deleted.bytes.is_empty() && !deleted.header("factum-position").is_empty());
-    api.get("/v1/streams/order-42").await.is_problem(404, "stream-not-found");
-    api.get("/v1/streams/order-42/events").await.is_problem(404, "stream-not-found");
-    api.send(request("DELETE", "/v1/streams/order-42", &[], "")).await.is_problem(404, "stream-not-found");
+    api.get("/v1/streams/order-42").await.problem(404, "stream-not-found");
+    api.get("/v1/streams/order-42/events").await.problem(404, "stream-not-found");
+    api.send(request("DELETE", "/v1/streams/order-42", &[], "")).await.problem(404, "stream-not-found");
     assert_eq!(api.get("/v1/events").await.json()["events"], json!([]));
     let appended = api.post("/v1/streams/order-42/events", r#"{"events":[{"type":"A","data":1}]}"#).await.is(201).json();
     assert_eq!(appended["first_version"], 3);
@@ -44,22 +44,22 @@ async fn a_soft_delete_hides_the_stream_until_the_next_append() {
 #[tokio::test]
 async fn a_permanent_delete_is_for_ever() {
     let api = Api::new().await;
-    api.send(request("DELETE", "/v1/streams/order-42?permanent=true", &[], "")).await.is_problem(404, "stream-not-found");
+    api.send(request("DELETE", "/v1/streams/order-42?permanent=true", &[], "")).await.problem(404, "stream-not-found");
     api.fill("order-42", 2).await;
-    api.send(request("DELETE", "/v1/streams/order-42?permanent=maybe", &[], "")).await.is_problem(400, "malformed-request");
-    api.send(request("DELETE", "/v1/streams/order-42", &[("if-match", "\"2\"")], "")).await.is_problem(400, "malformed-request");
+    api.send(request("DELETE", "/v1/streams/order-42?permanent=maybe", &[], "")).await.problem(400, "malformed-request");
+    api.send(request("DELETE", "/v1/streams/order-42", &[("if-match", "\"2\"")], "")).await.problem(400, "malformed-request");
     api.send(request("DELETE", "/v1/streams/order-42?permanent=true", &[], "")).await.is(204);
-    api.get("/v1/streams/order-42").await.is_problem(410, "stream-deleted");
-    api.get("/v1/streams/order-42/events").await.is_problem(410, "stream-deleted");
-    api.post("/v1/streams/order-42/events", r#"{"events":[{"type":"A","data":1}]}"#).await.is_problem(410, "stream-deleted");
-    api.send(request("PUT", "/v1/streams/order-42/retention", &[JSON], r#"{"max_count":1}"#)).await.is_problem(410, "stream-deleted");
+    api.get("/v1/streams/order-42").await.problem(410, "stream-deleted");
+    api.get("/v1/streams/order-42/events").await.problem(410, "stream-deleted");
+    api.post("/v1/streams/order-42/events", r#"{"events":[{"type":"A","data":1}]}"#).await.problem(410, "stream-deleted");
+    api.send(request("PUT", "/v1/streams/order-42/retention", &[JSON], r#"{"max_count":1}"#)).await.problem(410, "stream-deleted");
 }
 
 #[tokio::test]
 async fn retention_hides_old_events() {
     let api = Api::new().await;
     let path = "/v1/streams/order-42/retention";
-    api.send(request("PUT", path, &[JSON], r#"{"max_count":1}"#)).await.is_problem(404, "stream-not-found");
+    api.send(request("PUT", path, &[JSON], r#"{"max_count":1}"#)).await.problem(404, "stream-not-found");
     api.fill("order-42", 5).await;
     let answer = api.send(request("PUT", path, &[JSON], r#"{"max_count":2,"max_age":"30d"}"#)).await.is(200);
     assert_eq!(answer.text(), r#"{"stream":"order-42","max_count":2,"max_age":"30d","before_version":null}"#);
@@ -67,7 +67,7 @@ async fn retention_hides_old_events() {
     let versions =
         |page: Value| page["events"].as_array().unwrap().iter().map(|event| event["version"].as_u64().unwrap()).collect::<Vec<_>>();
     assert_eq!(versions(api.get("/v1/streams/order-42/events").await.json()), [4, 5]);
-    api.get("/v1/streams/order-42/events/3").await.is_problem(404, "event-not-found");
+    api.get("/v1/streams/order-42/events/3").await.problem(404, "event-not-found");
     api.send(request("PUT", path, &[JSON], r#"{"before_version":3}"#)).await.is(200);
     assert_eq!(versions(api.get("/v1/streams/order-42/events").await.json()), [3, 4, 5]);
     for (body, field) in [
@@ -76,7 +76,7 @@ async fn retention_hides_old_events() {
         (r#"{"max_agee":"1d"}"#, "max_agee"),
         (r#"{"before_version":-1}"#, "before_version"),
     ] {
-        assert_eq!(api.send(request("PUT", path, &[JSON], body)).await.is_problem(400, "malformed-request")["field"], field);
+        assert_eq!(api.send(request("PUT", path, &[JSON], body)).await.problem(400, "malformed-request")["field"], field);
     }
 }
 
@@ -103,6 +103,6 @@ async fn listings_count_and_go_on() {
     assert_eq!(api.get("/v1/categories?limit=1").await.json()["next"], "order");
     assert_eq!(api.get("/v1/categories?after=order").await.json()["categories"].as_array().map(Vec::len), Some(1));
     assert_eq!(api.get("/v1/types").await.text(), r#"{"types":[{"type":"t","events":6}],"next":null}"#);
-    api.get("/v1/streams?limit=0").await.is_problem(400, "malformed-request");
-    api.get("/v1/types?prefix=x").await.is_problem(400, "malformed-request");
+    api.get("/v1/streams?limit=0").await.problem(400, "malformed-request");
+    api.get("/v1/types?prefix=x").await.problem(400, "malformed-request");
 }

@@ -113,7 +113,7 @@ impl Answer {
 
     /// A well-formed problem with this status and slug.
     #[track_caller]
-    pub(crate) fn is_problem(&self, status: u16, slug: &str) -> Value {
+    pub(crate) fn problem(&self, status: u16, slug: &str) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         assert_eq!(self.header("content-type"), "application/problem+json");
         let json = self.json();

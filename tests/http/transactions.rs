@@ -34,7 +34,7 @@ async fn every_failed_check_is_told_and_nothing_is_stored() {
         "conditions":[
         {"query":[{"types":["Z"]}],"after":"0"},
         {"query":[{"types":["A","Z"],"tags":["x","y"]}],"after":"0"}]}"#;
-    let problem = api.post(PATH, body).await.is_problem(409, "wrong-expected-version");
+    let problem = api.post(PATH, body).await.problem(409, "wrong-expected-version");
     let event = api.get("/v1/streams/a-1/events/1").await.json();
     assert_eq!(
         problem["failed"],
@@ -56,12 +56,12 @@ async fn a_condition_holds_behind_its_cursor() {
             r#"{{"appends":[{{"stream":"b-1","events":[{{"type":"B","data":1}}]}}],"conditions":[{{"query":[{{"types":["A"]}}],"after":{after}}}]}}"#
         )
     };
-    api.post(PATH, &body("\"0\"")).await.is_problem(409, "condition-failed");
-    api.post(PATH, &body("0")).await.is_problem(409, "condition-failed");
+    api.post(PATH, &body("\"0\"")).await.problem(409, "condition-failed");
+    api.post(PATH, &body("0")).await.problem(409, "condition-failed");
     api.post(PATH, &body("\"1\"")).await.is(201);
     // An empty query matches every event.
     let any = r#"{"appends":[{"stream":"b-1","events":[{"type":"B","data":1}]}],"conditions":[{"query":[],"after":"1"}]}"#;
-    api.post(PATH, any).await.is_problem(409, "condition-failed");
+    api.post(PATH, any).await.problem(409, "condition-failed");
 }
 
 #[tokio::test]
@@ -82,8 +82,8 @@ async fn broken_transactions_name_the_field() {
             "conditions[0].query[0].tags[0]",
         ),
     ] {
-        assert_eq!(api.post(PATH, body).await.is_problem(400, "malformed-request")["field"], field, "{body}");
+        assert_eq!(api.post(PATH, body).await.problem(400, "malformed-request")["field"], field, "{body}");
     }
-    api.post(PATH, r#"{"appends":[{"stream":"$x","events":[{"type":"A","data":1}]}]}"#).await.is_problem(403, "forbidden");
+    api.post(PATH, r#"{"appends":[{"stream":"$x","events":[{"type":"A","data":1}]}]}"#).await.problem(403, "forbidden");
     api.assert_empty("refused").await;
 }
