@@ -38,6 +38,7 @@ const TOP_LEVEL: &[&str] = &[
 const LONG_FILES: &[(&str, &str)] = &[
     ("storage/src/index/mod.rs", "the index's whole face in one place: each method is short, and looks in the delta, then in the file"),
     ("storage/src/log/recover.rs", "recovery is one decision after another over the same state; its order is what a reader checks"),
+    ("storage/tests/suite/faults.rs", "one fault after another, each a table of what may come of it; `plants.rs` uses its checks"),
     ("storage/src/store/stage.rs", "all checks of a transaction, in the order in which they are made"),
 ];
 

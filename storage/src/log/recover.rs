@@ -1,4 +1,5 @@
-//! What does a directory hold: a whole log, a torn tail to cut, or damage to report? See `docs/format.md`, "What is torn and what is damage".
+//! What does a directory hold: a whole log, a torn tail to cut, or damage to report? See `docs/format.md`, "What is torn and what is
+//! damage".
 
 use std::collections::VecDeque;
 use std::io;

@@ -342,7 +342,8 @@ fn l9_short_and_interrupted_writes_are_finished() {
     }
 }
 
-/// The disk fills up after every possible number of pages: full is said, reads go on, a restart works, and so do appends once there is space.
+/// The disk fills up after every possible number of pages: full is said, reads go on, a restart works, and so do appends once there is
+/// space.
 pub(crate) fn check_full_disk(pages: std::ops::Range<u64>) -> Result<(), String> {
     for page in pages {
         let mut client = Client::new(SimDisk::new(), Options { index_flush_events: 6, ..options() })?;

@@ -191,7 +191,8 @@ fn i4_sound_index_of_a_twin_is_noticed_and_rebuilt() {
     oracle::check_answers(&reader, &world.model, world.now(), &mut Rng::new(1)).expect("right again");
 }
 
-/// The disk fails the index while it is flushed: appends go on being acknowledged, and once the background has come by every answer is right.
+/// The disk fails the index while it is flushed: appends go on being acknowledged, and once the background has come by every answer is
+/// right.
 pub(crate) fn check_failing_flush(fault: Fault, nth: u64, call: Call) -> Result<bool, String> {
     let mut world = World::new(options())?;
     let script = generate(11, 40, Mix { upkeep_percent: 0, ..MIX });

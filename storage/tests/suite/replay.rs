@@ -4,7 +4,8 @@ use crate::script::Step;
 use crate::world::World;
 use crate::world::options;
 
-/// The seeds to run: `SEED` alone if it is set, else `count` of them from `first` on, as many times over as `CUTS` asks for more than usual.
+/// The seeds to run: `SEED` alone if it is set, else `count` of them from `first` on, as many times over as `CUTS` asks for more than
+/// usual.
 pub(crate) fn seeds(first: u64, count: u64) -> Vec<u64> {
     if let Some(seed) = number("SEED") {
         return vec![seed];
