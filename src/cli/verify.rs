@@ -81,7 +81,8 @@ fn print(shard: u16, report: &VerifyReport, output: &mut Output) -> Result<(), F
     output.line(&format!("shard {shard}: {events} events in {} segment(s), {bytes}", report.segments))?;
     let line = output.dim(&format!("  receipt at position {}: {receipt}", report.committed));
     output.line(&line)?;
-    if report.torn_bytes > 0 {
+    // Behind damage nobody can tell a torn write from a lost one.
+    if report.torn_bytes > 0 && report.damages.is_empty() {
         let torn = bytes_text(report.torn_bytes);
         output.line(&format!("  {torn} of a write that a crash cut off; the next start removes it. It was never acknowledged."))?;
     }
