@@ -2,6 +2,7 @@
 //!
 //! What the fuzz targets of `storage/fuzz` call, and the test that plays their corpus on every run.
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
@@ -41,16 +42,16 @@ pub fn decode(input: &[u8]) {
         decode_frame(&frame);
     }
     if let Some(bytes) = input.first_chunk() {
-        drop(Header::decode(bytes));
+        _ = black_box(Header::decode(bytes));
         let mut header = *bytes;
         seal_ends(&mut header);
-        drop(Header::decode(&header));
+        _ = black_box(Header::decode(&header));
     }
     if let Some(bytes) = input.first_chunk() {
-        drop(Footer::decode(bytes));
+        _ = black_box(Footer::decode(bytes));
         let mut footer = *bytes;
         seal_ends(&mut footer);
-        drop(Footer::decode(&footer));
+        _ = black_box(Footer::decode(&footer));
     }
 }
 
@@ -92,7 +93,7 @@ fn decode_record(bytes: &Bytes) {
         let read = event.stream().len() + event.event_type().len() + event.tags().map(str::len).sum::<usize>();
         let read = read + event.metadata().len() + event.data().len() + event.data_bytes().len();
         assert!(read <= 2 * bytes.len(), "more was read than is there");
-        drop((event.client_occurred_at(), event.version(), event.id()));
+        _ = black_box((event.client_occurred_at(), event.version(), event.id()));
     }
 }
 
@@ -106,7 +107,7 @@ fn decode_frame(bytes: &[u8]) {
         for offset in frame::record_offsets(whole, head.count) {
             decode_record(&content.slice(offset as usize..));
         }
-        drop(frame::chain_after(&head.chain, whole));
+        _ = black_box(frame::chain_after(&head.chain, whole));
     }
 }
 
