@@ -329,7 +329,8 @@ fn settle(
     let epoch = scan.frames.iter().chain(&scan.stragglers).map(|frame| frame.head.epoch).max().unwrap_or(header.epoch);
     let mut table = table_of(&bytes, &header, &scan.frames);
     let is_dirty = scan.bad.is_some() || newest.length != header.capacity;
-    let cut_bytes = if is_dirty { torn_bytes(&bytes, scan.end) } else { 0 };
+    // Behind damage nothing is torn: what stands there may have been acknowledged.
+    let cut_bytes = if is_dirty && damages.is_empty() { torn_bytes(&bytes, scan.end) } else { 0 };
     if !damages.is_empty() || opening.inspect_only {
         let readable = if damages.is_empty() { last } else { add_stragglers(&bytes, &header, &scan.stragglers, &mut table).max(last) };
         segments.push(Segment::new(header, newest.file, table, None));
