@@ -93,6 +93,18 @@ struct State {
 const APPLY_CHUNK: usize = 1024;
 const INDEX_FILE: &str = "index.redb";
 
+/// redb writes once more when a database is dropped, and a damaged file can make it panic even then.
+impl Drop for Index {
+    fn drop(&mut self) {
+        let database = self.state.get_mut().database.take();
+        // There is nobody left to tell, and the index is derived.
+        drop(guarded(|| {
+            drop(database);
+            Ok(())
+        }));
+    }
+}
+
 impl Index {
     /// Opens the index of a log. If there is no usable one an empty one takes its place, and the second value says why.
     ///

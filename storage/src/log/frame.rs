@@ -117,7 +117,9 @@ pub(crate) fn decode(frame: &[u8], segment: u64, offset: u64) -> Result<FrameHea
         durable_upto: u64::from_le_bytes(field(frame, 32)),
         chain: field(frame, 40),
     };
-    if head.count == 0 || head.first == 0 || head.first.checked_add(u64::from(head.count)).is_none() || flags(frame) & !LOST != 0 {
+    let is_in_range = (1..POSITIONS_MAX).contains(&head.first) && head.durable_upto < head.first;
+    let is_too_many = head.is_lost && head.count as usize > super::recover::LOST_EVENTS_MAX;
+    if head.count == 0 || head.epoch == u32::MAX || !is_in_range || is_too_many || flags(frame) & !LOST != 0 {
         return Err(BadFrame("frame fields"));
     }
     if !head.is_lost {
@@ -182,4 +184,6 @@ pub(crate) const FRAME_BYTES_MIN: usize = 80;
 pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
 pub(crate) const MAGIC: [u8; 4] = *b"FRM1";
 const LOST: u32 = 1;
+/// No log comes near it; what claims a position beyond is forged or broken.
+pub(crate) const POSITIONS_MAX: u64 = 1 << 47;
 const _: () = assert!(crate::types::TRANSACTION_BYTES_MAX + crate::types::TRANSACTION_EVENTS_MAX * 8 + FRAME_HEAD_BYTES < FRAME_BYTES_MAX);

@@ -105,12 +105,12 @@ impl Log {
         let segment = index.checked_sub(1).and_then(|index| segments.get(index));
         match segment {
             Some(segment) if position < segment.first() + segment.count() => Ok(segment),
-            _ => Err(self.damage_at(position)),
+            _ => Err(self.damage_at(position, segments.get(index).map_or(position, |next| next.first() - 1))),
         }
     }
 
     /// What is known of a position that cannot be read.
-    fn damage_at(&self, position: u64) -> Error {
+    fn damage_at(&self, position: u64, last: u64) -> Error {
         let known = self.damages.iter().find(|damage| (damage.first.get()..=damage.last.get()).contains(&position));
         Error::Corrupt(known.map_or_else(
             || {
@@ -119,7 +119,8 @@ impl Log {
                     file: segment::LOG_DIR.to_owned(),
                     offset: 0,
                     first: at,
-                    last: at,
+                    // Whoever goes on behind it must not ask for each position of the gap.
+                    last: Position::new(last),
                     detail: "no segment holds it".to_owned(),
                 })
             },
@@ -196,7 +197,7 @@ impl Log {
     fn check_lost(&self, segment: &Segment, run: &Run) -> Result<(), Error> {
         let (first, last) = (segment.first() + run.first, segment.first() + run.last);
         let is_damaged = self.damages.iter().any(|damage| damage.first.get() <= last && first <= damage.last.get());
-        if is_damaged { Err(self.damage_at(first)) } else { Ok(()) }
+        if is_damaged { Err(self.damage_at(first, first)) } else { Ok(()) }
     }
 
     /// Offsets of the records from index `from` to `upto` (inclusive), and one more: where the last one ends at the latest.

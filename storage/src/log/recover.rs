@@ -148,19 +148,23 @@ pub(crate) fn peek_log_id(disk: &Arc<dyn Disk>) -> Result<Option<[u8; 16]>, Erro
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("list log", error)),
     };
+    // One file that was put there from elsewhere must not speak for the rest: the id that most of them bear counts, the newest's among equals.
+    let mut votes: Vec<([u8; 16], u64)> = Vec::new();
     for id in names.iter().filter_map(|name| segment::id_of(name)) {
         let path = segment::path(id);
         let file = disk.open(&path).map_err(|error| Error::io(format!("open {path}"), error))?;
         if let Ok(header) = segment::read_header(&*file, &path)? {
-            return Ok(Some(header.log_id));
+            let count = votes.iter().position(|(log_id, _)| *log_id == header.log_id).map_or(0, |index| votes.remove(index).1);
+            votes.push((header.log_id, count + 1));
         }
     }
-    Ok(None)
+    Ok(votes.into_iter().max_by_key(|(_, count)| *count).map(|(log_id, _)| log_id))
 }
 
 /// Opens every segment file and reads both its ends.
 fn read_candidates(opening: &Opening, ids: &[u64], damages: &mut Vec<Damage>) -> Result<Vec<Candidate>, Error> {
     let mut candidates: Vec<Candidate> = Vec::new();
+    let log_id = peek_log_id(&opening.disk)?;
     for id in ids {
         let path = segment::path(*id);
         let file = opening.disk.open(&path).map_err(|error| Error::io(format!("open {path}"), error))?;
@@ -188,7 +192,7 @@ fn read_candidates(opening: &Opening, ids: &[u64], damages: &mut Vec<Damage>) ->
             bad(format!("holds segment {}: the file was copied or renamed", header.segment));
             continue;
         }
-        if candidates.first().is_some_and(|first| first.header.log_id != header.log_id) {
+        if log_id.is_some_and(|log_id| log_id != header.log_id) {
             bad("belongs to another log".to_owned());
             continue;
         }
@@ -250,7 +254,7 @@ fn read_unsealed(candidate: Candidate, next_first: u64, damages: &mut Vec<Damage
     let mut found = scan(&bytes, expected(&header, &bytes));
     let keep = found.frames.iter().take_while(|frame| frame.head.last() < next_first).count();
     let mut table = table_of(&bytes, &header, found.frames.get(..keep).unwrap_or_default());
-    let last = found.frames.get(..keep).and_then(<[_]>::last).map_or(header.first - 1, |frame| frame.head.last());
+    let last = found.frames.get(..keep).and_then(<[_]>::last).map_or(header.first.saturating_sub(1), |frame| frame.head.last());
     let offset = table.end;
     let end = candidate.header.capacity;
     let complete = last + 1 == next_first;
@@ -329,7 +333,8 @@ fn settle(
     let epoch = scan.frames.iter().chain(&scan.stragglers).map(|frame| frame.head.epoch).max().unwrap_or(header.epoch);
     let mut table = table_of(&bytes, &header, &scan.frames);
     let is_dirty = scan.bad.is_some() || newest.length != header.capacity;
-    let cut_bytes = if is_dirty { torn_bytes(&bytes, scan.end) } else { 0 };
+    // Behind damage nothing is torn: what stands there may have been acknowledged.
+    let cut_bytes = if is_dirty && damages.is_empty() { torn_bytes(&bytes, scan.end) } else { 0 };
     if !damages.is_empty() || opening.inspect_only {
         let readable = if damages.is_empty() { last } else { add_stragglers(&bytes, &header, &scan.stragglers, &mut table).max(last) };
         segments.push(Segment::new(header, newest.file, table, None));
@@ -434,6 +439,8 @@ fn begin_log(opening: Opening, mut damages: Vec<Damage>) -> Result<Recovered, Er
     if is_damaged {
         return Ok(Recovered { log, writer: None, cut_bytes: 0 });
     }
+    // The name of the log's own directory must be durable before anything in it is.
+    log.disk.sync_dir("").map_err(|error| Error::io("sync the shard's directory", error))?;
     let tip = Tip { position: 0, offset: 0, epoch: 1, chain };
     match carry_over(&log, opening.sizes, &mut Batch::default(), tip, 1) {
         Ok(tip) => Ok(with_writer(&opening, log, tip, 0)),

@@ -6,6 +6,8 @@ use crate::Error;
 use crate::disk::DiskFile;
 use crate::disk::read_exact_at;
 
+use super::frame::POSITIONS_MAX;
+
 /// The first bytes of a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -36,6 +38,13 @@ impl Header {
     /// [`Bad::Format`] for a format that is not known, [`Bad::Damaged`] for everything else.
     pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, Bad> {
         check_ends(bytes, HEADER_MAGIC)?;
+        if !(1..POSITIONS_MAX).contains(&u64::from_le_bytes(field(bytes, 48))) {
+            return Err(Bad::Damaged("first position"));
+        }
+        let capacity_and_epoch = (u64::from_le_bytes(field(bytes, 40)), u32::from_le_bytes(field(bytes, 64)));
+        if capacity_and_epoch.0 > super::recover::SEGMENT_BYTES_MAX || capacity_and_epoch.1 == u32::MAX {
+            return Err(Bad::Damaged("capacity or epoch"));
+        }
         Ok(Self {
             log_id: field(bytes, 16),
             segment: u64::from_le_bytes(field(bytes, 32)),
@@ -88,6 +97,11 @@ impl Footer {
         let flags = u32::from_le_bytes(field(bytes, 84));
         if flags > 1 {
             return Err(Bad::Damaged("unknown footer flags"));
+        }
+        let (first, count, data_end) =
+            (u64::from_le_bytes(field(bytes, 40)), u64::from_le_bytes(field(bytes, 48)), u64::from_le_bytes(field(bytes, 56)));
+        if !(1..POSITIONS_MAX).contains(&first) || count > u64::from(u32::MAX) || data_end > u64::from(u32::MAX) {
+            return Err(Bad::Damaged("footer fields"));
         }
         Ok(Self {
             log_id: field(bytes, 16),

@@ -125,7 +125,15 @@ impl Store {
             }
         };
         let shared = Arc::new(Shared { log, index, clock, options, index_is_broken: AtomicBool::new(false) });
-        report.replayed_events = shared.replay(is_writable, progress)?;
+        report.replayed_events = match shared.replay(is_writable, progress) {
+            // The index says something that the log does not go on from: the log is right.
+            Err(Error::Io { context, source }) if is_writable && source.kind() == std::io::ErrorKind::InvalidData => {
+                report.index_rebuilt = Some(format!("{context}: {source}"));
+                shared.rebuild()?;
+                committed.get()
+            }
+            replayed => replayed?,
+        };
         let stage = Stage::new(&shared)?;
         Ok((Self { shared, writer, stage }, report))
     }

@@ -41,7 +41,11 @@ impl Shared {
             next = through + 1;
             progress(Progress { what: "events read for the index", done: (next - 1 - start).min(total), total });
             if flush && self.index.pending_events() >= self.options.index_flush_events {
-                self.index.flush()?;
+                match self.index.flush() {
+                    // A full disk keeps nobody from opening: what could not be flushed waits in memory.
+                    Ok(()) | Err(Error::StorageFull) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(total)

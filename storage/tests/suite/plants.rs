@@ -52,7 +52,11 @@ fn find(checks: &[Check]) -> Option<(&'static str, String)> {
     })
 }
 
-#[expect(clippy::print_stderr, reason = "says what found each bug")]
+#[expect(clippy::print_stderr, reason = "who found which bug is worth reading with `--no-capture`")]
+fn note(line: &str) {
+    eprintln!("{line}");
+}
+
 fn all_found(plants: &[Plant]) {
     let mut missed = Vec::new();
     for bug in plants {
@@ -61,7 +65,7 @@ fn all_found(plants: &[Plant]) {
         let was_reached = reached();
         drop(planted);
         match found {
-            Some((name, why)) => eprintln!("{bug:?}: found by {name}: {}", why.chars().take(160).collect::<String>()),
+            Some((name, why)) => note(&format!("{bug:?}: found by {name}: {}", why.chars().take(160).collect::<String>())),
             None => missed.push(format!("{bug:?}{}", if was_reached { "" } else { " (the engine never came by it)" })),
         }
     }
