@@ -2,7 +2,8 @@
 
 use mimalloc::MiMalloc;
 
-/// A request is some dozens of small allocations, made on one thread and freed on another; the system's allocator takes several times as long for them.
+/// A request is some dozens of small allocations, made on one thread and freed on another; the system's allocator takes several times
+/// as long for them.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -148,7 +148,8 @@ pub(crate) fn peek_log_id(disk: &Arc<dyn Disk>) -> Result<Option<[u8; 16]>, Erro
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("list log", error)),
     };
-    // One file that was put there from elsewhere must not speak for the rest: the id that most of them bear counts, the newest's among equals.
+    // One file that was put there from elsewhere must not speak for the rest: the id that most of them bear counts, the newest's among
+    // equals.
     let mut votes: Vec<([u8; 16], u64)> = Vec::new();
     for id in names.iter().filter_map(|name| segment::id_of(name)) {
         let path = segment::path(id);

@@ -311,8 +311,8 @@ impl Store {
         if let Some(refusal) = self.shared.log.refuses_appends() {
             return Err(refusal);
         }
-        // What the index has not flushed waits in memory, and must not wait without bound: a load that outruns the background helps with it,
-        // and when that fails, appends wait for space on disk.
+        // What the index has not flushed waits in memory, and must not wait without bound: a load that outruns the background helps
+        // with it, and when that fails, appends wait for space on disk.
         let lag_max = self.shared.options.index_flush_events.saturating_mul(PENDING_FLUSHES_MAX);
         if self.shared.index.pending_events() > lag_max && self.shared.index.flush().is_err() {
             return Err(Error::StorageFull);
