@@ -57,7 +57,7 @@ impl RecordedEvent {
     /// Its identity.
     #[must_use]
     pub fn id(&self) -> EventId {
-        EventId::from_bytes(self.fixed.id)
+        EventId::from_bytes(self.fixed.id.to_le_bytes())
     }
 
     /// Which shape its data has.
@@ -195,7 +195,7 @@ pub(crate) fn encode(place: &Place<'_>, event: &NewEvent, out: &mut Vec<u8>) {
         data_bytes: event.data.len() as u32,
         version: place.version.get(),
         recorded_at: place.recorded_at.as_micros(),
-        id: *event.id.as_bytes(),
+        id: u128::from_le_bytes(*event.id.as_bytes()),
     };
     let mut head = [0; FIXED_BYTES];
     bincode::serde::encode_into_slice(fixed, &mut head, BINCODE).expect("the fixed part has a fixed size");
@@ -232,7 +232,8 @@ struct Fixed {
     data_bytes: u32,
     version: u64,
     recorded_at: i64,
-    id: [u8; 16],
+    /// The id's 16 bytes. As one number they are read at once; as an array serde reads them one by one, a tenth of what a read costs.
+    id: u128,
 }
 
 impl Fixed {
