@@ -162,6 +162,8 @@ pub(crate) fn told(error: &ServerError) -> Failure {
             failure.next("stop what uses the port, or choose another with --listen (127.0.0.1:0 takes a free one)")
         }
         ServerError::Listen { .. } => failure.next("choose another address with --listen"),
+        // It says itself who has the directory, and what to do.
+        ServerError::Open { source: crate::Error::Storage(factum_storage::Error::Locked { .. }), .. } => failure,
         ServerError::Open { data, .. } => failure.next(format!("if it is damaged, `factum verify {data}` says where")),
         ServerError::Poisoned { .. } => failure.next("look at the disk, then start the server again: it finds out what is on it"),
         ServerError::Http(_) | ServerError::Close(_) => failure,

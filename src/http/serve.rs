@@ -59,13 +59,16 @@ pub async fn serve(listener: TcpListener, router: Router, settings: HttpSettings
 /// A connection with a place for it. When all places are taken, clients wait in the system's queue.
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+    let mut has_warned = false;
     loop {
         match listener.accept().await {
             Ok((socket, _)) => return Ok((socket, place)),
             Err(error) if is_of_one_connection(&error) => tracing::debug!(%error, "a connection was lost before it was accepted"),
             Err(error) if is_out_of_resources(&error) => {
                 // Out of file descriptors or memory: others have to go first.
-                tracing::warn!(%error, "cannot accept connections for now");
+                if !std::mem::replace(&mut has_warned, true) {
+                    tracing::warn!(%error, "cannot accept connections until others have gone");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
             Err(error) => return Err(error),
