@@ -84,13 +84,14 @@ impl Signal {
 pub(super) fn run(shard: u16, maintainer: &Maintainer, reader: &Reader, signal: &Signal) {
     let mut seen = 0;
     let mut quiet_since = Instant::now();
+    let mut trimmed_at = Instant::now();
     let mut failures = 0;
     while let Some(commits) = signal.commits() {
         if commits != seen {
             seen = commits;
             quiet_since = Instant::now();
         }
-        match work(maintainer, reader, signal, quiet_since) {
+        match work(maintainer, reader, signal, quiet_since, &mut trimmed_at) {
             Ok(is_done) => {
                 if failures > 0 {
                     tracing::info!(shard, "the background work goes on again");
@@ -110,10 +111,26 @@ pub(super) fn run(shard: u16, maintainer: &Maintainer, reader: &Reader, signal: 
 }
 
 /// Does what there is to do. `true` if nothing is left before the next commit.
-fn work(maintainer: &Maintainer, reader: &Reader, signal: &Signal, quiet_since: Instant) -> Result<bool, storage::Error> {
+fn work(
+    maintainer: &Maintainer,
+    reader: &Reader,
+    signal: &Signal,
+    quiet_since: Instant,
+    trimmed_at: &mut Instant,
+) -> Result<bool, storage::Error> {
     while signal.commits().is_some() && maintainer.step()? {}
-    if reader.index_lag_events() > 0 && quiet_since.elapsed() >= QUIET_BEFORE_FLUSH {
+    let is_quiet = quiet_since.elapsed() >= QUIET_BEFORE_FLUSH;
+    let has_news = reader.index_lag_events() > 0;
+    if has_news && is_quiet {
         maintainer.flush_index()?;
+    }
+    // What was committed may have hidden the last visible event of a segment.
+    if has_news && (is_quiet || trimmed_at.elapsed() >= TRIM_PERIOD) {
+        *trimmed_at = Instant::now();
+        let freed_bytes = maintainer.trim()?;
+        if freed_bytes > 0 {
+            tracing::info!(freed_bytes, "gave back the disk of events that nobody may read any more");
+        }
     }
     Ok(reader.index_lag_events() == 0)
 }
@@ -126,6 +143,8 @@ fn back_off(failures: u32) -> Duration {
 const PERIOD: Duration = Duration::from_millis(200);
 /// The index is flushed so long after the last commit at the latest, give or take a [`PERIOD`].
 const QUIET_BEFORE_FLUSH: Duration = Duration::from_millis(800);
+/// Under a load that never rests, segments are trimmed so often.
+const TRIM_PERIOD: Duration = Duration::from_secs(60);
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 

@@ -69,9 +69,9 @@ impl Maintainer {
             if reader.is_visible(event)? {
                 return Ok(Need::Visible);
             }
-            // The last event of a stream that goes on is what tells a rebuilt index its version.
+            // The last event of a stream that may go on, softly deleted or not, is what tells a rebuilt index its version.
             let head = self.shared.index()?.head(event.stream())?;
-            let is_last = head.is_some_and(|head| head.version == event.version() && !head.is_tombstoned && !head.is_deleted);
+            let is_last = head.is_some_and(|head| head.version == event.version() && !head.is_tombstoned);
             Ok(if is_last { Need::Kept } else { Need::Gone })
         })
     }

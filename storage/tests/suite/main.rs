@@ -17,3 +17,4 @@ mod index;
 mod oracle;
 mod plants;
 mod replay;
+mod trim;
