@@ -155,7 +155,12 @@ impl Segment {
 
     /// How many positions it holds.
     pub(crate) fn count(&self) -> u64 {
-        self.footer.get().map_or_else(|| self.open.read().offsets.len() as u64, |footer| footer.count)
+        if let Some(footer) = self.footer.get() {
+            return footer.count;
+        }
+        // It may be sealed right now: the open table is emptied after the footer is set, and not while this lock is held.
+        let open = self.open.read();
+        self.footer.get().map_or(open.offsets.len() as u64, |footer| footer.count)
     }
 
     /// The position of its first event.

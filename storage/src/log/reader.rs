@@ -16,29 +16,31 @@ use super::Log;
 use super::Segment;
 use super::segment;
 
-/// Offset tables of sealed segments that were read lately.
-pub(crate) struct TableCache(Mutex<VecDeque<(u64, Arc<[u32]>)>>);
+/// Offset tables of sealed segments that were read lately, each by its segment and where it stands in the file: a trimmed file has another.
+pub(crate) struct TableCache(Mutex<VecDeque<(TableKey, Arc<[u32]>)>>);
+
+type TableKey = (u64, u64);
 
 impl TableCache {
-    pub(super) fn new(tables: VecDeque<(u64, Arc<[u32]>)>) -> Self {
+    pub(super) fn new(tables: VecDeque<(TableKey, Arc<[u32]>)>) -> Self {
         Self(Mutex::new(tables))
     }
 
-    fn find(&self, segment: u64) -> Option<Arc<[u32]>> {
-        self.0.lock().iter().find(|(id, _)| *id == segment).map(|(_, table)| Arc::clone(table))
+    fn find(&self, key: TableKey) -> Option<Arc<[u32]>> {
+        self.0.lock().iter().find(|(known, _)| *known == key).map(|(_, table)| Arc::clone(table))
     }
 
     /// Forgets the oldest tables beyond the limit.
-    fn keep(&self, segment: u64, table: &Arc<[u32]>) {
+    fn keep(&self, key: TableKey, table: &Arc<[u32]>) {
         let mut tables = self.0.lock();
-        tables.push_back((segment, Arc::clone(table)));
+        tables.push_back((key, Arc::clone(table)));
         while tables.len() > 1 && tables.iter().map(|(_, table)| table.len()).sum::<usize>() > TABLE_ENTRIES_MAX {
             tables.pop_front();
         }
     }
 
     pub(super) fn forget(&self, segment: u64) {
-        self.0.lock().retain(|(id, _)| *id != segment);
+        self.0.lock().retain(|((id, _), _)| *id != segment);
     }
 }
 
@@ -209,9 +211,11 @@ impl Log {
             out.push(next.copied().unwrap_or_else(|| u32::try_from(end).unwrap_or(u32::MAX)));
             out
         };
-        let Some(footer) = segment.footer() else {
+        let footer = {
+            // Under this lock nobody empties the open table: it is emptied only after the footer is set.
             let open = segment.open.read();
-            return Ok(slice(&open.offsets, open.end));
+            let Some(footer) = segment.footer() else { return Ok(slice(&open.offsets, open.end)) };
+            footer
         };
         let table = self.table(segment, footer.count, footer.data_end)?;
         Ok(slice(&table, footer.data_end))
@@ -220,7 +224,7 @@ impl Log {
     /// The offset table of a sealed segment.
     pub(super) fn table(&self, segment: &Segment, count: u64, data_end: u64) -> Result<Arc<[u32]>, Error> {
         let id = segment.header.segment;
-        if let Some(table) = self.tables.find(id) {
+        if let Some(table) = self.tables.find((id, data_end)) {
             return Ok(table);
         }
         let mut bytes = vec![0; usize::try_from(count * 4).unwrap_or(0)];
@@ -234,7 +238,7 @@ impl Log {
             }
             least = *offset;
         }
-        self.tables.keep(id, &table);
+        self.tables.keep((id, data_end), &table);
         Ok(table)
     }
 }

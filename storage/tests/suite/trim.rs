@@ -116,3 +116,41 @@ fn l18_power_cut_at_every_call_of_trimming() -> Result<(), String> {
     }
     Ok(())
 }
+
+/// A segment was emptied of its open table while a reader was between asking whether it is sealed and reading that table.
+#[test]
+fn readers_miss_nothing_while_segments_are_sealed() -> Result<(), String> {
+    let (disk, clock) = (SimDisk::new(), TestClock::new());
+    let (mut store, _) = open_whole(&disk, &clock, &options())?;
+    let (reader, maintainer) = (store.reader(), store.maintainer());
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                let committed = reader.committed().get();
+                let mut next = Position::ZERO;
+                while next.get() < committed {
+                    let slice = reader.read_events(&factum_storage::Filter::default(), next, Direction::Forward, 64, usize::MAX);
+                    let slice = slice.map_err(|error| format!("after {next}: {error:?}"))?;
+                    let dense = slice.events.iter().zip(next.get() + 1..).all(|(event, position)| event.position().get() == position);
+                    check(dense && slice.through == Position::new(next.get() + slice.events.len() as u64), || {
+                        format!("a gap after {next}")
+                    })?;
+                    next = slice.through;
+                }
+            }
+            Ok::<(), String>(())
+        });
+        let maintaining = scope.spawn(|| {
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                maintainer.step().map_err(|error| format!("{error:?}"))?;
+            }
+            Ok::<(), String>(())
+        });
+        let filled = fill(&mut store, "a-1", 1, 1500, 300).map_err(|error| format!("{error:?}"));
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let joined =
+            |thread: std::thread::ScopedJoinHandle<'_, Result<(), String>>| thread.join().unwrap_or_else(|_| Err("panicked".to_owned()));
+        filled.and(joined(reading)).and(joined(maintaining))
+    })
+}
