@@ -117,7 +117,8 @@ fn l18_power_cut_at_every_call_of_trimming() -> Result<(), String> {
     Ok(())
 }
 
-/// A segment was emptied of its open table while a reader was between asking whether it is sealed and reading that table.
+/// Three threads at once. The gap between asking whether a segment is sealed and reading its open table is too narrow to be met on demand:
+/// passing says that nothing coarse is wrong, not that there is no race.
 #[test]
 fn readers_miss_nothing_while_segments_are_sealed() -> Result<(), String> {
     let (disk, clock) = (SimDisk::new(), TestClock::new());
