@@ -4,6 +4,7 @@
 //! flushes the delta to redb in large sorted transactions. A read looks in the delta first, then in redb.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -87,6 +88,8 @@ struct State {
     /// Counts how often `active` was frozen or dropped.
     frozen_times: u64,
     durable: u64,
+    /// The store has ended: nobody opens the file again.
+    is_closed: bool,
 }
 
 /// Entries that are applied in one go, while readers of the delta wait.
@@ -166,7 +169,16 @@ impl Index {
     fn new(disk: Arc<dyn Disk>, log_id: [u8; 16], cache_bytes: usize, file: IndexFile) -> Self {
         let IndexFile { database, file, meta } = file;
         let active = Arc::new(RwLock::new(Delta::following(meta.through, meta.counts)));
-        let state = State { active, frozen: None, database: Some(database), file, opened: 0, frozen_times: 0, durable: meta.through };
+        let state = State {
+            active,
+            frozen: None,
+            database: Some(database),
+            file,
+            opened: 0,
+            frozen_times: 0,
+            durable: meta.through,
+            is_closed: false,
+        };
         Self {
             disk,
             log_id,
@@ -365,7 +377,10 @@ impl Index {
 
     /// Closes the file and opens it again. The caller holds `writing`.
     fn reopen(&self) -> Result<(), Error> {
-        self.close()?;
+        if self.state.read().is_closed {
+            return Err(Error::io("the store is closed", io::ErrorKind::NotConnected.into()));
+        }
+        self.close();
         let opened = file::open(&*self.disk, self.log_id, self.cache_bytes).map_err(|fault| self.beyond_use(fault))?;
         let mut state = self.state.write();
         let (frozen, durable) = (state.frozen.as_ref().map(|frozen| frozen.read().through), opened.meta.through);
@@ -387,15 +402,22 @@ impl Index {
         Ok(())
     }
 
-    fn close(&self) -> Result<(), Error> {
+    /// Lets go of the file for good, whoever still holds the index: redb writes its last words here, and not into the
+    /// file of whoever opens it next.
+    pub(crate) fn end(&self) {
+        let _writing = self.writing.lock();
+        self.state.write().is_closed = true;
+        self.close();
+    }
+
+    /// The caller holds `writing`, so that nobody else holds the database.
+    fn close(&self) {
         let database = self.state.write().database.take();
         // Its last words may fail or even panic; the next open finds out what they are worth.
-        match guarded(|| {
+        drop(guarded(|| {
             drop(database);
             Ok(())
-        }) {
-            Ok(()) | Err(_) => Ok(()),
-        }
+        }));
     }
 
     /// Empties the index: nothing is applied, and no snapshot is left.
@@ -406,12 +428,21 @@ impl Index {
     pub(crate) fn clear(&self) -> Result<(), Error> {
         let _writing = self.writing.lock();
         self.unusable.store(true, Ordering::Release);
-        self.close()?;
+        self.close();
         let created = file::create(&*self.disk, self.log_id, self.cache_bytes)?;
         let mut state = self.state.write();
         let (opened, frozen_times) = (state.opened + 1, state.frozen_times + 1);
         let active = Arc::new(RwLock::new(Delta::default()));
-        *state = State { active, frozen: None, database: Some(created.database), file: created.file, opened, frozen_times, durable: 0 };
+        *state = State {
+            active,
+            frozen: None,
+            database: Some(created.database),
+            file: created.file,
+            opened,
+            frozen_times,
+            durable: 0,
+            is_closed: false,
+        };
         self.hidden.clear();
         self.heads.lock().clear();
         self.unusable.store(false, Ordering::Release);

@@ -193,7 +193,7 @@ impl Store {
         Maintainer::new(Arc::clone(&self.shared))
     }
 
-    /// Flushes the index and lets go of the files. Staged transactions are dropped.
+    /// Flushes the index and lets go of its file. Staged transactions are dropped, and readers that are left answer with an error.
     ///
     /// # Errors
     ///
@@ -204,6 +204,13 @@ impl Store {
             return Ok(());
         }
         self.shared.index.flush()
+    }
+}
+
+/// Readers may live on; the index's file must not be written to from here on, since the next store may open it.
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.shared.index.end();
     }
 }
 

@@ -239,6 +239,30 @@ fn i5_index_fails_while_it_is_flushed() {
     }
 }
 
+/// A reader may outlive its store; the index's file is the next owner's all the same.
+#[test]
+fn a_reader_left_over_writes_nothing_into_the_file_of_the_next_owner() {
+    let fixture = Fixture::with(options(), |store| fill(store, "order-1", 1, 5, 60)).expect("a fixture");
+    for flushed in [true, false] {
+        let (store, _) = fixture.open().expect("opens");
+        let left_over = store.reader();
+        if flushed {
+            store.close().expect("closes");
+        } else {
+            drop(store);
+        }
+        let closed = fixture.contents(INDEX);
+        let (store, report) = fixture.open().expect("opens");
+        assert_eq!(report.index_rebuilt, None);
+        store.close().expect("closes");
+        assert!(matches!(left_over.stream("order-2"), Err(Error::Io { context, .. }) if &*context == "the store is closed"));
+        drop(left_over);
+        assert_eq!(fixture.contents(INDEX).len(), closed.len());
+        let (_store, report) = fixture.open().expect("opens");
+        assert_eq!(report.index_rebuilt, None, "flushed: {flushed}");
+    }
+}
+
 /// A snapshot that is wrong in any way is as good as none, and what the store says of its streams stays what the log says.
 #[test]
 fn i6_snapshot_corrupt_newer_or_of_another_definition_is_ignored() {
