@@ -14,9 +14,9 @@ use http::header;
 
 use crate::database::Cursor;
 use crate::http::conditional::is_not_modified;
-use crate::http::event_json::push_number;
 use crate::http::negotiate::Coding;
 use crate::http::negotiate::content_coding;
+use crate::subscription::event_json::push_number;
 
 /// `Factum-Position`: the cursor behind what was written or read.
 pub(crate) const FACTUM_POSITION: HeaderName = HeaderName::from_static("factum-position");

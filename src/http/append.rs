@@ -25,9 +25,6 @@ use crate::http::body::read_whole;
 use crate::http::cloud_events;
 use crate::http::conditional::expected_by_header;
 use crate::http::decode::from_body;
-use crate::http::event_json::push_events;
-use crate::http::event_json::push_number;
-use crate::http::json_text::push_string;
 use crate::http::new_events::EventMaker;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
@@ -43,6 +40,9 @@ use crate::http::wire::AppendWire;
 use crate::http::wire::Events;
 use crate::http::wire::ExpectedWire;
 use crate::http::wire::Object;
+use crate::subscription::event_json::push_events;
+use crate::subscription::event_json::push_number;
+use crate::subscription::json_text::push_string;
 
 /// Append events to a stream, all or none, and answer once they are on disk.
 #[utoipa::path(

@@ -20,9 +20,7 @@ use serde_json::value::RawValue;
 
 use crate::http::append::check_count;
 use crate::http::decode::from_body;
-use crate::http::event_json::push_uuid;
 use crate::http::ids::cloud_event_id;
-use crate::http::json_text::push_string;
 use crate::http::new_events::EventFault;
 use crate::http::new_events::EventMaker;
 use crate::http::problem::Problem;
@@ -31,6 +29,8 @@ use crate::http::request::media_type;
 use crate::http::settings::HttpSettings;
 use crate::http::wire::EventWire;
 use crate::http::wire::Text;
+use crate::subscription::event_json::push_uuid;
+use crate::subscription::json_text::push_string;
 
 /// How CloudEvents lie in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::http::json_text::path_at;
 use crate::http::problem::Problem;
+use crate::subscription::json_text::path_at;
 
 /// Reads a body as JSON text.
 ///

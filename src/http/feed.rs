@@ -24,12 +24,12 @@ use crate::http::App;
 use crate::http::answer;
 use crate::http::answer::push_cursor;
 use crate::http::conditional::single;
-use crate::http::event_json::push_number;
 use crate::http::pages::push_line;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 use crate::subscription::Feed;
 use crate::subscription::FeedItem;
+use crate::subscription::event_json::push_number;
 
 /// How a feed goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,6 @@ use http::request::Parts;
 use crate::database::StreamsQuery;
 use crate::http::Shared;
 use crate::http::answer::ReadAnswer;
-use crate::http::event_json::push_number;
-use crate::http::json_text::push_string;
 use crate::http::negotiate::json_only;
 use crate::http::problem::Problem;
 use crate::http::query::LIMIT_DEFAULT;
@@ -17,7 +15,9 @@ use crate::http::query::Query;
 use crate::http::query::with_parameter;
 use crate::http::request::authorise_system_read;
 use crate::http::schema;
-use crate::http::time::push_timestamp;
+use crate::subscription::event_json::push_number;
+use crate::subscription::json_text::push_string;
+use crate::subscription::time::push_timestamp;
 
 /// List streams by name.
 #[utoipa::path(

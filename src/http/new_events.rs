@@ -10,12 +10,12 @@ use http::HeaderMap;
 use serde_json::value::RawValue;
 
 use crate::http::ids::IdSource;
-use crate::http::json_text::is_deeper_than;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 use crate::http::settings::HttpSettings;
-use crate::http::time::parse_timestamp;
 use crate::http::wire::EventWire;
+use crate::subscription::json_text::is_deeper_than;
+use crate::subscription::time::parse_timestamp;
 
 /// What is wrong with one event.
 #[derive(Debug)]

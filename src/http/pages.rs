@@ -26,15 +26,8 @@ use crate::http::Shared;
 use crate::http::answer;
 use crate::http::answer::ReadAnswer;
 use crate::http::answer::cursor_text;
-use crate::http::event_json::Lines;
-use crate::http::event_json::estimated_bytes;
-use crate::http::event_json::push_event;
-use crate::http::event_json::push_events;
-use crate::http::event_json::push_number;
-use crate::http::event_json::push_uuid;
 use crate::http::feed;
 use crate::http::feed::FeedFormat;
-use crate::http::json_text::push_string;
 use crate::http::negotiate::EventsFormat;
 use crate::http::negotiate::events_format;
 use crate::http::negotiate::json_only;
@@ -47,6 +40,13 @@ use crate::http::request::segment;
 use crate::http::request::stream_in_path;
 use crate::http::schema;
 use crate::http::transactions::cursor_problem;
+use crate::subscription::event_json::Lines;
+use crate::subscription::event_json::estimated_bytes;
+use crate::subscription::event_json::push_event;
+use crate::subscription::event_json::push_events;
+use crate::subscription::event_json::push_number;
+use crate::subscription::event_json::push_uuid;
+use crate::subscription::json_text::push_string;
 
 /// Read the events of one stream: a page, lines, or a live feed.
 #[utoipa::path(

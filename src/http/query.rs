@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use crate::http::problem::Problem;
-use crate::http::time::parse_timestamp;
+use crate::subscription::time::parse_timestamp;
 use factum_storage::Timestamp;
 
 /// The parameters of a request that have not been taken yet.

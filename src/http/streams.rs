@@ -19,8 +19,6 @@ use crate::http::append::etag;
 use crate::http::body::read_whole;
 use crate::http::conditional::refuse_conditions;
 use crate::http::decode::from_body;
-use crate::http::event_json::push_number;
-use crate::http::json_text::push_string;
 use crate::http::negotiate::json_only;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
@@ -29,11 +27,13 @@ use crate::http::request::authorise_write;
 use crate::http::request::require_json;
 use crate::http::request::stream_in_path;
 use crate::http::schema;
-use crate::http::time::duration_text;
-use crate::http::time::parse_duration_us;
-use crate::http::time::push_timestamp;
 use crate::http::wire::Object;
 use crate::http::wire::RetentionWire;
+use crate::subscription::event_json::push_number;
+use crate::subscription::json_text::push_string;
+use crate::subscription::time::duration_text;
+use crate::subscription::time::parse_duration_us;
+use crate::subscription::time::push_timestamp;
 
 /// What there is to know of a stream.
 #[utoipa::path(

@@ -24,8 +24,6 @@ use crate::http::append::make_events;
 use crate::http::body::read_whole;
 use crate::http::conditional::refuse_conditions;
 use crate::http::decode::from_body;
-use crate::http::event_json::push_number;
-use crate::http::json_text::push_string;
 use crate::http::new_events::EventMaker;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
@@ -38,6 +36,8 @@ use crate::http::wire::Object;
 use crate::http::wire::Text;
 use crate::http::wire::TransactionAppendWire;
 use crate::http::wire::TransactionWire;
+use crate::subscription::event_json::push_number;
+use crate::subscription::json_text::push_string;
 
 /// Write several streams of one shard, all or nothing, under conditions.
 #[utoipa::path(

@@ -6,10 +6,13 @@ use crate::Error;
 use crate::shard::Router;
 
 mod cursor;
+pub(crate) mod event_json;
+pub(crate) mod json_text;
 mod log_feed;
 mod merge;
 mod page;
 mod stream_feed;
+pub(crate) mod time;
 
 pub use cursor::After;
 pub use cursor::Cursor;

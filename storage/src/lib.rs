@@ -65,5 +65,6 @@ pub use filter::QueryItem;
 pub use index::SnapshotInfo;
 pub use record::BadRecord;
 pub use record::RecordedEvent;
+pub use record::Reshaped;
 pub use store::*;
 pub use types::*;

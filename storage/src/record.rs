@@ -1,5 +1,7 @@
 //! How is one event laid out, so that it can be read and proven in place? See `docs/format.md`, "Record".
 
+use std::sync::Arc;
+
 use bincode::config::Configuration;
 use bincode::config::Fixint;
 use bincode::config::Limit;
@@ -23,6 +25,22 @@ pub struct RecordedEvent {
     position: Position,
     fixed: Fixed,
     bytes: Bytes,
+    /// What stands in for the stored data, for readers that want another shape of it.
+    reshaped: Option<Arc<Reshaped>>,
+}
+
+/// The data of an event in another shape than it was stored in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reshaped {
+    /// In the shape of this schema version.
+    Data {
+        /// Which shape.
+        schema_version: u16,
+        /// The data as JSON.
+        data: Bytes,
+    },
+    /// It should have been reshaped and could not be: there is no data that a reader could trust. Says why.
+    Failed(Arc<str>),
 }
 
 impl RecordedEvent {
@@ -39,7 +57,7 @@ impl RecordedEvent {
             return Err(BadRecord("record checksum"));
         }
         fixed.check_text(record)?;
-        Ok(Self { position, fixed, bytes: bytes.slice(..length) })
+        Ok(Self { position, fixed, bytes: bytes.slice(..length), reshaped: None })
     }
 
     /// Where it stands in its shard's log.
@@ -60,10 +78,30 @@ impl RecordedEvent {
         EventId::from_bytes(self.fixed.id.to_le_bytes())
     }
 
+    /// The same event with its data in another shape. Only [`RecordedEvent::data`], [`RecordedEvent::data_bytes`] and
+    /// [`RecordedEvent::schema_version`] answer otherwise.
+    #[must_use]
+    pub fn reshaped(mut self, shape: Reshaped) -> Self {
+        self.reshaped = Some(Arc::new(shape));
+        self
+    }
+
+    /// Why its data could not be brought into the shape that the reader wants. Its data then is empty.
+    #[must_use]
+    pub fn reshape_failure(&self) -> Option<&str> {
+        match self.reshaped.as_deref() {
+            Some(Reshaped::Failed(why)) => Some(why),
+            Some(Reshaped::Data { .. }) | None => None,
+        }
+    }
+
     /// Which shape its data has.
     #[must_use]
     pub fn schema_version(&self) -> u16 {
-        self.fixed.schema_version
+        match self.reshaped.as_deref() {
+            Some(Reshaped::Data { schema_version, .. }) => *schema_version,
+            Some(Reshaped::Failed(_)) | None => self.fixed.schema_version,
+        }
     }
 
     /// When it was recorded. Never runs backwards within a log.
@@ -119,12 +157,22 @@ impl RecordedEvent {
     /// Its data as the client's bytes.
     #[must_use]
     pub fn data(&self) -> &[u8] {
-        self.slice(self.fixed.data_at(), self.fixed.data_bytes as usize)
+        match self.reshaped.as_deref() {
+            Some(Reshaped::Data { data, .. }) => data,
+            Some(Reshaped::Failed(_)) => &[],
+            None => self.slice(self.fixed.data_at(), self.fixed.data_bytes as usize),
+        }
     }
 
     /// Its data as a slice of the shared buffer.
     #[must_use]
     pub fn data_bytes(&self) -> Bytes {
+        if let Some(shape) = &self.reshaped {
+            return match &**shape {
+                Reshaped::Data { data, .. } => data.clone(),
+                Reshaped::Failed(_) => Bytes::new(),
+            };
+        }
         let at = self.fixed.data_at();
         self.bytes.slice(at..at + self.fixed.data_bytes as usize)
     }

@@ -7,8 +7,8 @@ use storage::FailedCheck;
 use super::Problem;
 use super::Slug;
 use crate::Error;
-use crate::http::event_json::push_uuid;
-use crate::http::json_text::push_string;
+use crate::subscription::event_json::push_uuid;
+use crate::subscription::json_text::push_string;
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {

@@ -18,7 +18,7 @@ pub use catalogue::Slug;
 pub use catalogue::catalogue;
 pub(crate) use from_error::conflict_members;
 
-use crate::http::json_text::push_string;
+use crate::subscription::json_text::push_string;
 
 /// A refusal on its way out. Its text never holds event data.
 #[derive(Debug)]

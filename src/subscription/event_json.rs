@@ -2,8 +2,8 @@
 
 use factum_storage::RecordedEvent;
 
-use crate::http::json_text::push_string;
-use crate::http::time::push_timestamp;
+use crate::subscription::json_text::push_string;
+use crate::subscription::time::push_timestamp;
 
 /// Whether the text must not hold a line break, for formats that frame by lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,12 @@ pub(crate) fn push_event(out: &mut Vec<u8>, shard: u16, event: &RecordedEvent, l
     push_number(out, u64::from(shard));
     out.extend_from_slice(b",\"position\":");
     push_number(out, event.position().get());
+    if let Some(why) = event.reshape_failure() {
+        // Its data above is null: nobody must take the old shape for the new one.
+        out.extend_from_slice(b",\"error\":{\"type\":\"urn:factum:problem:upcast-failed\",\"detail\":");
+        push_string(out, why);
+        out.push(b'}');
+    }
     out.push(b'}');
 }
 
