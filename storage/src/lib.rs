@@ -62,6 +62,7 @@ pub use error::Error;
 pub use error::FailedCheck;
 pub use filter::Filter;
 pub use filter::QueryItem;
+pub use index::Snapshot;
 pub use index::SnapshotInfo;
 pub use record::BadRecord;
 pub use record::RecordedEvent;

@@ -43,6 +43,7 @@ mod view;
 mod vocabulary;
 
 pub(crate) use hidden::Hidden;
+pub use snapshots::Snapshot;
 pub use snapshots::SnapshotInfo;
 pub(crate) use vocabulary::Change;
 pub(crate) use vocabulary::Control;

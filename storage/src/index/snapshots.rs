@@ -1,6 +1,9 @@
 //! Which snapshots of a stream's state are kept? A snapshot only saves work: whatever is wrong with one, it is as if it were not there.
 
+use bytes::Bytes;
+
 use crate::Error;
+use crate::StreamName;
 use crate::Version;
 
 use super::Index;
@@ -12,6 +15,19 @@ use super::rows;
 pub(crate) const SNAPSHOT_BYTES_MAX: usize = 16 << 20;
 const COMPRESSION_LEVEL: i32 = 3;
 const HASH_BYTES: usize = 32;
+
+/// A state of a stream at a version, to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Whose.
+    pub stream: StreamName,
+    /// Of which version.
+    pub version: Version,
+    /// Of the definition that made it.
+    pub definition_hash: [u8; 32],
+    /// Opaque bytes.
+    pub state: Bytes,
+}
 
 /// A snapshot that is there; whether it is whole shows when it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,21 +41,38 @@ pub struct SnapshotInfo {
 }
 
 impl Index {
-    /// Keeps a stream's state at a version, in place of the one of the same version and definition.
+    /// Keeps states of streams, each in place of the one of the same version and definition, with one sync for all of them. Of each
+    /// stream the snapshots that `keep` says no to (given what was just put) are removed with it.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`], or what the disk says.
-    pub(crate) fn put_snapshot(&self, stream: &str, version: Version, definition_hash: [u8; 32], state: &[u8]) -> Result<(), Error> {
-        if state.len() > SNAPSHOT_BYTES_MAX {
-            return Err(Error::TooLarge { what: "snapshot bytes", actual: state.len() as u64, max: SNAPSHOT_BYTES_MAX as u64 });
+    /// [`Error::TooLarge`], or what the disk says. Then nothing has changed.
+    pub(crate) fn put_snapshots(&self, snapshots: &[Snapshot], keep: &dyn Fn(&Snapshot, &SnapshotInfo) -> bool) -> Result<(), Error> {
+        let mut rows = Vec::with_capacity(snapshots.len());
+        let mut unwanted = Vec::new();
+        for snapshot in snapshots {
+            let stream = snapshot.stream.as_str();
+            if snapshot.state.len() > SNAPSHOT_BYTES_MAX {
+                let actual = snapshot.state.len() as u64;
+                return Err(Error::TooLarge { what: "snapshot bytes", actual, max: SNAPSHOT_BYTES_MAX as u64 });
+            }
+            let key = key(stream, snapshot.version.get(), &snapshot.definition_hash);
+            let packed = zstd::bulk::compress(&snapshot.state, COMPRESSION_LEVEL).map_err(|error| Error::io("snapshot", error))?;
+            let mut value = checksum(&key, &packed).to_le_bytes().to_vec();
+            value.extend_from_slice(&packed);
+            rows.push((key, value));
+            let all = self.list_snapshots(stream)?;
+            unwanted.extend(
+                all.iter().filter(|old| !keep(snapshot, old)).map(|old| self::key(stream, old.version.get(), &old.definition_hash)),
+            );
         }
-        let key = key(stream, version.get(), &definition_hash);
-        let packed = zstd::bulk::compress(state, COMPRESSION_LEVEL).map_err(|error| Error::io("snapshot", error))?;
-        let mut value = checksum(&key, &packed).to_le_bytes().to_vec();
-        value.extend_from_slice(&packed);
         self.write_snapshots(|table| {
-            table.insert(key.as_slice(), value.as_slice())?;
+            for key in &unwanted {
+                table.remove(key.as_slice())?;
+            }
+            for (key, value) in &rows {
+                table.insert(key.as_slice(), value.as_slice())?;
+            }
             Ok(())
         })
     }

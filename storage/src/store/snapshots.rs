@@ -1,7 +1,10 @@
 //! Where is a cached state of a stream kept? In the index: it may be lost at any time, and is never trusted when anything about it is
 //! wrong.
 
+use bytes::Bytes;
+
 use crate::Error;
+use crate::Snapshot;
 use crate::SnapshotInfo;
 use crate::StreamName;
 use crate::Version;
@@ -15,7 +18,17 @@ impl Reader {
     ///
     /// [`Error::TooLarge`], [`Error::StorageFull`], [`Error::Io`].
     pub fn put_snapshot(&self, stream: &StreamName, version: Version, definition_hash: [u8; 32], state: &[u8]) -> Result<(), Error> {
-        self.shared.index()?.put_snapshot(stream.as_str(), version, definition_hash, state)
+        let snapshot = Snapshot { stream: stream.clone(), version, definition_hash, state: Bytes::copy_from_slice(state) };
+        self.put_snapshots(&[snapshot], &|_, _| true)
+    }
+
+    /// Keeps several with one sync, and removes those of the same streams that `keep` says no to, given what is put.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::put_snapshot`]; then nothing has changed.
+    pub fn put_snapshots(&self, snapshots: &[Snapshot], keep: &dyn Fn(&Snapshot, &SnapshotInfo) -> bool) -> Result<(), Error> {
+        self.shared.index()?.put_snapshots(snapshots, keep)
     }
 
     /// The newest snapshot of a stream at or below a version, made by the definition with this hash.

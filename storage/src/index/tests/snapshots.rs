@@ -1,6 +1,8 @@
 //! Are snapshots there when whole, and absent whatever is wrong with them?
 
 use crate::Error;
+use crate::Snapshot;
+use crate::StreamName;
 use crate::Version;
 use crate::index::Index;
 use crate::index::fault::guarded;
@@ -53,7 +55,7 @@ fn the_newest_at_or_below_is_found() {
     let index = with_streams();
     let state = b"some state, some state, some state".to_vec();
     for (stream, version, hash) in [("a", 1u8, HASH), ("a", 3, HASH), ("a", 2, OTHER), ("a-1", 1, HASH)] {
-        index.put_snapshot(stream, Version::new(version.into()), hash, &[state.as_slice(), &[version]].concat()).unwrap();
+        put(&index, stream, Version::new(version.into()), hash, &[state.as_slice(), &[version]].concat()).unwrap();
     }
     let expect = |version: u8| Some((u64::from(version), [state.as_slice(), &[version]].concat()));
     assert_eq!(at(&index, "a", 9, HASH), expect(3));
@@ -66,7 +68,7 @@ fn the_newest_at_or_below_is_found() {
     let listed: Vec<(u64, [u8; 32])> =
         index.list_snapshots("a").unwrap().iter().map(|snapshot| (snapshot.version.get(), snapshot.definition_hash)).collect();
     assert_eq!(listed, [(1, HASH), (2, OTHER), (3, HASH)]);
-    index.put_snapshot("a", Version::new(3), HASH, b"").unwrap();
+    put(&index, "a", Version::new(3), HASH, b"").unwrap();
     assert_eq!(at(&index, "a", 9, HASH), Some((3, Vec::new())));
     assert_eq!(index.remove_snapshots("a", Some(HASH)).unwrap(), 2);
     assert_eq!((at(&index, "a", 9, HASH), at(&index, "a", 9, OTHER)), (None, expect(2)));
@@ -79,7 +81,7 @@ fn the_newest_at_or_below_is_found() {
 fn i6_a_damaged_snapshot_is_absent() {
     let index = with_streams();
     for version in [1, 2] {
-        index.put_snapshot("a", Version::new(version), HASH, &[7; 5000]).unwrap();
+        put(&index, "a", Version::new(version), HASH, &[7; 5000]).unwrap();
     }
     let (_, whole) = at(&index, "a", 3, HASH).unwrap();
     assert_eq!(whole, [7; 5000]);
@@ -92,16 +94,16 @@ fn i6_a_damaged_snapshot_is_absent() {
     spoil(&index, Vec::clear);
     assert_eq!(at(&index, "a", 3, HASH), None);
     // An older one that is whole serves in place of a newer one that is not.
-    index.put_snapshot("a", Version::new(1), HASH, b"whole").unwrap();
+    put(&index, "a", Version::new(1), HASH, b"whole").unwrap();
     assert_eq!(at(&index, "a", 3, HASH), Some((1, b"whole".to_vec())));
 }
 
 #[test]
 fn i6_a_snapshot_newer_than_the_stream_is_absent() {
     let index = with_streams();
-    index.put_snapshot("a", Version::new(4), HASH, b"of events that are not there").unwrap();
+    put(&index, "a", Version::new(4), HASH, b"of events that are not there").unwrap();
     assert_eq!(at(&index, "a", 9, HASH), None);
-    index.put_snapshot("a", Version::new(3), HASH, b"fine").unwrap();
+    put(&index, "a", Version::new(3), HASH, b"fine").unwrap();
     assert_eq!(at(&index, "a", 9, HASH), Some((3, b"fine".to_vec())));
 }
 
@@ -109,8 +111,31 @@ fn i6_a_snapshot_newer_than_the_stream_is_absent() {
 fn a_snapshot_has_a_largest_size() {
     let index = with_streams();
     let largest = vec![3; SNAPSHOT_BYTES_MAX];
-    index.put_snapshot("a", Version::new(1), HASH, &largest).unwrap();
+    put(&index, "a", Version::new(1), HASH, &largest).unwrap();
     assert!(at(&index, "a", 1, HASH).is_some_and(|(_, state)| state == largest));
-    let too_large = index.put_snapshot("a", Version::new(1), HASH, &vec![3; SNAPSHOT_BYTES_MAX + 1]);
+    let too_large = put(&index, "a", Version::new(1), HASH, &vec![3; SNAPSHOT_BYTES_MAX + 1]);
     assert!(matches!(too_large, Err(Error::TooLarge { .. })), "{too_large:?}");
+}
+
+fn put(index: &Index, stream: &str, version: Version, definition_hash: [u8; 32], state: &[u8]) -> Result<(), Error> {
+    let snapshot = Snapshot { stream: StreamName::new(stream).unwrap(), version, definition_hash, state: state.to_vec().into() };
+    index.put_snapshots(&[snapshot], &|_, _| true)
+}
+
+#[test]
+fn several_are_put_at_once_and_unwanted_ones_go() {
+    let index = with_streams();
+    for version in 1..=3 {
+        put(&index, "a", Version::new(version), HASH, b"old").unwrap();
+        put(&index, "b", Version::new(version), HASH, b"old").unwrap();
+    }
+    let snapshot = |version| Snapshot {
+        stream: StreamName::new("a").unwrap(),
+        version: Version::new(version),
+        definition_hash: HASH,
+        state: vec![b'n'].into(),
+    };
+    index.put_snapshots(&[snapshot(3), snapshot(4)], &|put, old| old.version == Version::new(2) || old.version > put.version).unwrap();
+    let versions = |stream| index.list_snapshots(stream).unwrap().iter().map(|info| info.version.get()).collect::<Vec<_>>();
+    assert_eq!((versions("a"), versions("b")), (vec![2, 3, 4], vec![1, 2, 3]), "what is put is never taken away with the old ones");
 }
