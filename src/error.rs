@@ -64,4 +64,105 @@ pub enum Error {
         /// Why.
         detail: String,
     },
+    /// A definition (a module, a schema) that can't be taken: what was in force before still is.
+    #[error("{}: {}", .0.what, .0.detail)]
+    InvalidDefinition(Box<DefinitionFault>),
+    /// There is no definition of this name.
+    #[error("{what} is not defined")]
+    DefinitionNotFound {
+        /// Which, in words.
+        what: String,
+    },
+    /// A definition that never changes is there with other content.
+    #[error("{what} is there with other content")]
+    DefinitionExists {
+        /// Which, in words.
+        what: String,
+    },
+    /// An event's data breaks the schema of its type.
+    #[error("{}: {}", .0.field, .0.detail)]
+    SchemaViolation(Box<SchemaFault>),
+    /// `decide` has said no.
+    #[error("{code}: {message}")]
+    CommandRejected {
+        /// The module's code.
+        code: String,
+        /// The module's reason.
+        message: String,
+    },
+    /// The category's module decides no such command.
+    #[error("category {category} has no command {command}")]
+    CommandNotFound {
+        /// Of which category.
+        category: String,
+        /// Which command.
+        command: String,
+        /// Those that it has.
+        known: Vec<String>,
+    },
+    /// A function of a definition broke its rules or its limits while it was called.
+    #[error("{}: {}", .0.file, .0.message)]
+    Script(Box<ScriptFault>),
+    /// All threads for scripts are busy and enough callers wait already: try again in a moment.
+    #[error("too many scripts are waiting")]
+    ScriptsBusy,
+    /// An event can't be brought to its newest shape, or is lost: no state that rests on it can be told.
+    #[error("event {version} of stream {stream}: {detail}")]
+    HistoryUnreadable {
+        /// Which stream.
+        stream: String,
+        /// Which event.
+        version: u64,
+        /// Why.
+        detail: String,
+    },
+}
+
+/// What is wrong with a definition, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefinitionFault {
+    /// Which definition, such as `aggregates/order.js`.
+    pub what: String,
+    /// What is wrong.
+    pub detail: String,
+    /// Where in the text, from 1.
+    pub line: Option<u32>,
+    /// Where in the line, from 1.
+    pub column: Option<u32>,
+    /// Where in the document, as a JSON Pointer.
+    pub pointer: Option<String>,
+    /// What a new version of a schema breaks: JSON Pointer into it, and the reason.
+    pub breaks: Vec<(String, String)>,
+}
+
+/// How an event's data breaks its schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaFault {
+    /// Which part of the request, such as `events[0].data`.
+    pub field: String,
+    /// What is wrong, in one line.
+    pub detail: String,
+    /// The event's type.
+    pub event_type: String,
+    /// The version of the schema.
+    pub schema_version: u16,
+    /// JSON Pointer into the data, and what is wrong there.
+    pub violations: Vec<(String, String)>,
+}
+
+/// How a call of a definition's function went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptFault {
+    /// In one word: `threw`, `time`, `memory`, `stack`, `output` …
+    pub kind: &'static str,
+    /// What was thrown, or which limit was met.
+    pub message: String,
+    /// The definition's file.
+    pub file: String,
+    /// From 1.
+    pub line: Option<u32>,
+    /// From 1.
+    pub column: Option<u32>,
+    /// The version of the event that was being applied.
+    pub version: Option<u64>,
 }

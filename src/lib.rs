@@ -2,12 +2,16 @@
 //!
 //! [`Database`] is the embedded face. Imports only go down the list of modules in `docs/architecture.md`.
 
+pub mod aggregate;
 pub mod cli;
 pub mod config;
 pub mod database;
+pub mod definition;
 pub mod error;
 pub mod http;
 pub mod server;
+mod schema;
+mod script;
 mod shard;
 pub mod subscription;
 pub mod telemetry;

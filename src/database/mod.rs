@@ -59,41 +59,69 @@ use storage::Disk;
 use storage::LockGuard;
 use storage::MemDisk;
 use storage::SystemClock;
+use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use crate::Error;
+use crate::aggregate::Aggregates;
+use crate::definition::Definitions;
+use crate::schema::Registry;
+use crate::script;
+use crate::script::Sandbox;
 use crate::shard;
 use crate::shard::Handle;
 use crate::shard::Router;
+pub use crate::aggregate::AggregateState;
+pub use crate::aggregate::At;
+pub use crate::aggregate::Step;
+pub use crate::definition::Definition;
+pub use crate::definition::Format;
+pub use crate::definition::Kind;
 pub use crate::subscription::After;
 pub use crate::subscription::Cursor;
 pub use crate::subscription::Event;
 
+mod aggregates;
+mod definitions;
 mod directory;
 mod options;
 mod reads;
 mod same_content;
+mod shape;
 mod types;
 mod validate;
 mod writes;
 
+pub use aggregates::CommandRequest;
+pub use aggregates::CommandResult;
+pub use aggregates::SnapshotListing;
+pub use definitions::Change;
 pub use options::Durability;
 pub use options::Options;
+pub use options::ScriptLimits;
 pub use types::*;
 
 /// An open database. Clones share it; the last one dropped closes it, [`Database::close`] does so and waits.
 #[derive(Clone)]
 pub struct Database {
     inner: Arc<Inner>,
+    /// Reads give events as they were stored, and not in their newest shape.
+    reads_stored: bool,
 }
 
 /// Closes the shards when the last [`Database`] is gone. Feeds and reads under way hold the router alone, and end then.
 struct Inner {
     router: Arc<Router>,
+    schemas: Arc<Registry>,
+    aggregates: Arc<Aggregates>,
+    definitions: tokio::sync::Mutex<Definitions>,
+    turns: aggregates::Turns,
+    snapshotter: AbortHandle,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.snapshotter.abort();
         // The shards' own threads do what is left; nobody waits for them here, as this may be a thread of a runtime.
         self.router.shards().iter().for_each(Handle::close);
     }
@@ -143,6 +171,7 @@ impl Database {
     ///
     /// What the last flush says; nothing acknowledged is lost by it.
     pub async fn close(&self) -> Result<(), Error> {
+        self.inner.snapshotter.abort();
         close(self.router().shards()).await
     }
 
@@ -177,7 +206,23 @@ impl Database {
             }
             return Err(error);
         }
-        Ok(Self { inner: Arc::new(Inner { router: Arc::new(Router::new(shards)) }) })
+        let router = Arc::new(Router::new(shards));
+        let ScriptLimits { threads, memory_bytes, time } = options.scripts;
+        let sandbox = Sandbox::new(script::Options { threads, memory_bytes, wall: time, ..script::Options::default() });
+        let schemas = Arc::new(Registry::new(sandbox.clone()));
+        let aggregates = Arc::new(Aggregates::new(Arc::clone(&router), sandbox, Arc::clone(&schemas), options.aggregate_cache_bytes));
+        let snapshotter = tokio::spawn(Arc::clone(&aggregates).keep_snapshots()).abort_handle();
+        let (definitions, turns) = (tokio::sync::Mutex::default(), aggregates::Turns::default());
+        let inner = Inner { router, schemas, aggregates, definitions, turns, snapshotter };
+        let database = Self { inner: Arc::new(inner), reads_stored: false };
+        database.load_definitions().await?;
+        Ok(database)
+    }
+
+    /// The same database, whose reads give events as they were stored: no upcaster is asked.
+    #[must_use]
+    pub fn as_stored(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), reads_stored: true }
     }
 
     fn router(&self) -> &Router {

@@ -1,6 +1,7 @@
 //! How is a database opened?
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use factum_storage as storage;
 
@@ -15,8 +16,30 @@ pub struct Options {
     pub durability: Durability,
     /// How many appends may wait for each shard before it answers [`crate::Error::Overloaded`].
     pub queue_appends: usize,
+    /// What a call of a definition's function may use.
+    pub scripts: ScriptLimits,
+    /// What the states of aggregates that were asked for lately may take in memory.
+    pub aggregate_cache_bytes: usize,
     /// The engine's own settings. What the same content is the database says itself, and it draws a log id if there is none.
     pub storage: storage::Options,
+}
+
+/// What one call of a definition's function may use. A breach is an error of that call alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScriptLimits {
+    /// How many calls may run at once, each on a thread of its own; none is started before it is needed.
+    pub threads: usize,
+    /// Memory.
+    pub memory_bytes: usize,
+    /// Time by the wall.
+    pub time: Duration,
+}
+
+impl Default for ScriptLimits {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { threads, memory_bytes: 64 << 20, time: Duration::from_millis(250) }
+    }
 }
 
 /// What an acknowledgement means.
@@ -38,6 +61,8 @@ impl Options {
             shards: None,
             durability: Durability::Strict,
             queue_appends: QUEUE_APPENDS,
+            scripts: ScriptLimits::default(),
+            aggregate_cache_bytes: AGGREGATE_CACHE_BYTES,
             storage: storage::Options::default(),
         }
     }
@@ -57,3 +82,4 @@ impl Default for Options {
 
 /// Half a second of a fast disk's work: whoever comes later does better to try again than to wait.
 const QUEUE_APPENDS: usize = 8_192;
+const AGGREGATE_CACHE_BYTES: usize = 64 << 20;

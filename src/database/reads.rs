@@ -59,7 +59,8 @@ impl Database {
         let shard = self.router().locate(stream.as_str());
         for _try in 0..READ_TRIES {
             if let Some(slice) = shard.read_stream(stream.clone(), from, direction, limit, bytes_max).await? {
-                return Ok(StreamPage { shard: shard.number(), info: slice.info, events: slice.events, next: slice.next, cursor });
+                let events = self.shaped(shard.number(), slice.events).await?;
+                return Ok(StreamPage { shard: shard.number(), info: slice.info, events, next: slice.next, cursor });
             }
             // Not there; but why? If it is there by now, it was written between the two questions.
             alive(stream, shard.stream(stream.clone()).await?)?;
@@ -76,7 +77,7 @@ impl Database {
         let after = self.resolve(query.after, query.direction)?;
         let bounds = PageBounds { events_max: query.limit, bytes_max: query.bytes_max.max(1) };
         let page = subscription::read_page(self.router(), query.filter, &after, query.direction, bounds).await?;
-        Ok(EventsPage { events: page.events, cursor: page.cursor, at_end: page.at_end })
+        Ok(EventsPage { events: self.all_shaped(page.events).await?, cursor: page.cursor, at_end: page.at_end })
     }
 
     /// The event with this id.
@@ -86,10 +87,11 @@ impl Database {
     /// [`Error::EventNotFound`], [`Error::Storage`].
     pub async fn event_by_id(&self, id: EventId) -> Result<Event, Error> {
         let found = try_join_all(self.router().shards().iter().map(|shard| shard.event_by_id(id))).await?;
-        let mut found = self.router().shards().iter().zip(found);
-        found
-            .find_map(|(shard, record)| Some(Event { shard: shard.number(), record: record? }))
-            .ok_or_else(|| Error::EventNotFound { what: format!("an event with id {}", uuid::Uuid::from_bytes(*id.as_bytes())) })
+        let mut found = self.router().shards().iter().zip(found).filter_map(|(shard, record)| Some((shard.number(), record?)));
+        let not_found = || Error::EventNotFound { what: format!("an event with id {}", uuid::Uuid::from_bytes(*id.as_bytes())) };
+        let (shard, record) = found.next().ok_or_else(not_found)?;
+        let record = self.shaped(shard, vec![record]).await?.pop().ok_or_else(not_found)?;
+        Ok(Event { shard, record })
     }
 
     /// Streams of all shards by name, after a name (exclusive).
@@ -148,7 +150,7 @@ impl Database {
     /// [`Error::BadCursor`].
     pub fn follow(&self, filter: Filter, after: After) -> Result<Feed, Error> {
         let after = self.resolve(after, Direction::Forward)?;
-        Ok(Feed::of_log(self.shared_router(), filter, &after))
+        Ok(Feed::of_log(self.shared_router(), filter, &after).reshaped_by(self.reshaper()))
     }
 
     /// A feed of one stream's visible events, from a version (inclusive), then live.
@@ -159,7 +161,7 @@ impl Database {
     pub fn follow_stream(&self, stream: &StreamName, from: Version) -> Result<Feed, Error> {
         match self.router().locate(stream.as_str()).stream_now(stream.as_str())? {
             Some(info) if info.is_tombstoned => Err(storage::Error::StreamDeleted(stream.clone()).into()),
-            _ => Ok(Feed::of_stream(&self.shared_router(), stream.clone(), from)),
+            _ => Ok(Feed::of_stream(&self.shared_router(), stream.clone(), from).reshaped_by(self.reshaper())),
         }
     }
 

@@ -55,9 +55,6 @@ pub(super) fn conditions(conditions: &[ConditionRequest]) -> Result<(), Error> {
 /// Nothing is written into the path of an event that keeps the rules: there may be many.
 fn event(event: &NewEvent, path: impl Fn() -> String) -> Result<(), Error> {
     name(&event.event_type, || format!("{}.type", path()))?;
-    if event.schema_version == 0 {
-        return Err(invalid(format!("{}.schema_version", path()), "must be at least 1".to_owned()));
-    }
     if event.tags.len() > storage::TAGS_MAX {
         let detail = format!("has {} tags, at most {} are allowed", event.tags.len(), storage::TAGS_MAX);
         return Err(invalid(format!("{}.tags", path()), detail));

@@ -35,8 +35,9 @@ impl Database {
     /// # Cancellation
     ///
     /// Dropping the future does not withdraw the append. Retry with the same event ids.
-    pub async fn append(&self, append: StreamAppend) -> Result<AppendResult, Error> {
+    pub async fn append(&self, mut append: StreamAppend) -> Result<AppendResult, Error> {
         validate::appends(std::slice::from_ref(&append), |_| "events".to_owned())?;
+        self.check_shapes(&mut append.events, || "events".to_owned())?;
         let shard = self.router().locate(append.stream.as_str());
         let transaction = Transaction { appends: vec![append], conditions: Vec::new() };
         self.write(shard, Write::Transaction(transaction)).await
@@ -51,9 +52,12 @@ impl Database {
     /// # Cancellation
     ///
     /// As [`Database::append`].
-    pub async fn transact(&self, request: TransactionRequest) -> Result<AppendResult, Error> {
+    pub async fn transact(&self, mut request: TransactionRequest) -> Result<AppendResult, Error> {
         validate::appends(&request.appends, |append| format!("appends[{append}].events"))?;
         validate::conditions(&request.conditions)?;
+        for (index, append) in request.appends.iter_mut().enumerate() {
+            self.check_shapes(&mut append.events, || format!("appends[{index}].events"))?;
+        }
         let shard = self.transaction_shard(&request)?;
         let condition = |asked: super::ConditionRequest| {
             let after = match &asked.after {
@@ -81,8 +85,9 @@ impl Database {
     /// # Cancellation
     ///
     /// As [`Database::append`].
-    pub async fn import(&self, stream: StreamName, events: Vec<NewEvent>) -> Result<ImportResult, Error> {
+    pub async fn import(&self, stream: StreamName, mut events: Vec<NewEvent>) -> Result<ImportResult, Error> {
         validate::import(&stream, &events)?;
+        self.check_shapes(&mut events, || "events".to_owned())?;
         let shard = self.router().locate(stream.as_str());
         let done = shard.import(stream, events).await?;
         Ok(ImportResult { imported: done.imported, duplicates: done.duplicates, position: done.position })
@@ -113,7 +118,7 @@ impl Database {
         self.write(shard, Write::Control(stream, control, id)).await
     }
 
-    async fn write(&self, shard: &Handle, write: Write) -> Result<AppendResult, Error> {
+    pub(super) async fn write(&self, shard: &Handle, write: Write) -> Result<AppendResult, Error> {
         let appended = match shard.write(write).await {
             Err(Error::Storage(storage::Error::StreamNotFound(stream))) => {
                 return Err(Error::StreamNotFound { stream: stream.to_string() });

@@ -159,7 +159,8 @@ fn tags(wire: &EventWire<'_>) -> Result<Vec<Arc<str>>, EventFault> {
 
 fn schema_version(version: Option<u64>) -> Result<u16, EventFault> {
     match version {
-        None => Ok(1),
+        // The newest of its type; the database knows which.
+        None => Ok(0),
         Some(version) => u16::try_from(version)
             .ok()
             .filter(|version| *version > 0)

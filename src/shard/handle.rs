@@ -13,6 +13,8 @@ use storage::NewEvent;
 use storage::Position;
 use storage::Reader;
 use storage::RecordedEvent;
+use storage::Snapshot;
+use storage::SnapshotInfo;
 use storage::StreamInfo;
 use storage::StreamName;
 use storage::StreamSlice;
@@ -151,6 +153,30 @@ impl Handle {
             reader.streams(after.as_deref(), prefix, category.as_deref(), *include_system, *limit)
         })
         .await
+    }
+
+    /// The newest snapshot of a stream at or below a version, made by the definition with this hash.
+    pub(crate) async fn snapshot(
+        &self,
+        stream: StreamName,
+        version: Version,
+        definition_hash: [u8; 32],
+    ) -> Result<Option<(Version, Vec<u8>)>, Error> {
+        self.read(move |reader| reader.snapshot(&stream, version, definition_hash)).await
+    }
+
+    /// The snapshots of a stream.
+    pub(crate) async fn snapshots(&self, stream: StreamName) -> Result<Vec<SnapshotInfo>, Error> {
+        self.read(move |reader| reader.snapshots(&stream)).await
+    }
+
+    /// Keeps snapshots with one sync, and removes those of the same streams that `keep` says no to.
+    pub(crate) async fn put_snapshots(
+        &self,
+        snapshots: Vec<Snapshot>,
+        keep: impl Fn(&Snapshot, &SnapshotInfo) -> bool + Send + 'static,
+    ) -> Result<(), Error> {
+        self.read(move |reader| reader.put_snapshots(&snapshots, &keep)).await
     }
 
     /// Categories by name.

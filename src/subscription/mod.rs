@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use factum_storage::RecordedEvent;
+use futures::future::BoxFuture;
+
 use crate::Error;
 use crate::shard::Router;
 
@@ -26,6 +29,18 @@ use stream_feed::StreamFeed;
 /// One reader's feed: history first, then live. Holds no more than one page in memory; a slow reader costs only itself.
 pub struct Feed {
     source: Source,
+    reshape: Option<Arc<dyn Reshape>>,
+    /// Taken from the source, and not given yet: a reader who stops waiting loses nothing.
+    taken: Option<FeedItem>,
+}
+
+/// Brings events into the shape that readers want.
+pub(crate) trait Reshape: Send + Sync {
+    /// Whether any event may need it.
+    fn is_needed(&self) -> bool;
+
+    /// The same events, in the same order.
+    fn reshape(&self, events: Vec<(u16, RecordedEvent)>) -> BoxFuture<'_, Result<Vec<(u16, RecordedEvent)>, Error>>;
 }
 
 enum Source {
@@ -46,11 +61,17 @@ pub enum FeedItem {
 
 impl Feed {
     pub(crate) fn of_log(router: Arc<Router>, filter: factum_storage::Filter, after: &Cursor) -> Self {
-        Self { source: Source::Log(LogFeed::new(router, filter, after)) }
+        Self { source: Source::Log(LogFeed::new(router, filter, after)), reshape: None, taken: None }
     }
 
     pub(crate) fn of_stream(router: &Router, stream: factum_storage::StreamName, from: factum_storage::Version) -> Self {
-        Self { source: Source::Stream(StreamFeed::new(router, stream, from)) }
+        Self { source: Source::Stream(StreamFeed::new(router, stream, from)), reshape: None, taken: None }
+    }
+
+    /// The same feed, its events in another shape.
+    pub(crate) fn reshaped_by(mut self, reshape: Option<Arc<dyn Reshape>>) -> Self {
+        self.reshape = reshape;
+        self
     }
 
     /// The next item; waits when there is none.
@@ -64,10 +85,25 @@ impl Feed {
     ///
     /// Safe: dropping the future loses nothing; the next call gives the same item.
     pub async fn next(&mut self) -> Result<FeedItem, Error> {
-        match &mut self.source {
-            Source::Log(feed) => feed.next().await,
-            Source::Stream(feed) => feed.next().await,
+        if self.taken.is_none() {
+            let item = match &mut self.source {
+                Source::Log(feed) => feed.next().await?,
+                Source::Stream(feed) => feed.next().await?,
+            };
+            self.taken = Some(item);
         }
+        if let (Some(FeedItem::Events(events)), Some(reshape)) = (&self.taken, &self.reshape)
+            && reshape.is_needed()
+        {
+            let records = events.iter().map(|(event, _)| (event.shard, event.record.clone())).collect();
+            let shaped = reshape.reshape(records).await?;
+            if let Some(FeedItem::Events(events)) = &mut self.taken {
+                for ((event, _), (_, record)) in events.iter_mut().zip(shaped) {
+                    event.record = record;
+                }
+            }
+        }
+        Ok(self.taken.take().unwrap_or_else(|| FeedItem::Events(Vec::new())))
     }
 }
 

@@ -1,0 +1,374 @@
+//! How does a definition come into force? Checked first, then an event of `$definitions`, then in memory: what is refused changes nothing.
+
+use std::sync::Arc;
+
+use factum_storage as storage;
+use serde::Deserialize;
+use storage::Direction;
+use storage::EventId;
+use storage::ExpectedVersion;
+use storage::NewEvent;
+use storage::StreamAppend;
+use storage::StreamName;
+use storage::Transaction;
+use storage::Version;
+use uuid::Uuid;
+
+use super::Database;
+use crate::Error;
+use crate::aggregate::Evolver;
+use crate::definition;
+use crate::definition::Definition;
+use crate::definition::Definitions;
+use crate::definition::Format;
+use crate::definition::Key;
+use crate::definition::Kind;
+use crate::error::DefinitionFault;
+use crate::error::SchemaFault;
+use crate::schema;
+use crate::schema::SchemaDefinition;
+use crate::schema::SchemaError;
+use crate::script;
+use crate::script::Module;
+use crate::script::ScriptError;
+use crate::shard::Write;
+
+/// What a definition changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// There was none of this name.
+    Created,
+    /// It replaced one.
+    Changed,
+    /// It was in force already.
+    Same,
+}
+
+/// What a definition's text came to.
+enum Compiled {
+    Aggregate(Evolver),
+    Schema(SchemaDefinition),
+}
+
+impl Database {
+    /// Puts a definition in force and returns once that is on disk; with `dry_run` only says what it would change. The name of an
+    /// aggregate is its category, that of a schema `<type>/<version>`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidDefinition`] with the place in the text, [`Error::Invalid`] for the name or a document that can't be read,
+    /// [`Error::DefinitionExists`] for a schema that is there with other content, and as [`Database::append`].
+    pub async fn define(&self, kind: Kind, name: &str, format: Format, text: &str, dry_run: bool) -> Result<Change, Error> {
+        let key = Key { kind, name: name.to_owned() };
+        let mut definitions = self.inner.definitions.lock().await;
+        let before = definitions.get(&key);
+        if before.is_some_and(|before| before.format == format && before.text == text) {
+            return Ok(Change::Same);
+        }
+        let change = if before.is_some() { Change::Changed } else { Change::Created };
+        let compiled = match self.compile(&key, format, text).await? {
+            // The same in other words.
+            (_, true) => return Ok(Change::Same),
+            (compiled, false) => compiled,
+        };
+        if dry_run {
+            return Ok(change);
+        }
+        let data = definition::defined_data(&key, format, text);
+        self.record(&mut definitions, definition::DEFINED, data).await?;
+        self.put_in_force(&key, compiled).map_err(|error| from_schema(&key, error))?;
+        Ok(change)
+    }
+
+    /// Ends the definition of a category: it folds by merging again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DefinitionNotFound`], and as [`Database::append`].
+    pub async fn remove_aggregate_definition(&self, category: &str) -> Result<(), Error> {
+        let key = Key { kind: Kind::Aggregate, name: category.to_owned() };
+        let mut definitions = self.inner.definitions.lock().await;
+        if definitions.get(&key).is_none() {
+            return Err(Error::DefinitionNotFound { what: described(&key) });
+        }
+        self.record(&mut definitions, definition::REMOVED, definition::removed_data(&key)).await?;
+        self.inner.aggregates.define(category, None);
+        Ok(())
+    }
+
+    /// A definition in force.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DefinitionNotFound`].
+    pub async fn definition(&self, kind: Kind, name: &str) -> Result<Definition, Error> {
+        let key = Key { kind, name: name.to_owned() };
+        let definitions = self.inner.definitions.lock().await;
+        definitions.get(&key).cloned().ok_or_else(|| Error::DefinitionNotFound { what: described(&key) })
+    }
+
+    /// All definitions of a kind in force, by name.
+    pub async fn definitions(&self, kind: Kind) -> Vec<Definition> {
+        let mut found: Vec<_> = self.inner.definitions.lock().await.of_kind(kind).cloned().collect();
+        found.sort_by_cached_key(|definition| order(&definition.key));
+        found
+    }
+
+    /// The commands that a category decides.
+    #[must_use]
+    pub fn commands(&self, category: &str) -> Vec<String> {
+        self.inner.aggregates.evolver(category).commands.clone()
+    }
+
+    /// Folds `$definitions` and puts in force what is defined.
+    pub(super) async fn load_definitions(&self) -> Result<(), Error> {
+        let mut definitions = self.inner.definitions.lock().await;
+        let stream = definitions_stream();
+        let shard = self.router().locate(stream.as_str());
+        let mut from = Some(Version::new(1));
+        while let Some(version) = from {
+            let slice = match shard.read_stream(stream.clone(), Some(version), Direction::Forward, READ_EVENTS, READ_BYTES).await {
+                Ok(Some(slice)) => slice,
+                Ok(None) => break,
+                // The rest of the log can still be read, and that is what somebody with a damaged log needs most.
+                Err(Error::Storage(error @ storage::Error::Corrupt(_))) => {
+                    tracing::error!(%error, "$definitions can't be read: what it defines is not in force");
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            for event in &slice.events {
+                if let Err(detail) = definitions.apply(event) {
+                    tracing::error!(version = event.version().get(), detail, "an event of $definitions can't be read and is left out");
+                }
+            }
+            from = slice.next;
+        }
+        let mut in_force: Vec<_> = [Kind::Schema, Kind::Aggregate].iter().flat_map(|kind| definitions.of_kind(*kind).cloned()).collect();
+        in_force.sort_by_cached_key(|definition| (definition.key.kind != Kind::Schema, order(&definition.key)));
+        for definition in in_force {
+            self.revive(&definition).await;
+        }
+        Ok(())
+    }
+
+    /// Puts in force what was accepted before. What this build can't run says so when it is needed.
+    async fn revive(&self, definition: &Definition) {
+        let Definition { key, format, text, .. } = definition;
+        let revived = match (key.kind, format) {
+            (Kind::Aggregate, Format::Javascript) => {
+                let module = Arc::new(Module::new(&file(key), text));
+                let evolver = match self.inner.aggregates.sandbox().inspect(&module).await {
+                    Ok(exports) => Evolver::of_module(module, exports),
+                    Err(error) => {
+                        tracing::error!(category = key.name, %error, "the category's module does not run any more: its states can't be told");
+                        Evolver::broken(&error)
+                    }
+                };
+                self.inner.aggregates.define(&key.name, Some(evolver));
+                Ok(())
+            }
+            (Kind::Aggregate, Format::Json) => merging(key, text).map(|evolver| self.inner.aggregates.define(&key.name, Some(evolver))),
+            (Kind::Schema, _) => schema_definition(key, text)
+                .and_then(|schema| self.inner.schemas.apply(schema).map_err(|error| from_schema(key, error))),
+        };
+        if let Err(error) = revived {
+            tracing::error!(name = key.name, kind = ?key.kind, %error, "a definition that was accepted once can't be put in force");
+        }
+    }
+
+    /// What the text means, and whether that is in force already.
+    async fn compile(&self, key: &Key, format: Format, text: &str) -> Result<(Compiled, bool), Error> {
+        match (key.kind, format) {
+            (Kind::Aggregate, Format::Javascript) => {
+                check_category(&key.name)?;
+                let module = Arc::new(Module::new(&file(key), text));
+                let exports = self.inner.aggregates.sandbox().inspect(&module).await.map_err(|error| from_script(key, &error))?;
+                Ok((Compiled::Aggregate(Evolver::of_module(module, exports)), false))
+            }
+            (Kind::Aggregate, Format::Json) => {
+                check_category(&key.name)?;
+                Ok((Compiled::Aggregate(merging(key, text)?), false))
+            }
+            (Kind::Schema, Format::Json) => {
+                let schema = schema_definition(key, text)?;
+                let change = self.inner.schemas.check(&schema).await.map_err(|error| from_schema(key, error))?;
+                Ok((Compiled::Schema(schema), change == schema::Change::Same))
+            }
+            (Kind::Schema, Format::Javascript) => Err(invalid("format", "a schema is a JSON document")),
+        }
+    }
+
+    fn put_in_force(&self, key: &Key, compiled: Compiled) -> Result<(), SchemaError> {
+        match compiled {
+            Compiled::Aggregate(evolver) => self.inner.aggregates.define(&key.name, Some(evolver)),
+            Compiled::Schema(schema) => {
+                self.inner.schemas.apply(schema)?;
+                self.inner.aggregates.reshaped();
+            }
+        }
+        Ok(())
+    }
+
+    async fn record(&self, definitions: &mut Definitions, event_type: &str, data: bytes::Bytes) -> Result<(), Error> {
+        let stream = definitions_stream();
+        let shard = self.router().locate(stream.as_str());
+        let event = NewEvent {
+            id: EventId::from_bytes(*Uuid::now_v7().as_bytes()),
+            id_is_fresh: true,
+            event_type: event_type.into(),
+            schema_version: 1,
+            occurred_at: None,
+            tags: Vec::new(),
+            metadata: bytes::Bytes::new(),
+            data,
+        };
+        let append = StreamAppend { stream: stream.clone(), expected: ExpectedVersion::Exact(definitions.version), events: vec![event] };
+        self.write(shard, Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() })).await?;
+        let next = Some(definitions.version.next());
+        let slice = shard.read_stream(stream, next, Direction::Forward, READ_EVENTS, READ_BYTES).await?;
+        for event in slice.iter().flat_map(|slice| &slice.events) {
+            definitions.apply(event).map_err(|detail| Error::Unavailable { shard: shard.number(), detail })?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MergingDocument {
+    evolve: Merge,
+    snapshot_every: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Merge {
+    Merge,
+}
+
+fn merging(key: &Key, text: &str) -> Result<Evolver, Error> {
+    let document: MergingDocument = serde_json::from_str(text).map_err(|error| {
+        let place = |number: usize| u32::try_from(number).ok();
+        let detail = format!("{error}; a definition in JSON is {{\"evolve\": \"merge\", \"snapshot_every\": 100}}");
+        fault(DefinitionFault { what: file(key), detail, line: place(error.line()), column: place(error.column()), ..DefinitionFault::default() })
+    })?;
+    let every = document.snapshot_every.unwrap_or(100);
+    if !(1..=SNAPSHOT_EVERY_MAX).contains(&every) {
+        let detail = format!("must be a number from 1 to {SNAPSHOT_EVERY_MAX}");
+        return Err(fault(DefinitionFault { what: file(key), detail, pointer: Some("/snapshot_every".to_owned()), ..DefinitionFault::default() }));
+    }
+    Ok(Evolver::merging(every))
+}
+
+fn schema_definition(key: &Key, text: &str) -> Result<SchemaDefinition, Error> {
+    let (event_type, version) = schema_name(&key.name)?;
+    SchemaDefinition::parse(event_type, version, text.as_bytes()).map_err(|error| from_schema(key, error))
+}
+
+/// The type and version that a schema's name holds.
+fn schema_name(name: &str) -> Result<(&str, u16), Error> {
+    let split = name.rsplit_once('/').and_then(|(event_type, version)| Some((event_type, version.parse::<u16>().ok()?)));
+    let (event_type, version) = split.filter(|(_, version)| *version > 0).ok_or_else(|| invalid("schema_version", "must be a number from 1 to 65535"))?;
+    storage::check_name(event_type).map_err(|error| invalid("type", &error.to_string()))?;
+    Ok((event_type, version))
+}
+
+fn check_category(category: &str) -> Result<(), Error> {
+    if category.starts_with('$') {
+        return Err(Error::SystemStream { stream: category.to_owned() });
+    }
+    // As the name of one of its streams would be checked.
+    crate::aggregate::stream_of(category, "1").map(drop).map_err(|(_, detail)| invalid("category", &detail))
+}
+
+/// By name, versions by number.
+fn order(key: &Key) -> (String, u16) {
+    match key.kind {
+        Kind::Aggregate => (key.name.clone(), 0),
+        Kind::Schema => schema_name(&key.name).map_or_else(|_| (key.name.clone(), 0), |(event_type, version)| (event_type.to_owned(), version)),
+    }
+}
+
+fn definitions_stream() -> StreamName {
+    StreamName::new(definition::STREAM).expect("the name keeps the rules")
+}
+
+/// Where the definition would lie in a folder of definitions.
+fn file(key: &Key) -> String {
+    match key.kind {
+        Kind::Aggregate => format!("aggregates/{}.js", key.name),
+        Kind::Schema => format!("schemas/{}.json", key.name),
+    }
+}
+
+fn described(key: &Key) -> String {
+    match key.kind {
+        Kind::Aggregate => format!("category {}", key.name),
+        Kind::Schema => format!("schema {}", key.name),
+    }
+}
+
+fn invalid(field: &str, detail: &str) -> Error {
+    Error::Invalid { field: field.to_owned(), detail: detail.to_owned() }
+}
+
+fn fault(fault: DefinitionFault) -> Error {
+    Error::InvalidDefinition(Box::new(fault))
+}
+
+fn from_script(key: &Key, error: &ScriptError) -> Error {
+    if error.kind == script::Kind::Busy {
+        return Error::ScriptsBusy;
+    }
+    let ScriptError { message, line, column, .. } = error.clone();
+    fault(DefinitionFault { what: file(key), detail: message, line, column, ..DefinitionFault::default() })
+}
+
+fn from_schema(key: &Key, error: SchemaError) -> Error {
+    let what = file(key);
+    match error {
+        SchemaError::Malformed { field, detail } => Error::Invalid { field, detail },
+        SchemaError::Invalid { detail, pointer, line, column } => fault(DefinitionFault { what, detail, line, column, pointer, breaks: Vec::new() }),
+        SchemaError::Incompatible { compatibility, breaks } => {
+            let breaks: Vec<_> = breaks.into_iter().map(|found| (found.pointer, found.detail)).collect();
+            let first = breaks.first().map(|(pointer, detail)| format!("{pointer}: {detail}")).unwrap_or_default();
+            let detail = format!("not {compatibility} compatible with the version before: {first}");
+            fault(DefinitionFault { what, detail, breaks, ..DefinitionFault::default() })
+        }
+        SchemaError::Exists => Error::DefinitionExists { what: described(key) },
+        SchemaError::NotNext { next } => {
+            let detail = format!("versions go up by one: the next is {next}");
+            fault(DefinitionFault { what, detail, ..DefinitionFault::default() })
+        }
+        SchemaError::Script(error) => from_script(key, &error),
+        other @ (SchemaError::Violation { .. } | SchemaError::UnknownVersion { .. }) => violation("data".to_owned(), "schema_version".to_owned(), other),
+    }
+}
+
+/// The error of an event that breaks its schema, or names one that is not there.
+pub(super) fn violation(data_field: String, version_field: String, error: SchemaError) -> Error {
+    let text = error.to_string();
+    match error {
+        SchemaError::Violation { event_type, schema_version, violations } => {
+            let violations: Vec<_> = violations.into_iter().map(|found| (found.pointer, found.detail)).collect();
+            let detail = violations.first().map_or(text, |(pointer, detail)| {
+                let place = if pointer.is_empty() { "the data" } else { pointer.as_str() };
+                format!("{place}: {detail}")
+            });
+            Error::SchemaViolation(Box::new(SchemaFault { field: data_field, detail, event_type, schema_version, violations }))
+        }
+        SchemaError::UnknownVersion { event_type, schema_version, newest } => {
+            let detail = format!("type {event_type} has no schema version {schema_version}; the newest is {newest}");
+            Error::SchemaViolation(Box::new(SchemaFault { field: version_field, detail, event_type, schema_version, violations: Vec::new() }))
+        }
+        SchemaError::Script(_) | SchemaError::Malformed { .. } | SchemaError::Invalid { .. } | SchemaError::Incompatible { .. } => {
+            Error::Invalid { field: data_field, detail: text }
+        }
+        SchemaError::Exists | SchemaError::NotNext { .. } => Error::Invalid { field: data_field, detail: text },
+    }
+}
+
+const READ_EVENTS: usize = 1000;
+const READ_BYTES: usize = 4 << 20;
+const SNAPSHOT_EVERY_MAX: u64 = 1_000_000;
