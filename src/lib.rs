@@ -7,6 +7,7 @@ pub mod config;
 pub mod database;
 pub mod error;
 pub mod http;
+mod schema;
 pub mod server;
 mod shard;
 pub mod subscription;
