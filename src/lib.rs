@@ -9,6 +9,7 @@ pub mod database;
 pub mod definition;
 pub mod error;
 pub mod http;
+mod schema;
 pub mod server;
 mod schema;
 mod script;
