@@ -333,7 +333,7 @@ fn from_schema(key: &Key, error: SchemaError) -> Error {
         SchemaError::Incompatible { compatibility, breaks } => {
             let breaks: Vec<_> = breaks.into_iter().map(|found| (found.pointer, found.detail)).collect();
             let first = breaks.first().map(|(pointer, detail)| format!("{pointer}: {detail}")).unwrap_or_default();
-            let detail = format!("not {compatibility} compatible with the version before: {first}");
+            let detail = format!("not {} compatible with the version before: {first}", compatibility.as_str());
             fault(DefinitionFault { what, detail, breaks, ..DefinitionFault::default() })
         }
         SchemaError::Exists => Error::DefinitionExists { what: described(key) },

@@ -47,13 +47,13 @@ impl Database {
     }
 
     /// Events of several shards as this database's readers see them.
-    pub(super) async fn all_shaped(&self, events: Vec<(Event, super::Cursor)>) -> Result<Vec<(Event, super::Cursor)>, Error> {
+    pub(super) async fn all_shaped(&self, events: Vec<Event>) -> Result<Vec<Event>, Error> {
         if self.reads_stored || !self.inner.schemas.reshapes() || events.is_empty() {
             return Ok(events);
         }
-        let (events, cursors): (Vec<_>, Vec<_>) = events.into_iter().map(|(event, cursor)| ((event.shard, event.record), cursor)).unzip();
-        let shaped = self.inner.schemas.upcast(events).await.map_err(unshaped)?;
-        Ok(shaped.into_iter().map(|(shard, record)| Event { shard, record }).zip(cursors).collect())
+        let with_shard = events.into_iter().map(|event| (event.shard, event.record)).collect();
+        let shaped = self.inner.schemas.upcast(with_shard).await.map_err(unshaped)?;
+        Ok(shaped.into_iter().map(|(shard, record)| Event { shard, record }).collect())
     }
 
     /// What brings a feed's events into shape.
