@@ -74,12 +74,11 @@ impl<'de> Visitor<'de> for Into<'_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        match self.0 {
-            Value::String(text) => {
-                text.clear();
-                text.push_str(value);
-            }
-            other => *other = Value::String(value.to_owned()),
+        if let Value::String(text) = self.0 {
+            text.clear();
+            text.push_str(value);
+        } else {
+            *self.0 = Value::String(value.to_owned());
         }
         Ok(())
     }

@@ -366,6 +366,7 @@ impl Command {
 
     /// What an append refuses was the module's doing, not the caller's.
     fn blame(&self, error: Error) -> Error {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "all that is not about the events themselves is the caller's as it is")]
         match error {
             Error::Invalid { field, detail } => self.fault(format!("decide.{} returned {field}: {detail}", self.name)),
             Error::SchemaViolation(found) => self.fault(format!(

@@ -157,7 +157,7 @@ impl Database {
         let Definition { key, format, text, .. } = definition;
         let revived = match (key.kind, format) {
             (Kind::Aggregate, Format::Javascript) => {
-                let module = Arc::new(Module::new(&file(key), text));
+                let module = Arc::new(Module::new(file(key), text));
                 let evolver = match self.inner.aggregates.sandbox().inspect(&module).await {
                     Ok(exports) => Evolver::of_module(module, exports),
                     Err(error) => {
@@ -183,7 +183,7 @@ impl Database {
         match (key.kind, format) {
             (Kind::Aggregate, Format::Javascript) => {
                 check_category(&key.name)?;
-                let module = Arc::new(Module::new(&file(key), text));
+                let module = Arc::new(Module::new(file(key), text));
                 let exports = self.inner.aggregates.sandbox().inspect(&module).await.map_err(|error| from_script(key, &error))?;
                 Ok((Compiled::Aggregate(Evolver::of_module(module, exports)), false))
             }
@@ -238,7 +238,8 @@ impl Database {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MergingDocument {
-    evolve: Merge,
+    #[serde(rename = "evolve")]
+    _evolve: Merge,
     snapshot_every: Option<u64>,
 }
 
