@@ -22,5 +22,7 @@ mod imports;
 mod opening;
 #[path = "embedded/pages.rs"]
 mod pages;
+#[path = "embedded/schemas.rs"]
+mod schemas;
 #[path = "embedded/streams.rs"]
 mod streams;

@@ -267,7 +267,7 @@
       const events = read(eventsText, "the list of events");
       if (events.length !== count) throw new Refusal("output", "the list of events is not JSON");
       const { evolve } = instance;
-      let last = count - 1;
+      let last = count > 0 ? count - 1 : 0;
       while (last > 0 && !evolve.has(events[last]?.type)) last -= 1;
       let before;
       const steps = [];

@@ -116,7 +116,7 @@ async fn a_module_evolves_and_decides() {
     let fell = told(&database, "1", "fall", json!({})).await;
     let Err(Error::Script(fault)) = &fell else { panic!("{fell:?}") };
     assert_eq!((fault.kind, fault.message.contains("it fell"), fault.file.as_str()), ("threw", true, "aggregates/account.js"));
-    assert!(fault.line.is_some_and(|line| line == 19), "{fault:?}");
+    assert!(fault.line.is_some_and(|line| line == 17), "{fault:?}");
     let nonsense = told(&database, "1", "nonsense", json!({})).await;
     assert!(matches!(&nonsense, Err(Error::Script(fault)) if fault.message.contains("colour")), "{nonsense:?}");
     let unknown = told(&database, "1", "toString", json!({})).await;
