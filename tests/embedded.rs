@@ -6,6 +6,8 @@
     reason = "tests, which clippy does not see behind `tokio::test`: small numbers, and the seed to replay with"
 )]
 
+#[path = "embedded/aggregates.rs"]
+mod aggregates;
 #[path = "embedded/appends.rs"]
 mod appends;
 #[path = "embedded/faults.rs"]
@@ -20,5 +22,7 @@ mod imports;
 mod opening;
 #[path = "embedded/pages.rs"]
 mod pages;
+#[path = "embedded/schemas.rs"]
+mod schemas;
 #[path = "embedded/streams.rs"]
 mod streams;

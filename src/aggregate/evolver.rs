@@ -118,14 +118,22 @@ impl Evolver {
             Running::Json(state) => Ok(state),
             Running::Initial => match &self.fold {
                 Fold::Merge => Ok(Bytes::from_static(b"{}")),
-                Fold::Module(module) => Ok(sandbox.fold(module, None, Vec::new(), false).await.map_err(|error| script(&error, None))?.state),
+                Fold::Module(module) => {
+                    Ok(sandbox.fold(module, None, Vec::new(), false).await.map_err(|error| script(&error, None))?.state)
+                }
                 Fold::Broken(fault) => Err(Error::Script(Box::new(fault.clone()))),
             },
         }
     }
 
     /// Asks the module what a command comes to. `None`: it has no such command.
-    pub(crate) async fn decide(&self, sandbox: &Sandbox, command: &str, state: Option<Bytes>, input: Bytes) -> Result<Option<Decision>, Error> {
+    pub(crate) async fn decide(
+        &self,
+        sandbox: &Sandbox,
+        command: &str,
+        state: Option<Bytes>,
+        input: Bytes,
+    ) -> Result<Option<Decision>, Error> {
         let module = match &self.fold {
             Fold::Merge => return Ok(None),
             Fold::Broken(fault) => return Err(Error::Script(Box::new(fault.clone()))),

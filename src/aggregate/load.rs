@@ -12,8 +12,8 @@ use factum_storage::StreamName;
 use factum_storage::Timestamp;
 use factum_storage::Version;
 
-use super::Aggregates;
 use super::AggregateState;
+use super::Aggregates;
 use super::At;
 use super::cache::Cached;
 use super::evolver::Evolver;
@@ -151,7 +151,14 @@ impl Aggregates {
     }
 
     /// The same with the first events at hand.
-    async fn replay_with(&self, source: &Source, base: Base, version: Version, at_hand: Vec<RecordedEvent>, keep: bool) -> Result<Loaded, Failed> {
+    async fn replay_with(
+        &self,
+        source: &Source,
+        base: Base,
+        version: Version,
+        at_hand: Vec<RecordedEvent>,
+        keep: bool,
+    ) -> Result<Loaded, Failed> {
         let Base { mut running, mut next, snapshot_version } = base;
         let replayed = version.get() + 1 - next.get();
         let mut last_event = None;

@@ -74,12 +74,11 @@ impl<'de> Visitor<'de> for Into<'_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        match self.0 {
-            Value::String(text) => {
-                text.clear();
-                text.push_str(value);
-            }
-            other => *other = Value::String(value.to_owned()),
+        if let Value::String(text) = self.0 {
+            text.clear();
+            text.push_str(value);
+        } else {
+            *self.0 = Value::String(value.to_owned());
         }
         Ok(())
     }
@@ -214,7 +213,10 @@ mod tests {
     #[test]
     fn nulls_in_lists_stay_and_numbers_keep_their_value() {
         assert_eq!(merged("{}", r#"{"a":[null,{"b":null}]}"#), r#"{"a":[null,{"b":null}]}"#);
-        assert_eq!(merged("{}", r#"{"a":26.85120450862128,"b":-1,"c":18446744073709551615}"#), r#"{"a":26.85120450862128,"b":-1,"c":18446744073709551615}"#);
+        assert_eq!(
+            merged("{}", r#"{"a":26.85120450862128,"b":-1,"c":18446744073709551615}"#),
+            r#"{"a":26.85120450862128,"b":-1,"c":18446744073709551615}"#
+        );
         assert_eq!(merged(r#"{"a":1}"#, ""), r#"{"a":1}"#);
         assert_eq!(merged(r#"{"a\n":1}"#, r#"{"a\n":2,"\u0062":3}"#), r#"{"a\n":2,"b":3}"#);
     }

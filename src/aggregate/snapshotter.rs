@@ -212,7 +212,8 @@ impl Aggregates {
     async fn put(&self, made: Made) {
         let every = Arc::new(made.every);
         for (shard, snapshots) in made.snapshots {
-            let notes: Vec<_> = snapshots.iter().map(|snapshot| (snapshot.stream.clone(), snapshot.definition_hash, snapshot.version)).collect();
+            let notes: Vec<_> =
+                snapshots.iter().map(|snapshot| (snapshot.stream.clone(), snapshot.definition_hash, snapshot.version)).collect();
             let every = Arc::clone(&every);
             let keep = move |put: &Snapshot, old: &SnapshotInfo| stays(put, old, every.get(&put.stream).copied().unwrap_or(1));
             match self.router.shard(shard).put_snapshots(snapshots, keep).await {
@@ -247,7 +248,8 @@ fn stays(put: &Snapshot, old: &SnapshotInfo, every: u64) -> bool {
         return true;
     }
     let (newest, version) = (put.version.get(), old.version.get());
-    old.definition_hash == put.definition_hash && (version.is_multiple_of(every * SPARSE) || newest.saturating_sub(version) < NEWEST * every)
+    old.definition_hash == put.definition_hash
+        && (version.is_multiple_of(every * SPARSE) || newest.saturating_sub(version) < NEWEST * every)
 }
 
 const WANTED_MAX: usize = 100_000;
@@ -265,7 +267,12 @@ mod tests {
 
     #[test]
     fn the_newest_every_sixteenth_and_those_of_clients_stay() {
-        let put = Snapshot { stream: StreamName::new("a-1").unwrap(), version: Version::new(5000), definition_hash: [1; 32], state: Bytes::new() };
+        let put = Snapshot {
+            stream: StreamName::new("a-1").unwrap(),
+            version: Version::new(5000),
+            definition_hash: [1; 32],
+            state: Bytes::new(),
+        };
         let old = |version, definition_hash| SnapshotInfo { version: Version::new(version), definition_hash, bytes: 1 };
         for (version, hash, expected) in [
             (4900, [1; 32], true),

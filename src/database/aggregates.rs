@@ -217,7 +217,13 @@ impl Database {
         Err(Error::Storage(storage::Error::Conflict(conflict.unwrap_or_default())))
     }
 
-    async fn try_command(&self, stream: &StreamName, request: &CommandRequest, command: &Command, input: &Bytes) -> Result<CommandResult, Error> {
+    async fn try_command(
+        &self,
+        stream: &StreamName,
+        request: &CommandRequest,
+        command: &Command,
+        input: &Bytes,
+    ) -> Result<CommandResult, Error> {
         let aggregates = &self.inner.aggregates;
         let evolver = aggregates.evolver(&request.category);
         let (version, state) = match aggregates.state(stream, At::Head).await {
@@ -325,8 +331,8 @@ impl Command {
         let plain: Bytes = serde_json::to_vec(&shared).expect("metadata is JSON").into();
         let mut events = Vec::with_capacity(texts.len());
         for (index, text) in texts.iter().enumerate() {
-            let decided: Decided<'_> =
-                serde_json::from_slice(text).map_err(|error| self.fault(format!("decide.{} returned event [{index}]: {error}", self.name)))?;
+            let decided: Decided<'_> = serde_json::from_slice(text)
+                .map_err(|error| self.fault(format!("decide.{} returned event [{index}]: {error}", self.name)))?;
             let wrong = |detail: &str| self.fault(format!("decide.{} returned event [{index}]: {detail}", self.name));
             let occurred_at = match decided.occurred_at.as_deref() {
                 Some(time) => Some(parse_timestamp(time).map_err(|detail| wrong(&format!("occurred_at {detail}")))?),
@@ -360,11 +366,13 @@ impl Command {
 
     /// What an append refuses was the module's doing, not the caller's.
     fn blame(&self, error: Error) -> Error {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "all that is not about the events themselves is the caller's as it is")]
         match error {
             Error::Invalid { field, detail } => self.fault(format!("decide.{} returned {field}: {detail}", self.name)),
-            Error::SchemaViolation(found) => {
-                self.fault(format!("decide.{} returned {} that breaks schema {}/{}: {}", self.name, found.field, found.event_type, found.schema_version, found.detail))
-            }
+            Error::SchemaViolation(found) => self.fault(format!(
+                "decide.{} returned {} that breaks schema {}/{}: {}",
+                self.name, found.field, found.event_type, found.schema_version, found.detail
+            )),
             other => other,
         }
     }

@@ -163,7 +163,7 @@ impl Database {
         let Definition { key, format, text, .. } = definition;
         let revived = match (key.kind, format) {
             (Kind::Aggregate, Format::Javascript) => {
-                let module = Arc::new(Module::new(&file(key), text));
+                let module = Arc::new(Module::new(file(key), text));
                 let evolver = match self.inner.aggregates.sandbox().inspect(&module).await {
                     Ok(exports) => Evolver::of_module(module, exports),
                     Err(error) => {
@@ -175,8 +175,9 @@ impl Database {
                 Ok(())
             }
             (Kind::Aggregate, Format::Json) => merging(key, text).map(|evolver| self.inner.aggregates.define(&key.name, Some(evolver))),
-            (Kind::Schema, _) => schema_definition(key, text)
-                .and_then(|schema| self.inner.schemas.apply(schema).map_err(|error| from_schema(key, error))),
+            (Kind::Schema, _) => {
+                schema_definition(key, text).and_then(|schema| self.inner.schemas.apply(schema).map_err(|error| from_schema(key, error)))
+            }
         };
         if let Err(error) = revived {
             tracing::error!(name = key.name, kind = ?key.kind, %error, "a definition that was accepted once can't be put in force");
@@ -188,7 +189,7 @@ impl Database {
         match (key.kind, format) {
             (Kind::Aggregate, Format::Javascript) => {
                 check_category(&key.name)?;
-                let module = Arc::new(Module::new(&file(key), text));
+                let module = Arc::new(Module::new(file(key), text));
                 let exports = self.inner.aggregates.sandbox().inspect(&module).await.map_err(|error| from_script(key, &error))?;
                 Ok((Compiled::Aggregate(Evolver::of_module(module, exports)), false))
             }
@@ -243,7 +244,8 @@ impl Database {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MergingDocument {
-    evolve: Merge,
+    #[serde(rename = "evolve")]
+    _evolve: Merge,
     snapshot_every: Option<u64>,
 }
 
@@ -257,12 +259,23 @@ fn merging(key: &Key, text: &str) -> Result<Evolver, Error> {
     let document: MergingDocument = serde_json::from_str(text).map_err(|error| {
         let place = |number: usize| u32::try_from(number).ok();
         let detail = format!("{error}; a definition in JSON is {{\"evolve\": \"merge\", \"snapshot_every\": 100}}");
-        fault(DefinitionFault { what: file(key), detail, line: place(error.line()), column: place(error.column()), ..DefinitionFault::default() })
+        fault(DefinitionFault {
+            what: file(key),
+            detail,
+            line: place(error.line()),
+            column: place(error.column()),
+            ..DefinitionFault::default()
+        })
     })?;
     let every = document.snapshot_every.unwrap_or(100);
     if !(1..=SNAPSHOT_EVERY_MAX).contains(&every) {
         let detail = format!("must be a number from 1 to {SNAPSHOT_EVERY_MAX}");
-        return Err(fault(DefinitionFault { what: file(key), detail, pointer: Some("/snapshot_every".to_owned()), ..DefinitionFault::default() }));
+        return Err(fault(DefinitionFault {
+            what: file(key),
+            detail,
+            pointer: Some("/snapshot_every".to_owned()),
+            ..DefinitionFault::default()
+        }));
     }
     Ok(Evolver::merging(every))
 }
@@ -275,7 +288,8 @@ fn schema_definition(key: &Key, text: &str) -> Result<SchemaDefinition, Error> {
 /// The type and version that a schema's name holds.
 fn schema_name(name: &str) -> Result<(&str, u16), Error> {
     let split = name.rsplit_once('/').and_then(|(event_type, version)| Some((event_type, version.parse::<u16>().ok()?)));
-    let (event_type, version) = split.filter(|(_, version)| *version > 0).ok_or_else(|| invalid("schema_version", "must be a number from 1 to 65535"))?;
+    let (event_type, version) =
+        split.filter(|(_, version)| *version > 0).ok_or_else(|| invalid("schema_version", "must be a number from 1 to 65535"))?;
     storage::check_name(event_type).map_err(|error| invalid("type", &error.to_string()))?;
     Ok((event_type, version))
 }
@@ -292,7 +306,9 @@ fn check_category(category: &str) -> Result<(), Error> {
 fn order(key: &Key) -> (String, u16) {
     match key.kind {
         Kind::Aggregate => (key.name.clone(), 0),
-        Kind::Schema => schema_name(&key.name).map_or_else(|_| (key.name.clone(), 0), |(event_type, version)| (event_type.to_owned(), version)),
+        Kind::Schema => {
+            schema_name(&key.name).map_or_else(|_| (key.name.clone(), 0), |(event_type, version)| (event_type.to_owned(), version))
+        }
     }
 }
 
@@ -335,7 +351,9 @@ fn from_schema(key: &Key, error: SchemaError) -> Error {
     let what = file(key);
     match error {
         SchemaError::Malformed { field, detail } => Error::Invalid { field, detail },
-        SchemaError::Invalid { detail, pointer, line, column } => fault(DefinitionFault { what, detail, line, column, pointer, breaks: Vec::new() }),
+        SchemaError::Invalid { detail, pointer, line, column } => {
+            fault(DefinitionFault { what, detail, line, column, pointer, breaks: Vec::new() })
+        }
         SchemaError::Incompatible { compatibility, breaks } => {
             let breaks: Vec<_> = breaks.into_iter().map(|found| (found.pointer, found.detail)).collect();
             let first = breaks.first().map(|(pointer, detail)| format!("{pointer}: {detail}")).unwrap_or_default();
@@ -348,7 +366,9 @@ fn from_schema(key: &Key, error: SchemaError) -> Error {
             fault(DefinitionFault { what, detail, ..DefinitionFault::default() })
         }
         SchemaError::Script(error) => from_script(key, &error),
-        other @ (SchemaError::Violation { .. } | SchemaError::UnknownVersion { .. }) => violation("data".to_owned(), "schema_version".to_owned(), other),
+        other @ (SchemaError::Violation { .. } | SchemaError::UnknownVersion { .. }) => {
+            violation("data".to_owned(), "schema_version".to_owned(), other)
+        }
     }
 }
 
@@ -366,7 +386,13 @@ pub(super) fn violation(data_field: String, version_field: String, error: Schema
         }
         SchemaError::UnknownVersion { event_type, schema_version, newest } => {
             let detail = format!("type {event_type} has no schema version {schema_version}; the newest is {newest}");
-            Error::SchemaViolation(Box::new(SchemaFault { field: version_field, detail, event_type, schema_version, violations: Vec::new() }))
+            Error::SchemaViolation(Box::new(SchemaFault {
+                field: version_field,
+                detail,
+                event_type,
+                schema_version,
+                violations: Vec::new(),
+            }))
         }
         SchemaError::Script(_) | SchemaError::Malformed { .. } | SchemaError::Invalid { .. } | SchemaError::Incompatible { .. } => {
             Error::Invalid { field: data_field, detail: text }

@@ -77,8 +77,5 @@ impl Reshape for Newest {
 
 /// The sandbox itself has failed, and not one upcaster: that is told on its event.
 fn unshaped(error: ScriptError) -> Error {
-    match error.kind {
-        script::Kind::Busy => Error::ScriptsBusy,
-        _ => Error::Unavailable { shard: 0, detail: error.to_string() },
-    }
+    if error.kind == script::Kind::Busy { Error::ScriptsBusy } else { Error::Unavailable { shard: 0, detail: error.to_string() } }
 }

@@ -91,8 +91,13 @@ impl Definitions {
             DEFINED => {
                 let data: DefinedData<'_> = serde_json::from_slice(event.data()).map_err(|error| error.to_string())?;
                 let DefinedData { key, format, text } = data;
-                let definition =
-                    Definition { key: key.clone(), format, text: text.into_owned(), version: event.version(), defined_at: event.recorded_at() };
+                let definition = Definition {
+                    key: key.clone(),
+                    format,
+                    text: text.into_owned(),
+                    version: event.version(),
+                    defined_at: event.recorded_at(),
+                };
                 self.in_force.insert(key, definition);
             }
             REMOVED => {
