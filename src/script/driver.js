@@ -96,18 +96,28 @@
     const all = ownKeys(value);
     if (all.length !== names.length) odd(value, all, depth);
     const copy = {};
-    for (let at = 0; at < names.length; at += 1) {
+    const count = names.length;
+    for (let at = 0; at < count; at += 1) {
       const name = names[at];
       if (call(getterOf, value, name) !== undefined && getOwnPropertyDescriptor(value, name).get !== undefined) {
         path[depth] = name;
         bad(depth + 1, "is computed by a getter, which JSON cannot say");
       }
       const item = value[name];
-      if (item === undefined) continue;
-      path[depth] = name;
-      spend(name.length + 3);
-      copy[name] = clean(item, depth + 1);
+      const sort = typeof item;
+      room -= name.length + 3;
+      if (sort === "string") {
+        room -= item.length + 2;
+        copy[name] = item;
+      } else if (sort === "number" && item - item === 0) {
+        room -= 1;
+        copy[name] = item === 0 ? 0 : item;
+      } else if (item !== undefined) {
+        path[depth] = name;
+        copy[name] = clean(item, depth + 1);
+      }
     }
+    spend(0);
     return copy;
   };
   const odd = (value, all, depth) => {

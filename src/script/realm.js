@@ -169,8 +169,8 @@
 
   // A frozen prototype would also forbid `this.name = "X"` in a subclass of Error or `row.toString = ...` on a plain object.
   // An accessor whose setter defines the property on the receiver gives these assignments their usual meaning.
-  const assignable = (owner) => {
-    for (const name of ownKeys(owner)) {
+  const assignable = (owner, names = ownKeys(owner)) => {
+    for (const name of names) {
       const { value, enumerable, configurable, writable } = getOwnPropertyDescriptor(owner, name);
       if (typeof name !== "string" || !configurable || writable === undefined) continue;
       defineProperty(owner, name, {
@@ -201,7 +201,7 @@
   }
   assignable(engineError.prototype);
   assignable(Object.prototype);
-  assignable(Function.prototype);
+  assignable(Function.prototype, ["constructor", "name", "toString"]);
   pending.push(...seen);
   seen.clear();
 

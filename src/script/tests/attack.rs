@@ -91,6 +91,10 @@ async fn x1_single_steps_over_huge_lengths_are_refused_or_stopped() {
     for method in methods.split_whitespace() {
         let (name, arguments) = method.split_once('(').unwrap();
         for receiver in ["Array(2**32-1)", "{ length: 2**53-10 }"] {
+            // Joined to a list, an object is one element of it.
+            if (name, receiver) == ("concat", "{ length: 2**53-10 }") {
+                continue;
+            }
             let separator = if arguments == ")" { "" } else { ", " };
             let body = format!("Array.prototype.{name}.call({receiver}{separator}{arguments};");
             let kind = attack(&sandbox, &body).await;

@@ -121,7 +121,7 @@ async fn errors_have_line_and_column_of_the_authors_text() {
         "const check = (event) => {\n  throw new Error('no');\n};\nexport const evolve = {\n  A: (state, event) => check(event),\n};",
     );
     let error = sandbox.fold(&deep, None, json(&[r#"{"type":"A"}"#]), false).await.unwrap_err();
-    assert_eq!(error.to_string(), "declaration.js:2:18: no");
+    assert_eq!(error.to_string(), "declaration.js:2:13: no");
     let function = Arc::new(Module::function("up.js", "(data) => data.a.b.c"));
     let item = (Bytes::from_static(b"{}"), Bytes::from_static(b"{}"));
     let error = sandbox.map(&function, vec![item]).await.unwrap().remove(0).unwrap_err();
