@@ -102,6 +102,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn kinds_have_names_of_their_own() {
+        let kinds =
+            [Kind::Syntax, Kind::Definition, Kind::Threw, Kind::Time, Kind::Memory, Kind::Stack, Kind::Output, Kind::Missing, Kind::Impure];
+        let mut names: Vec<&str> = kinds.into_iter().chain([Kind::Busy, Kind::Died]).map(Kind::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 11);
+    }
+
+    #[test]
     fn a_place_is_the_innermost_frame_of_the_file() {
         let stack = "    at push (native)\n    at inner (a.js:3:14)\n    at a.js:9:1\n";
         assert_eq!(place(stack, "a.js"), Some((3, 14)));

@@ -125,7 +125,7 @@ async fn errors_have_line_and_column_of_the_authors_text() {
     let function = Arc::new(Module::function("up.js", "(data) => data.a.b.c"));
     let item = (Bytes::from_static(b"{}"), Bytes::from_static(b"{}"));
     let error = sandbox.map(&function, vec![item]).await.unwrap().remove(0).unwrap_err();
-    assert_eq!((error.file.as_str(), error.line, error.column, error.at), ("up.js", Some(1), Some(18), Some(0)));
+    assert_eq!((error.file.as_str(), error.line, error.column, error.at), ("up.js", Some(1), Some(11), Some(0)));
     let nul = sandbox.inspect(&module("export const initial = '\0';")).await.unwrap_err();
     assert_eq!(nul.kind, Kind::Syntax);
 }
