@@ -1,19 +1,19 @@
 // Calls a module's functions and lets nothing but JSON in and out. Runs once in each runtime, in the context that realm.js froze.
-(engineError) => {
+(realm) => {
   "use strict";
-  const { defineProperty, getOwnPropertyDescriptor, getPrototypeOf, keys, prototype: plain } = Object;
+  const { engineError, parse, stringify } = realm;
+  const { getOwnPropertyDescriptor, getPrototypeOf, keys, prototype: plain } = Object;
   const { apply, ownKeys } = Reflect;
   const { isArray, prototype: list } = Array;
-  const { parse, stringify } = JSON;
   const { isInteger } = Number;
-  const { bind, toString: sourceOf } = Function.prototype;
+  const { bind } = Function.prototype;
   const { __lookupGetter__: getterOf } = plain;
   const { isWellFormed, includes } = String.prototype;
   const call = apply(bind, Function.prototype.call, [Function.prototype.call]);
   const Rejected = Rejection;
   const errors = Error.prototype;
   const engineErrors = engineError.prototype;
-  const natives = new Set([errors, engineErrors, ...[AggregateError, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError]
+  const natives = new Set([errors, engineErrors, Rejected.prototype, ...[AggregateError, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError]
     .map((each) => each.prototype)]);
   const DEPTH = 128;
 
@@ -158,7 +158,7 @@
     return undefined;
   };
   const stackOverflow = (thrown) => kindOf(thrown) === RangeError.prototype && data(thrown, "message") === "Maximum call stack size exceeded";
-  const outOfMemory = (thrown) => kindOf(thrown) === engineErrors && data(thrown, "message") === "out of memory";
+  const outOfMemory = (thrown) => kindOf(thrown) === engineErrors && /^(?:out of memory|string too long)$/.test(data(thrown, "message"));
 
   const wording = (thrown) => {
     switch (typeof thrown) {
@@ -173,7 +173,7 @@
         return `threw ${String(thrown)}`;
       default:
     }
-    if (thrown === null) return "threw null";
+    if (thrown === null) return "threw null"; // Also what the engine throws when there is no memory left for an error.
     const message = data(thrown, "message");
     if (typeof message !== "string") return "threw an object without a message";
     const name = data(thrown, "name");
@@ -187,7 +187,7 @@
     const stack = typeof trace === "string" ? trace.slice(0, 4000).toWellFormed() : "";
     if (stackOverflow(thrown)) return fault("stack", "the calls are nested too deeply", stack);
     if (outOfMemory(thrown)) return fault("memory", "takes too much memory", stack);
-    return fault("threw", wording(thrown), stack);
+    return fault(thrown === null ? "null" : "threw", wording(thrown), stack);
   };
   // The state of the walk must not outlive the call that it belongs to.
   const guarded = (work) => (...given) => {
@@ -267,7 +267,7 @@
       const events = read(eventsText, "the list of events");
       if (events.length !== count) throw new Refusal("output", "the list of events is not JSON");
       const { evolve } = instance;
-      let last = count - 1;
+      let last = count > 0 ? count - 1 : 0;
       while (last > 0 && !evolve.has(events[last]?.type)) last -= 1;
       let before;
       const steps = [];

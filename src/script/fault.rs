@@ -62,19 +62,6 @@ impl Kind {
             Self::Died => "died",
         }
     }
-
-    /// The kind that `driver.js` means.
-    pub(super) fn of_driver(name: &str) -> Self {
-        match name {
-            "definition" => Self::Definition,
-            "memory" => Self::Memory,
-            "stack" => Self::Stack,
-            "output" => Self::Output,
-            "missing" => Self::Missing,
-            "threw" => Self::Threw,
-            _ => Self::Died,
-        }
-    }
 }
 
 impl ScriptError {

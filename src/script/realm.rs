@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use rquickjs::CatchResultExt as _;
 use rquickjs::Context;
 use rquickjs::Ctx;
 use rquickjs::Function;
 use rquickjs::Object;
 use rquickjs::Persistent;
 use rquickjs::Runtime;
-use rquickjs::Value;
 use rquickjs::context::intrinsic;
 use rquickjs::function::IntoArgs;
 use rquickjs::promise::PromiseState;
@@ -103,8 +103,9 @@ pub(super) struct Realm {
 
 impl Realm {
     /// A runtime whose globals are frozen.
-    pub(super) fn new(options: &Options) -> rquickjs::Result<Self> {
-        let runtime = Runtime::new()?;
+    pub(super) fn new(options: &Options) -> Result<Self, String> {
+        let told = |error: rquickjs::Error| error.to_string();
+        let runtime = Runtime::new().map_err(told)?;
         runtime.set_max_stack_size(options.stack_bytes);
         let budget = Rc::new(Budget::new());
         let asked = Rc::clone(&budget);
@@ -117,13 +118,9 @@ impl Realm {
             .with::<intrinsic::Json>()
             .with::<intrinsic::MapSet>()
             .with::<intrinsic::Promise>()
-            .build(&runtime)?;
-        let driver = context.with(|ctx| {
-            let engine_error: Value = ctx.eval(REALM)?;
-            let make: Function = ctx.eval(DRIVER)?;
-            let driver: Object = make.call((engine_error,))?;
-            Ok::<_, rquickjs::Error>(Persistent::save(&ctx, driver))
-        })?;
+            .build(&runtime)
+            .map_err(told)?;
+        let driver = context.with(|ctx| harden(&ctx).catch(&ctx).map_err(|error| error.to_string()))?;
         let mut realm = Self {
             ready: None,
             driver,
@@ -368,6 +365,14 @@ impl Realm {
     }
 }
 
+/// Freezes the globals and makes the driver.
+fn harden<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Persistent<Object<'static>>> {
+    let realm: Object<'js> = ctx.eval(REALM)?;
+    let make: Function<'js> = ctx.eval(DRIVER)?;
+    let driver: Object<'js> = make.call((realm,))?;
+    Ok(Persistent::save(ctx, driver))
+}
+
 /// Parses and runs the module, and gives its exports.
 fn evaluate<'js>(ctx: &Ctx<'js>, module: &Module) -> Result<Object<'js>, Failure> {
     let declared = match rquickjs::Module::declare(ctx.clone(), module.name(), module.text()) {
@@ -406,8 +411,20 @@ fn progress(driver: &Object<'_>) -> Option<usize> {
 
 /// What the driver says about something that was thrown.
 fn told(module: &Module, fault: &Object<'_>) -> rquickjs::Result<ScriptError> {
-    let kind = Kind::of_driver(&fault.get::<_, String>("kind")?);
     let mut message: String = fault.get("message")?;
+    let kind = match fault.get::<_, String>("kind")?.as_str() {
+        "definition" => Kind::Definition,
+        "memory" => Kind::Memory,
+        "stack" => Kind::Stack,
+        "output" => Kind::Output,
+        "missing" => Kind::Missing,
+        "null" if !module.throws_null() => {
+            "takes too much memory, or threw null".clone_into(&mut message);
+            Kind::Memory
+        }
+        "null" | "threw" => Kind::Threw,
+        other => return Err(rquickjs::Error::new_from_js_message("fault", "kind", other)),
+    };
     if let Some(unknown) = fault.get::<_, Option<String>>("unknown")? {
         let known: Vec<String> = fault.get("known")?;
         message.push_str(&suggestion(&unknown, &known));
