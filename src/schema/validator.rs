@@ -35,8 +35,8 @@ impl Validator {
         let mut whole = schema.document.root().value.clone();
         let Some(keywords) = whole.as_object_mut() else { return Self::compile(&whole) };
         keywords.insert("$id".to_owned(), Value::String(WHOLE.to_owned()));
-        let fragment: String = schema.pointer.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        Self::compile(&json!({ "$ref": format!("{WHOLE}#{fragment}"), "$defs": { "whole": whole } }))
+        let reference = format!("{WHOLE}#{}", percent_encoded(&schema.pointer));
+        Self::compile(&json!({ "$ref": reference, "$defs": { "whole": whole } }))
     }
 
     /// Compiles a schema as it is.
@@ -81,6 +81,19 @@ impl Validator {
             })
             .collect()
     }
+}
+
+/// A JSON Pointer as the fragment of an address.
+fn percent_encoded(pointer: &str) -> String {
+    let mut fragment = String::with_capacity(pointer.len());
+    for byte in pointer.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~') {
+            fragment.push(char::from(byte));
+        } else {
+            fragment.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    fragment
 }
 
 /// Draft 2020-12, formats asserted, patterns in linear time, and nothing fetched from anywhere.

@@ -29,16 +29,17 @@ impl<'a> Comparison<'a> {
             }
             "prefixItems" => {
                 for (at, part) in wide.list(keyword).iter().enumerate() {
-                    self.item_demand(part, narrow, Some(at), place, breaks);
+                    self.item_demand(part, narrow, at, place, breaks);
                 }
             }
             "items" => {
                 let Some(rest) = wide.child(keyword) else { return };
+                let first = wide.length("prefixItems");
                 let named = narrow.facts().iter().map(|fact| fact.length("prefixItems")).max().unwrap_or(0);
-                for at in wide.length("prefixItems")..named {
-                    self.item_demand(&rest, narrow, Some(at), place, breaks);
+                // The last one is behind all that either schema names, and so stands for all that follow.
+                for at in first..=named.max(first) {
+                    self.item_demand(&rest, narrow, at, place, breaks);
                 }
-                self.item_demand(&rest, narrow, None, place, breaks);
             }
             "contains" => {
                 let whole = ["contains", "minContains", "maxContains"];
@@ -51,20 +52,18 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// `at` is which item; none are those behind all that either schema names.
-    fn item_demand(&self, wide: &Node<'a>, narrow: &Narrow<'a>, at: Option<usize>, place: &str, breaks: &mut Vec<Break>) {
-        let is_there = at.is_none_or(|at| most_items(narrow).is_none_or(|most| at as u64 <= most.saturating_sub(1) && most > 0));
-        if is_there {
+    fn item_demand(&self, wide: &Node<'a>, narrow: &Narrow<'a>, at: usize, place: &str, breaks: &mut Vec<Break>) {
+        if most_items(narrow).is_none_or(|most| most > at as u64) {
             self.accepts(wide, &item(narrow, at), place, breaks);
         }
     }
 }
 
 /// What is known about one item.
-fn item<'a>(narrow: &Narrow<'a>, at: Option<usize>) -> Narrow<'a> {
+fn item<'a>(narrow: &Narrow<'a>, at: usize) -> Narrow<'a> {
     let mut known = Narrow::any();
     for fact in narrow.facts() {
-        let part = at.and_then(|at| fact.nth("prefixItems", at)).or_else(|| fact.child("items"));
+        let part = fact.nth("prefixItems", at).or_else(|| fact.child("items"));
         part.iter().for_each(|part| known.add(part));
     }
     known
