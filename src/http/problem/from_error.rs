@@ -31,7 +31,6 @@ impl From<Error> for Problem {
             Error::Unavailable { shard, detail } => Self::new(Slug::ShardUnavailable, format!("shard {shard} is not available"))
                 .with_text("outcome", "unknown")
                 .caused_by(&detail),
-            other => Self::new(Slug::InternalError, other.to_string()),
         }
     }
 }
