@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::config;
 use crate::config::Settings;
 use crate::database;
 use crate::database::Durability;
+use crate::definition::folder;
+use crate::definition::folder::FolderFault;
 use crate::http;
 use crate::http::HttpSettings;
 
@@ -44,6 +47,9 @@ pub enum ServerError {
         #[source]
         source: Error,
     },
+    /// The folder of definitions can't be used, or holds one that is refused.
+    #[error("the definitions cannot be put in force")]
+    Definitions(#[source] FolderFault),
     /// The interface broke off.
     #[error("the HTTP interface failed")]
     Http(#[source] io::Error),
@@ -69,11 +75,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the address and opens the data directory. Dropped before it is done, it leaves nothing behind.
+    /// Binds the address, opens the data directory and puts the folder of definitions in force. Dropped before it is done, it leaves nothing behind.
     ///
     /// # Errors
     ///
-    /// [`ServerError::Insecure`], [`ServerError::Listen`], [`ServerError::Open`].
+    /// [`ServerError::Insecure`], [`ServerError::Listen`], [`ServerError::Open`], [`ServerError::Definitions`].
     pub async fn open(settings: Settings) -> Result<Self, ServerError> {
         let wanted = settings.server.listen;
         if !wanted.ip().is_loopback() && !settings.server.insecure {
@@ -87,6 +93,14 @@ impl Server {
         tracing::info!(data, durability = ?settings.storage.durability, "opening");
         let opened = told_while_waiting(Database::open(database_options(&settings)), &data).await;
         let database = opened.map_err(|source| ServerError::Open { data, source })?;
+        if let Some(folder) = &settings.server.definitions
+            && let Err(fault) = put_in_force(&database, folder).await
+        {
+            if let Err(error) = close(&database, settings.server.shutdown_timeout).await {
+                tracing::warn!(%error, "closing what was opened has failed too");
+            }
+            return Err(ServerError::Definitions(fault));
+        }
         Ok(Self { listener, address, database, settings })
     }
 
@@ -139,6 +153,19 @@ impl Server {
     }
 }
 
+/// Puts a folder of definitions in force, up to the first that is refused.
+async fn put_in_force(database: &Database, folder: &Path) -> Result<(), FolderFault> {
+    let folder = folder.to_owned();
+    let read = tokio::task::spawn_blocking(move || folder::read(&folder)).await;
+    let found = read.map_err(|error| FolderFault::new("definitions", error.to_string()))??;
+    for definition in found {
+        let defined = database.define(definition.kind, &definition.name, definition.format, &definition.text, false).await;
+        let change = defined.map_err(|error| definition.refused(&error))?;
+        tracing::info!(definition = definition.file, ?change, "in force");
+    }
+    Ok(())
+}
+
 async fn close(database: &Database, deadline: Duration) -> Result<(), ServerError> {
     match tokio::time::timeout(deadline, database.close()).await {
         Ok(Ok(())) => Ok(()),
@@ -186,10 +213,18 @@ fn database_options(settings: &Settings) -> database::Options {
     let mut options = database::Options::new(&settings.server.data);
     options.shards = settings.server.shards;
     options.durability = durability(settings);
+    options.aggregate_cache_bytes = size(settings.storage.aggregate_cache);
+    options.scripts.memory_bytes = size(settings.scripts.memory);
+    options.scripts.time = settings.scripts.time;
+    options.scripts.threads = settings.scripts.threads.unwrap_or(options.scripts.threads);
     options.storage.segment_bytes = settings.storage.segment;
     options.storage.index_flush_events = settings.storage.index_flush_events;
-    options.storage.index_cache_bytes = usize::try_from(settings.storage.index_cache).unwrap_or(usize::MAX);
+    options.storage.index_cache_bytes = size(settings.storage.index_cache);
     options
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn durability(settings: &Settings) -> Durability {
@@ -200,7 +235,6 @@ fn durability(settings: &Settings) -> Durability {
 }
 
 fn http_settings(settings: &Settings) -> HttpSettings {
-    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     HttpSettings {
         body_bytes_max: size(settings.limits.body),
         event_bytes_max: size(settings.limits.event),

@@ -20,7 +20,7 @@ use crate::telemetry;
 use crate::telemetry::LogFormat;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  factum serve --data ./data\n  factum serve --data ./data --listen 127.0.0.1:0 --log-format json\n  \
+#[command(after_help = "Examples:\n  factum serve --data ./data\n  factum serve --data ./data --definitions ./definitions\n  factum serve --data ./data --listen 127.0.0.1:0 --log-format json\n  \
     FACTUM_LIMITS__BODY=128MiB factum serve --config /etc/factum.toml\n\n\
     Prints `factum ready on http://…` on stdout once it can answer; its log goes to stderr.\n\
     SIGTERM or SIGINT: finishes what is under way, flushes, exits 0. A second one ends it at once;\n\
@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// How streams are spread over the shards.
     #[arg(long, value_enum, default_value_t = Strategy::Hash)]
     strategy: Strategy,
+    /// A folder of definitions that are put in force before the server is ready, as `factum apply` takes it.
+    #[arg(long, value_name = "DIR")]
+    definitions: Option<String>,
     /// strict: acknowledged is on disk. relaxed: a power cut may lose what was acknowledged.
     #[arg(long, value_name = "strict|relaxed")]
     durability: Option<String>,
@@ -67,6 +70,7 @@ impl Arguments {
         });
         let flags = [
             ("server.data", self.data.clone()),
+            ("server.definitions", self.definitions.clone()),
             ("server.listen", self.listen.clone()),
             ("server.shards", self.shards.clone()),
             ("server.insecure", self.insecure.then(|| "true".to_owned())),
@@ -165,6 +169,7 @@ pub(crate) fn told(error: &ServerError) -> Failure {
         // It says itself who has the directory, and what to do.
         ServerError::Open { source: crate::Error::Storage(factum_storage::Error::Locked { .. }), .. } => failure,
         ServerError::Open { data, .. } => failure.next(format!("if it is damaged, `factum verify {data}` says where")),
+        ServerError::Definitions(_) => failure.next("correct the definition and start again; what was in force before still is"),
         ServerError::Poisoned { .. } => failure.next("look at the disk, then start the server again: it finds out what is on it"),
         ServerError::Http(_) | ServerError::Close(_) => failure,
     }

@@ -34,6 +34,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// `[storage]`
     pub storage: StorageSettings,
+    /// `[scripts]`
+    pub scripts: ScriptSettings,
     /// `[log]`
     pub log: LogSettings,
 }
@@ -45,6 +47,8 @@ pub struct ServerSettings {
     pub listen: SocketAddr,
     /// The data directory.
     pub data: PathBuf,
+    /// A folder of definitions that are put in force at the start.
+    pub definitions: Option<PathBuf>,
     /// How many shards a new data directory gets; `None` takes what is there, 1 if it is new.
     pub shards: Option<u16>,
     /// Whether it may listen beyond loopback without authentication.
@@ -81,6 +85,19 @@ pub struct StorageSettings {
     pub index_flush_events: u64,
     /// Bytes of the index's page cache, for each shard.
     pub index_cache: u64,
+    /// Bytes for the states of aggregates that were asked for lately.
+    pub aggregate_cache: u64,
+}
+
+/// What one call of a definition's function may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptSettings {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Time by the wall.
+    pub time: Duration,
+    /// How many calls run at once; `None` is one for each core.
+    pub threads: Option<usize>,
 }
 
 /// What is logged and how.

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::Durability;
 use super::LimitSettings;
 use super::LogSettings;
+use super::ScriptSettings;
 use super::ServerSettings;
 use super::Settings;
 use super::StorageSettings;
@@ -72,6 +73,21 @@ pub const SETTINGS: &[Setting] = &[
                 return Err("must name a directory".into());
             }
             settings.server.data = PathBuf::from(text);
+            Ok(())
+        },
+    },
+    Setting {
+        section: "server",
+        key: "definitions",
+        default: "none",
+        form: "path or none",
+        flag: Some("--definitions"),
+        help: "A folder of definitions, as `factum apply` takes it, that is put in force before the server is ready.",
+        apply: |settings, text| {
+            if text.is_empty() {
+                return Err("must name a folder, or none".into());
+            }
+            settings.server.definitions = (text != "none").then(|| PathBuf::from(text));
             Ok(())
         },
     },
@@ -210,6 +226,48 @@ pub const SETTINGS: &[Setting] = &[
         apply: |settings, text| value::bytes_within(text, MIB, 64 * GIB).map(|bytes| settings.storage.index_cache = bytes),
     },
     Setting {
+        section: "storage",
+        key: "aggregate_cache",
+        default: "64MiB",
+        form: "size",
+        flag: None,
+        help: "Memory for the states of aggregates that were asked for lately.",
+        apply: |settings, text| value::bytes_within(text, 0, 64 * GIB).map(|bytes| settings.storage.aggregate_cache = bytes),
+    },
+    Setting {
+        section: "scripts",
+        key: "memory",
+        default: "64MiB",
+        form: "size",
+        flag: None,
+        help: "Memory that one call of a definition's function may use; a call that needs more fails.",
+        apply: |settings, text| value::bytes_within(text, MIB, GIB).map(|bytes| settings.scripts.memory = bytes),
+    },
+    Setting {
+        section: "scripts",
+        key: "time",
+        default: "250ms",
+        form: "time",
+        flag: None,
+        help: "How long one call of a definition's function may take; a call that takes longer fails.",
+        apply: |settings, text| value::duration_within(text, MILLISECOND, MINUTE).map(|duration| settings.scripts.time = duration),
+    },
+    Setting {
+        section: "scripts",
+        key: "threads",
+        default: "auto",
+        form: "number or auto",
+        flag: None,
+        help: "How many calls of definitions' functions run at once; auto takes one for each core. None is started before it is needed.",
+        apply: |settings, text| {
+            settings.scripts.threads = match text {
+                "auto" => None,
+                number => Some(narrow(value::number_within(number, 1, 1_024)?)?),
+            };
+            Ok(())
+        },
+    },
+    Setting {
         section: "log",
         key: "format",
         default: "pretty",
@@ -242,6 +300,7 @@ pub(super) fn blank() -> Settings {
         server: ServerSettings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             data: PathBuf::new(),
+            definitions: None,
             shards: None,
             insecure: false,
             shutdown_timeout: Duration::ZERO,
@@ -254,7 +313,8 @@ pub(super) fn blank() -> Settings {
             header_read_timeout: Duration::ZERO,
             body_read_timeout: Duration::ZERO,
         },
-        storage: StorageSettings { durability: Durability::Strict, segment: 0, index_flush_events: 0, index_cache: 0 },
+        storage: StorageSettings { durability: Durability::Strict, segment: 0, index_flush_events: 0, index_cache: 0, aggregate_cache: 0 },
+        scripts: ScriptSettings { memory: 0, time: Duration::ZERO, threads: None },
         log: LogSettings { format: LogFormat::Pretty, level: String::new() },
     }
 }
@@ -268,4 +328,5 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);

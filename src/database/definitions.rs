@@ -123,6 +123,12 @@ impl Database {
         self.inner.aggregates.evolver(category).commands.clone()
     }
 
+    /// The hash of what makes a category's states; all zero if nobody has defined it.
+    #[must_use]
+    pub fn definition_hash(&self, category: &str) -> [u8; 32] {
+        self.inner.aggregates.evolver(category).hash
+    }
+
     /// Folds `$definitions` and puts in force what is defined.
     pub(super) async fn load_definitions(&self) -> Result<(), Error> {
         let mut definitions = self.inner.definitions.lock().await;

@@ -3,6 +3,8 @@
 //! One event type puts a definition in force ([`DEFINED`]), another ends it ([`REMOVED`]). The newest word counts; all of them stay in the
 //! log: who changed what, when, and the way back.
 
+pub mod folder;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

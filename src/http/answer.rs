@@ -17,6 +17,7 @@ use crate::http::conditional::is_not_modified;
 use crate::http::negotiate::Coding;
 use crate::http::negotiate::content_coding;
 use crate::subscription::event_json::push_number;
+use crate::subscription::json_text::push_string;
 
 /// `Factum-Position`: the cursor behind what was written or read.
 pub(crate) const FACTUM_POSITION: HeaderName = HeaderName::from_static("factum-position");
@@ -30,6 +31,25 @@ pub(crate) fn whole(status: StatusCode, content_type: HeaderValue, body: impl In
     let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// A JSON array of texts.
+pub(crate) fn push_texts(out: &mut Vec<u8>, texts: &[String]) {
+    out.push(b'[');
+    for (number, text) in texts.iter().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        push_string(out, text);
+    }
+    out.push(b']');
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
     response
 }
 
@@ -81,9 +101,7 @@ impl ReadAnswer {
     pub(crate) async fn into_response(self, request: &HeaderMap) -> Response {
         let is_known = self.etag.as_deref().is_some_and(|etag| is_not_modified(request, etag));
         let mut response = if is_known {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            response
+            empty(StatusCode::NOT_MODIFIED)
         } else {
             compressed(self.content_type, self.body, request).await
         };

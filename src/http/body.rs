@@ -36,6 +36,16 @@ pub(crate) async fn read_whole(headers: &HeaderMap, body: Body, settings: &HttpS
         .unwrap_or_else(|_| Err(Problem::new(Slug::InternalError, "the server failed while it decompressed the body")))
 }
 
+/// The same for a call that takes at most `max` bytes, whatever the settings allow.
+///
+/// # Errors
+///
+/// As [`read_whole`].
+pub(crate) async fn read_at_most(headers: &HeaderMap, body: Body, settings: &HttpSettings, max: usize) -> Result<Bytes, Problem> {
+    let settings = HttpSettings { body_bytes_max: settings.body_bytes_max.min(max), ..settings.clone() };
+    read_whole(headers, body, &settings).await
+}
+
 async fn collect(mut body: Body, settings: &HttpSettings) -> Result<Bytes, Problem> {
     let max = settings.body_bytes_max;
     if body.size_hint().lower() > max as u64 {

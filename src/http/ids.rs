@@ -3,6 +3,7 @@
 
 use factum_storage::EventId;
 use http::HeaderMap;
+use http::HeaderName;
 use uuid::Uuid;
 
 use crate::http::conditional::single;
@@ -22,11 +23,7 @@ impl<'a> IdSource<'a> {
     ///
     /// 400 if the key is not 1 to 255 visible ASCII characters.
     pub(crate) fn new(headers: &'a HeaderMap) -> Result<Self, Problem> {
-        let key = single(headers, &IDEMPOTENCY_KEY, "Idempotency-Key")?;
-        if key.is_some_and(|key| key.is_empty() || key.len() > 255) {
-            return Err(Problem::malformed("Idempotency-Key", "must have 1 to 255 characters"));
-        }
-        Ok(Self { key, base: None, drawn: 0 })
+        Ok(Self { key: idempotency_key(headers)?, base: None, drawn: 0 })
     }
 
     /// The id of the event at `index` of `stream` in this request, and whether it was drawn just now.
@@ -54,6 +51,28 @@ impl<'a> IdSource<'a> {
     }
 }
 
+/// What makes a retry the same request.
+///
+/// # Errors
+///
+/// 400 if it is not 1 to 255 visible ASCII characters.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    short_text(headers, &IDEMPOTENCY_KEY, "Idempotency-Key")
+}
+
+/// The one value of a header that names something.
+///
+/// # Errors
+///
+/// 400 if it is not 1 to 255 visible ASCII characters.
+pub(crate) fn short_text<'a>(headers: &'a HeaderMap, name: &HeaderName, text: &str) -> Result<Option<&'a str>, Problem> {
+    let value = single(headers, name, text)?;
+    if value.is_some_and(|value| value.is_empty() || value.len() > 255) {
+        return Err(Problem::malformed(text, "must have 1 to 255 characters"));
+    }
+    Ok(value)
+}
+
 /// The id of a CloudEvent whose own id is not a UUID: the pair of source and id names the event.
 pub(crate) fn cloud_event_id(source: &str, id: &str) -> EventId {
     let mut name = Vec::with_capacity(source.len() + id.len() + 1);
@@ -63,7 +82,7 @@ pub(crate) fn cloud_event_id(source: &str, id: &str) -> EventId {
     EventId::from_bytes(Uuid::new_v5(&CLOUD_EVENT_NAMESPACE, &name).into_bytes())
 }
 
-const IDEMPOTENCY_KEY: http::HeaderName = http::HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const COUNTED_BITS: u128 = (1 << 62) - 1;
 /// Pinned: derived ids are on disks.
 const IDEMPOTENCY_NAMESPACE: Uuid = Uuid::from_u128(0x6d0e_9a52_7c41_4c0b_9d6f_31f2_64b8_a7e5);

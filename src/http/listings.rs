@@ -115,7 +115,7 @@ pub(crate) async fn types(State(app): State<Shared>, request: Request) -> Result
 }
 
 /// Which page of a listing.
-struct PageOf {
+pub(crate) struct PageOf {
     limit: usize,
     after: Option<String>,
     include_system: bool,
@@ -123,24 +123,31 @@ struct PageOf {
 
 impl PageOf {
     fn take(query: &mut Query, parts: &Parts) -> Result<Self, Problem> {
-        json_only(&parts.headers)?;
-        let page = Self {
-            limit: query.limit()?.unwrap_or(LIMIT_DEFAULT),
-            after: query.text("after")?,
-            include_system: query.switch("include_system")?,
-        };
-        if page.include_system {
+        let include_system = query.switch("include_system")?;
+        if include_system {
             authorise_system_read(&parts.headers)?;
         }
-        Ok(page)
+        Ok(Self { include_system, ..Self::take_plain(query, parts)? })
+    }
+
+    /// Of a listing that never has anything of the system in it.
+    pub(crate) fn take_plain(query: &mut Query, parts: &Parts) -> Result<Self, Problem> {
+        json_only(&parts.headers)?;
+        Ok(Self { limit: query.limit()?.unwrap_or(LIMIT_DEFAULT), after: query.text("after")?, include_system: false })
     }
 
     /// One more than fits, so that it is known whether there is more. `all` is in the order of names.
-    fn cut<T>(&self, all: impl Iterator<Item = (String, T)>) -> Vec<(String, T)> {
+    pub(crate) fn cut<T>(&self, all: impl Iterator<Item = (String, T)>) -> Vec<(String, T)> {
         all.filter(|(name, _)| self.after.as_ref().is_none_or(|after| name > after)).take(self.limit + 1).collect()
     }
 
-    fn answer<T>(&self, parts: &Parts, plural: &str, mut items: Vec<(String, T)>, push: impl Fn(&mut Vec<u8>, &str, &T)) -> ReadAnswer {
+    pub(crate) fn answer<T>(
+        &self,
+        parts: &Parts,
+        plural: &str,
+        mut items: Vec<(String, T)>,
+        push: impl Fn(&mut Vec<u8>, &str, &T),
+    ) -> ReadAnswer {
         let has_more = items.len() > self.limit;
         items.truncate(self.limit);
         let next = items.last().filter(|_| has_more).map(|(name, _)| name.clone());

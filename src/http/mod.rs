@@ -2,13 +2,16 @@
 //!
 //! [`router`] is the interface as a value; [`serve`] puts it on a socket. Calls go to [`crate::Database`] and to nothing below it.
 
+mod aggregates;
 mod answer;
 mod append;
 mod body;
 mod cloud_events;
+mod commands;
 mod conditional;
 mod connection;
 mod decode;
+mod definitions;
 mod feed;
 mod ids;
 mod import;
@@ -16,12 +19,14 @@ mod listings;
 mod negotiate;
 mod new_events;
 mod observe;
+mod one_event;
 mod operations;
 mod pages;
 pub mod problem;
 mod query;
 mod request;
 mod schema;
+mod schemas;
 mod serve;
 mod settings;
 mod stalled;
@@ -89,16 +94,26 @@ pub fn openapi_json() -> Result<String, serde_json::Error> {
 fn described() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(append::append, pages::stream_events))
-        .routes(routes!(pages::stream_event))
+        .routes(routes!(one_event::stream_event))
         .routes(routes!(transactions::transact))
         .routes(routes!(import::import))
         .routes(routes!(pages::events))
-        .routes(routes!(pages::event_by_id))
+        .routes(routes!(one_event::event_by_id))
         .routes(routes!(streams::stream, streams::delete))
         .routes(routes!(streams::set_retention))
         .routes(routes!(listings::streams))
         .routes(routes!(listings::categories))
         .routes(routes!(listings::types))
+        .routes(routes!(definitions::list))
+        .routes(routes!(definitions::definition, definitions::define, definitions::remove))
+        .routes(routes!(aggregates::state))
+        .routes(routes!(aggregates::history))
+        .routes(routes!(aggregates::snapshots))
+        .routes(routes!(aggregates::put_snapshot))
+        .routes(routes!(commands::command))
+        .routes(routes!(schemas::list))
+        .routes(routes!(schemas::versions))
+        .routes(routes!(schemas::schema, schemas::register))
         .routes(routes!(operations::live))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::status))
@@ -118,6 +133,8 @@ fn described() -> OpenApiRouter<Shared> {
         (name = "append", description = "The command side: facts go in"),
         (name = "read", description = "Events come out: as pages, lines or a live feed"),
         (name = "streams", description = "What there is"),
+        (name = "aggregates", description = "What a category's events come to, and what it can be told to do"),
+        (name = "schemas", description = "Which shape the data of each event type has"),
         (name = "operations", description = "How the server is"),
     ),
 )]

@@ -51,6 +51,16 @@ pub(crate) fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
     pick(headers, &[("application/json", ())])
 }
 
+/// Whether a module itself is wanted instead of the JSON that describes it.
+///
+/// # Errors
+///
+/// 406 if neither is acceptable; a definition that is no module is offered as JSON only.
+pub(crate) fn wants_module(headers: &HeaderMap, is_module: bool) -> Result<bool, Problem> {
+    let offers = [("application/json", false), ("text/javascript", true), ("application/javascript", true)];
+    pick(headers, if is_module { &offers } else { &offers[..1] })
+}
+
 /// Picks how to compress an answer, if at all.
 pub(crate) fn content_coding(headers: &HeaderMap) -> Option<Coding> {
     if !headers.contains_key(header::ACCEPT_ENCODING) {

@@ -185,7 +185,7 @@ fn check_depth(field: &str, json: &[u8]) -> Result<(), EventFault> {
 }
 
 /// The request's trace context, if it is one; a broken header is ignored, as W3C Trace Context asks.
-fn traceparent(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get("traceparent")?.to_str().ok()?;
     let mut parts = text.split('-');
     let mut is_hex = |length: usize| {
@@ -221,7 +221,7 @@ fn has_key(object: &[u8], key: &str) -> bool {
 }
 
 /// Arrays and objects within each other, of data and of metadata.
-const DEPTH_MAX: usize = 128;
+pub(crate) const DEPTH_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests {

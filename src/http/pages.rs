@@ -6,7 +6,6 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::response::Response;
 use factum_storage::Direction;
-use factum_storage::EventId;
 use factum_storage::Filter;
 use factum_storage::RecordedEvent;
 use factum_storage::Version;
@@ -30,13 +29,11 @@ use crate::http::feed;
 use crate::http::feed::FeedFormat;
 use crate::http::negotiate::EventsFormat;
 use crate::http::negotiate::events_format;
-use crate::http::negotiate::json_only;
 use crate::http::problem::Problem;
 use crate::http::query::LIMIT_DEFAULT;
 use crate::http::query::Query;
 use crate::http::query::with_parameter;
 use crate::http::request::authorise_system_read;
-use crate::http::request::segment;
 use crate::http::request::stream_in_path;
 use crate::http::schema;
 use crate::http::transactions::cursor_problem;
@@ -45,7 +42,6 @@ use crate::subscription::event_json::estimated_bytes;
 use crate::subscription::event_json::push_event;
 use crate::subscription::event_json::push_events;
 use crate::subscription::event_json::push_number;
-use crate::subscription::event_json::push_uuid;
 use crate::subscription::json_text::push_string;
 
 /// Read the events of one stream: a page, lines, or a live feed.
@@ -57,6 +53,7 @@ use crate::subscription::json_text::push_string;
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000, description = "Default 100; a feed has none unless given"),
         ("direction" = Option<String>, Query, description = "`forward` (default) or `backward`"),
         ("follow" = Option<bool>, Query, description = "Keep an NDJSON read open past the end"),
+        ("raw" = Option<bool>, Query, description = "Events as they were stored, and not in the newest shape of their type"),
         ("Last-Event-ID" = Option<String>, Header, description = "SSE: the version to resume after; wins over `from`"),
         ("If-None-Match" = Option<String>, Header),
     ),
@@ -80,18 +77,19 @@ pub(crate) async fn stream_events(State(app): State<Shared>, request: Request) -
     let mut query = Query::parse(parts.uri.query())?;
     let from: Option<u64> = query.parsed("from", "must be a version: a number from 1 on")?;
     let how = How::take(&mut query, &parts.headers)?;
+    let database = take_database(&app, &mut query)?;
     query.finish()?;
     if let Some(format) = how.feed {
         let from = match feed::last_event_id(&parts.headers)? {
             Some(text) => text.parse::<u64>().map_err(|_| Problem::malformed("Last-Event-ID", "must be a version"))?.saturating_add(1),
             None => from.unwrap_or(1).max(1),
         };
-        let feed = app.database.follow_stream(&stream, Version::new(from))?;
+        let feed = database.follow_stream(&stream, Version::new(from))?;
         return Ok(feed::response(&app, feed, format, feed::Ids::Versions, how.limit));
     }
     let from = from.map(Version::new);
     let limit = how.limit.unwrap_or(LIMIT_DEFAULT);
-    let page = app.database.read_stream(&stream, from, how.direction, limit, app.settings.page_bytes_max).await?;
+    let page = database.read_stream(&stream, from, how.direction, limit, app.settings.page_bytes_max).await?;
     Ok(stream_answer(&page, &how, &parts).into_response(&parts.headers).await)
 }
 
@@ -127,73 +125,6 @@ fn stream_answer(page: &StreamPage, how: &How, parts: &Parts) -> ReadAnswer {
     }
 }
 
-/// Read one event of a stream.
-#[utoipa::path(
-    get, path = "/v1/streams/{stream}/events/{version}", tag = "read",
-    params(("stream" = String, Path, example = "order-42"), ("version" = u64, Path, minimum = 1)),
-    responses(
-        (status = 200, description = "The event", body = schema::Event, headers(("ETag" = String))),
-        (status = 304, description = "Not modified"),
-        (status = 400, description = "`malformed-request`", body = schema::ProblemDocument, content_type = "application/problem+json"),
-        (status = 404, description = "`stream-not-found`, `event-not-found`", body = schema::ProblemDocument, content_type = "application/problem+json"),
-        (status = 410, description = "`stream-deleted`", body = schema::ProblemDocument, content_type = "application/problem+json"),
-    ),
-)]
-pub(crate) async fn stream_event(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
-    let (parts, _) = request.into_parts();
-    let stream = stream_in_path(&parts.uri)?;
-    if stream.is_system() {
-        authorise_system_read(&parts.headers)?;
-    }
-    json_only(&parts.headers)?;
-    Query::parse(parts.uri.query())?.finish()?;
-    let version: u64 = segment(&parts.uri, 4, "version")?
-        .parse()
-        .ok()
-        .filter(|version| *version > 0)
-        .ok_or_else(|| Problem::malformed("version", "must be a version: a number from 1 on"))?;
-    let version = Version::new(version);
-    let page = app.database.read_stream(&stream, Some(version), Direction::Forward, 1, 1).await?;
-    match page.events.first().filter(|event| event.version() == version) {
-        Some(event) => Ok(one_event(page.shard, event).into_response(&parts.headers).await),
-        None => Err(Error::EventNotFound { what: format!("version {version} of the stream") }.into()),
-    }
-}
-
-/// Read one event by its id.
-#[utoipa::path(
-    get, path = "/v1/events/{id}", tag = "read",
-    params(("id" = String, Path, format = "uuid")),
-    responses(
-        (status = 200, description = "The event", body = schema::Event, headers(("ETag" = String))),
-        (status = 304, description = "Not modified"),
-        (status = 400, description = "`malformed-request`", body = schema::ProblemDocument, content_type = "application/problem+json"),
-        (status = 404, description = "`event-not-found`", body = schema::ProblemDocument, content_type = "application/problem+json"),
-    ),
-)]
-pub(crate) async fn event_by_id(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
-    let (parts, _) = request.into_parts();
-    json_only(&parts.headers)?;
-    Query::parse(parts.uri.query())?.finish()?;
-    let text = segment(&parts.uri, 2, "id")?;
-    let id = uuid::Uuid::try_parse(&text).map_err(|_| Problem::malformed("id", "must be a UUID"))?;
-    let event = app.database.event_by_id(EventId::from_bytes(id.into_bytes())).await?;
-    if factum_storage::is_system(event.record.stream()) {
-        authorise_system_read(&parts.headers)?;
-    }
-    Ok(one_event(event.shard, &event.record).into_response(&parts.headers).await)
-}
-
-/// An event never changes, so its id names its content.
-fn one_event(shard: u16, event: &RecordedEvent) -> ReadAnswer {
-    let mut body = Vec::new();
-    push_event(&mut body, shard, event, Lines::Any);
-    let mut etag = Vec::from(b"\"".as_slice());
-    push_uuid(&mut etag, event.id().as_bytes());
-    etag.push(b'"');
-    ReadAnswer { etag: String::from_utf8(etag).ok(), ..ReadAnswer::json(body) }
-}
-
 /// Read the events of all streams: a page, lines, or a live feed.
 #[utoipa::path(
     get, path = "/v1/events", tag = "read",
@@ -209,6 +140,7 @@ fn one_event(shard: u16, event: &RecordedEvent) -> ReadAnswer {
         ("recorded_before" = Option<String>, Query, format = "date-time", description = "Exclusive"),
         ("include_system" = Option<bool>, Query, description = "Events of `$` streams too"),
         ("follow" = Option<bool>, Query, description = "Keep an NDJSON read open past the end"),
+        ("raw" = Option<bool>, Query, description = "Events as they were stored, and not in the newest shape of their type"),
         ("Last-Event-ID" = Option<String>, Header, description = "SSE: the cursor to resume after; wins over `after`"),
         ("If-None-Match" = Option<String>, Header),
     ),
@@ -227,18 +159,19 @@ pub(crate) async fn events(State(app): State<Shared>, request: Request) -> Resul
     let filter = filter(&mut query, &parts.headers)?;
     let after = query.text("after")?;
     let how = How::take(&mut query, &parts.headers)?;
+    let database = take_database(&app, &mut query)?;
     query.finish()?;
     if let Some(format) = how.feed {
         let resume = feed::last_event_id(&parts.headers)?;
         let (field, text) = if resume.is_some() { ("Last-Event-ID", resume) } else { ("after", after.as_deref()) };
-        let after = parse_after(&app.database, field, text, Direction::Forward)?;
-        let feed = app.database.follow(filter, after).map_err(|error| cursor_problem(field, error))?;
+        let after = parse_after(&database, field, text, Direction::Forward)?;
+        let feed = database.follow(filter, after).map_err(|error| cursor_problem(field, error))?;
         return Ok(feed::response(&app, feed, format, feed::Ids::Cursors, how.limit));
     }
-    let after = parse_after(&app.database, "after", after.as_deref(), how.direction)?;
+    let after = parse_after(&database, "after", after.as_deref(), how.direction)?;
     let limit = how.limit.unwrap_or(LIMIT_DEFAULT);
     let query = EventsQuery { after, direction: how.direction, filter, limit, bytes_max: app.settings.page_bytes_max };
-    let page = filled_page(&app.database, query, app.settings.page_time).await?;
+    let page = filled_page(&database, query, app.settings.page_time).await?;
     Ok(events_answer(&page, &how, &parts).into_response(&parts.headers).await)
 }
 
@@ -335,6 +268,15 @@ impl How {
     }
 }
 
+/// The database as this request wants to read it: with `raw=true`, as events were stored.
+///
+/// # Errors
+///
+/// 400 if `raw` is no switch.
+pub(crate) fn take_database(app: &Shared, query: &mut Query) -> Result<Database, Problem> {
+    Ok(if query.switch("raw")? { app.database.as_stored() } else { app.database.clone() })
+}
+
 fn filter(query: &mut Query, headers: &HeaderMap) -> Result<Filter, Problem> {
     let filter = Filter {
         categories: query.texts("category"),
@@ -369,12 +311,14 @@ fn lines<'a>(events: impl Iterator<Item = (u16, &'a RecordedEvent)>, sizes: impl
     body
 }
 
-/// Events never change: where they stand says what they are.
+/// Events never change: where they stand, and in which shape they are, says what they are.
 fn identity<'a>(events: impl Iterator<Item = (u16, &'a RecordedEvent)>) -> Xxh3 {
     let mut hash = Xxh3::new();
     for (shard, event) in events {
         hash.update(&shard.to_le_bytes());
         hash.update(&event.position().get().to_le_bytes());
+        hash.update(&event.schema_version().to_le_bytes());
+        hash.update(&[u8::from(event.reshape_failure().is_some())]);
     }
     hash
 }

@@ -1,8 +1,12 @@
 //! What do answers look like? The shapes that the OpenAPI document shows; answers themselves are written by hand.
 #![expect(dead_code, reason = "these types exist for the OpenAPI document that is made from them")]
 
+mod aggregates;
+
 use serde_json::Value;
 use utoipa::ToSchema;
+
+pub(crate) use aggregates::*;
 
 /// An event as it is read.
 #[derive(ToSchema)]
@@ -32,6 +36,16 @@ pub(crate) struct Event {
     /// Its number in its shard's log, from 1.
     #[schema(minimum = 1)]
     position: u64,
+    /// Only there if the event could not be brought to its newest shape; its `data` is null then.
+    error: Option<ShapeError>,
+}
+
+/// Why an event could not be brought to its newest shape.
+#[derive(ToSchema)]
+pub(crate) struct ShapeError {
+    #[schema(rename = "type", example = "urn:factum:problem:upcast-failed")]
+    r#type: String,
+    detail: String,
 }
 
 /// A page of one stream.

@@ -106,8 +106,7 @@ pub(crate) async fn delete(State(app): State<Shared>, request: Request) -> Resul
     let permanent = query.switch("permanent")?;
     query.finish()?;
     let result = app.database.delete_stream(stream, permanent).await?;
-    let mut response = Response::new(axum::body::Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    let mut response = answer::empty(StatusCode::NO_CONTENT);
     answer::set(response.headers_mut(), FACTUM_POSITION, cursor_text(&result.cursor));
     Ok(response)
 }

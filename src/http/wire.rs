@@ -252,6 +252,17 @@ pub(crate) struct RetentionWire<'a> {
     pub(crate) before_version: Option<u64>,
 }
 
+/// A client's own state of an aggregate.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "a snapshot: a JSON object")]
+#[schema(as = NewSnapshot)]
+pub(crate) struct SnapshotWire<'a> {
+    /// Any JSON; given back as it was sent.
+    #[serde(borrow)]
+    #[schema(value_type = Value)]
+    pub(crate) state: &'a RawValue,
+}
+
 /// An expected version on the wire: a number from 0 on, `"any"` or `"exists"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ExpectedWire(pub(crate) ExpectedVersion);

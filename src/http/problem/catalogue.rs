@@ -65,6 +65,12 @@ problems! {
     EventNotFound, NOT_FOUND, "event-not-found", "The event was not found",
         "No event has this id, or the stream has no visible event with this version.",
         "Check the id or version; retention may have hidden the event.";
+    DefinitionNotFound, NOT_FOUND, "definition-not-found", "There is no such definition",
+        "Nobody has defined this category, or this version of this type's schema.",
+        "List what is defined; put the definition if it should be there.";
+    CommandNotFound, NOT_FOUND, "command-not-found", "The category has no such command",
+        "The category's module exports no `decide` function of this name; `known` lists those that it has.",
+        "Send one of the commands in `known`, or define a module that decides this one.";
     PathNotFound, NOT_FOUND, "path-not-found", "There is nothing at this path",
         "The path is not one of the interface.",
         "See `/openapi.json` for what there is.";
@@ -86,6 +92,9 @@ problems! {
     EventIdReused, CONFLICT, "event-id-reused", "The event id is taken",
         "An event with this id and other content is stored already. Nothing was stored.",
         "If this is a retry, send the same content; if not, draw a new id.";
+    DefinitionExists, CONFLICT, "definition-exists", "The definition is there with other content",
+        "A registered version of a schema never changes: events refer to it.",
+        "Register the next version.";
     StreamDeleted, GONE, "stream-deleted", "The stream was deleted for ever",
         "The stream was ended permanently; nothing of it can be read or written again.",
         "Use another stream.";
@@ -101,6 +110,27 @@ problems! {
     CrossShardTransaction, UNPROCESSABLE_ENTITY, "cross-shard-transaction", "The streams live on several shards",
         "A transaction holds within one shard; `streams` lists each stream with its shard. Nothing was stored.",
         "Give streams that change together a common partition key: `{key}` in their names.";
+    InvalidDefinition, UNPROCESSABLE_ENTITY, "invalid-definition", "The definition cannot be taken",
+        "A module that does not run, a schema that is none, or one that breaks its promise to the version before. `field` names the definition, \
+        `line` and `column` the place in a text, `pointer` the place in a document, `breaks` every broken promise. What was in force before still is.",
+        "Correct the definition at the place named.";
+    SchemaViolation, UNPROCESSABLE_ENTITY, "schema-violation", "The event's data breaks its schema",
+        "The type has a schema, and the data does not match it: `field` names the event, `pointer` the first place in its data, `violations` all of \
+        them. Nothing was stored.",
+        "Correct the data, or register the next version of the schema first.";
+    CommandRejected, UNPROCESSABLE_ENTITY, "command-rejected", "The command was rejected",
+        "The category's `decide` said no: `code` is for programs, `reason` for people. Nothing was stored.",
+        "Show the reason; the same command succeeds only once the aggregate's state is another.";
+    ScriptFailed, UNPROCESSABLE_ENTITY, "script-failed", "A function of a definition failed",
+        "It threw, returned what it may not, or met a limit: `kind` says which, `file`, `line` and `column` where, `version` at which event. \
+        Nothing was stored.",
+        "Correct the definition and put it again; events stay as they are.";
+    HistoryUnreadable, UNPROCESSABLE_ENTITY, "history-unreadable", "An event of the aggregate cannot be read",
+        "The event `version` of `stream` cannot be brought to its newest shape, so no state that rests on it can be told.",
+        "Correct the upcaster by a next schema version; the event itself is read with `raw=true`.";
+    UpcastFailed, UNPROCESSABLE_ENTITY, "upcast-failed", "The event cannot be brought to its newest shape",
+        "Stands within an event as `error`, never as an answer of its own: the upcaster failed on this event, so its `data` is null.",
+        "Read it as it was stored with `raw=true`; correct the upcaster by a next schema version.";
     TooManyRequests, TOO_MANY_REQUESTS, "too-many-requests", "Too much at once",
         "The server has as much of this work as it takes on. Nothing was stored.",
         "Wait for `Retry-After` seconds and try again.";

@@ -7,6 +7,10 @@ use storage::FailedCheck;
 use super::Problem;
 use super::Slug;
 use crate::Error;
+use crate::error::DefinitionFault;
+use crate::error::SchemaFault;
+use crate::error::ScriptFault;
+use crate::http::answer::push_texts;
 use crate::subscription::event_json::push_uuid;
 use crate::subscription::json_text::push_string;
 
@@ -31,8 +35,86 @@ impl From<Error> for Problem {
             Error::Unavailable { shard, detail } => Self::new(Slug::ShardUnavailable, format!("shard {shard} is not available"))
                 .with_text("outcome", "unknown")
                 .caused_by(&detail),
+            Error::InvalidDefinition(fault) => invalid_definition(&fault),
+            Error::DefinitionNotFound { what } => Self::new(Slug::DefinitionNotFound, format!("{what} is not defined")),
+            Error::DefinitionExists { what } => Self::new(Slug::DefinitionExists, format!("{what} is there with other content")),
+            Error::SchemaViolation(fault) => schema_violation(&fault),
+            Error::CommandRejected { code, message } => {
+                Self::new(Slug::CommandRejected, message.clone()).with_text("code", &code).with_text("reason", &message)
+            }
+            Error::CommandNotFound { category, command, known } => {
+                Self::new(Slug::CommandNotFound, format!("category {category} has no command {command}"))
+                    .with_text("field", "command")
+                    .with_text("command", &command)
+                    .with_json("known", texts_json(&known))
+            }
+            Error::Script(fault) => script_failed(&fault),
+            Error::ScriptsBusy => Self::new(Slug::TooManyRequests, "too many scripts are waiting"),
+            Error::HistoryUnreadable { stream, version, detail } => Self::new(Slug::HistoryUnreadable, format!("event {version}: {detail}"))
+                .with_text("stream", &stream)
+                .with_json("version", version.to_string()),
         }
     }
+}
+
+fn invalid_definition(fault: &DefinitionFault) -> Problem {
+    let problem = Problem::new(Slug::InvalidDefinition, fault.detail.clone()).with_text("field", &fault.what).with_text("what", &fault.what);
+    let problem = with_place(problem, fault.line, fault.column);
+    let problem = match &fault.pointer {
+        Some(pointer) => problem.with_text("pointer", pointer),
+        None => problem,
+    };
+    if fault.breaks.is_empty() { problem } else { problem.with_json("breaks", places_json(&fault.breaks)) }
+}
+
+fn schema_violation(fault: &SchemaFault) -> Problem {
+    let problem = Problem::new(Slug::SchemaViolation, format!("{}: {}", fault.field, fault.detail))
+        .with_text("field", &fault.field)
+        .with_text("event_type", &fault.event_type)
+        .with_json("schema_version", fault.schema_version.to_string());
+    let problem = match fault.violations.first() {
+        Some((pointer, _)) => problem.with_text("pointer", pointer),
+        None => problem,
+    };
+    problem.with_json("violations", places_json(&fault.violations))
+}
+
+fn script_failed(fault: &ScriptFault) -> Problem {
+    let problem = Problem::new(Slug::ScriptFailed, fault.message.clone()).with_text("kind", fault.kind).with_text("file", &fault.file);
+    let problem = with_place(problem, fault.line, fault.column);
+    match fault.version {
+        Some(version) => problem.with_json("version", version.to_string()),
+        None => problem,
+    }
+}
+
+fn with_place(problem: Problem, line: Option<u32>, column: Option<u32>) -> Problem {
+    [("line", line), ("column", column)].into_iter().fold(problem, |problem, (name, number)| match number {
+        Some(number) => problem.with_json(name, number.to_string()),
+        None => problem,
+    })
+}
+
+fn places_json(places: &[(String, String)]) -> String {
+    let mut out = Vec::from(b"[".as_slice());
+    for (number, (pointer, detail)) in places.iter().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"pointer\":");
+        push_string(&mut out, pointer);
+        out.extend_from_slice(b",\"detail\":");
+        push_string(&mut out, detail);
+        out.push(b'}');
+    }
+    out.push(b']');
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn texts_json(texts: &[String]) -> String {
+    let mut out = Vec::new();
+    push_texts(&mut out, texts);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn from_storage(error: storage::Error) -> Problem {
@@ -190,6 +272,15 @@ mod tests {
             (Error::BadCursor { cursor: "hidden".into(), detail: "d".into() }, "malformed-request", 400),
             (Error::Overloaded { shard: 0 }, "shard-unavailable", 503),
             (Error::Unavailable { shard: 0, detail: "hidden".into() }, "shard-unavailable", 503),
+            (Error::InvalidDefinition(Box::default()), "invalid-definition", 422),
+            (Error::DefinitionNotFound { what: "it".into() }, "definition-not-found", 404),
+            (Error::DefinitionExists { what: "it".into() }, "definition-exists", 409),
+            (Error::SchemaViolation(Box::new(violation())), "schema-violation", 422),
+            (Error::CommandRejected { code: "c".into(), message: "m".into() }, "command-rejected", 422),
+            (Error::CommandNotFound { category: "c".into(), command: "d".into(), known: vec!["e".into()] }, "command-not-found", 404),
+            (Error::Script(Box::new(script())), "script-failed", 422),
+            (Error::ScriptsBusy, "too-many-requests", 429),
+            (Error::HistoryUnreadable { stream: "s".into(), version: 1, detail: "d".into() }, "history-unreadable", 422),
         ];
         for (error, slug, status) in cases {
             let problem = Problem::from(error);
@@ -199,7 +290,32 @@ mod tests {
             assert!(problem.slug() != Slug::InternalError || problem.cause().is_some_and(|cause| cause.contains("hidden")), "{json}");
             let response = problem.into_response();
             assert_eq!(response.status().as_u16(), status);
-            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503, "{json}");
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), matches!(status, 429 | 503), "{json}");
         }
+    }
+
+    fn violation() -> SchemaFault {
+        let violations = vec![("/a".to_owned(), "is no number".to_owned()), ("/b".to_owned(), "is missing".to_owned())];
+        SchemaFault { field: "events[0].data".into(), detail: "/a: is no number".into(), event_type: "T".into(), schema_version: 2, violations }
+    }
+
+    fn script() -> ScriptFault {
+        let (file, message) = ("aggregates/a.js".to_owned(), "boom".to_owned());
+        ScriptFault { kind: "threw", message, file, line: Some(3), column: Some(5), version: Some(7) }
+    }
+
+    #[test]
+    fn problems_of_definitions_name_the_place() {
+        let json = |error: Error| -> serde_json::Value { serde_json::from_slice(&Problem::from(error).to_json()).unwrap() };
+        let found = json(Error::SchemaViolation(Box::new(violation())));
+        assert_eq!((&found["field"], &found["pointer"], &found["violations"][1]["pointer"]), (&"events[0].data".into(), &"/a".into(), &"/b".into()));
+        let found = json(Error::Script(Box::new(script())));
+        assert_eq!((&found["line"], &found["column"], &found["version"]), (&3.into(), &5.into(), &7.into()));
+        let fault = DefinitionFault { what: "w".into(), line: Some(1), breaks: vec![("/p".into(), "d".into())], ..DefinitionFault::default() };
+        let found = json(Error::InvalidDefinition(Box::new(fault)));
+        assert_eq!((&found["what"], &found["line"], &found["breaks"][0]["detail"]), (&"w".into(), &1.into(), &"d".into()));
+        assert!(found.get("column").is_none() && found.get("pointer").is_none(), "{found}");
+        let found = json(Error::CommandRejected { code: "c".into(), message: "m".into() });
+        assert_eq!((&found["code"], &found["reason"], &found["detail"]), (&"c".into(), &"m".into(), &"m".into()));
     }
 }
