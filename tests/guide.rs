@@ -12,7 +12,7 @@ use std::process::Stdio;
 struct Server {
     process: Child,
     url: String,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Server {
@@ -29,7 +29,7 @@ impl Server {
         let stdout = process.stdout.take().expect("stdout is a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("the server's first line can be read");
         let url = line.trim().strip_prefix("factum ready on ").unwrap_or_else(|| panic!("the server said {line:?}")).to_owned();
-        Self { process, url, _data: data }
+        Self { process, url, data }
     }
 }
 
@@ -95,6 +95,8 @@ fn run(document: &str) -> Vec<String> {
     for (at, block) in blocks.iter().enumerate().filter(|(_, block)| block.language == "sh") {
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", &block.text.replace(DEFAULT_URL, &server.url)])
+            // Some write files.
+            .current_dir(if document.starts_with("docs/guide/") { server.data.path() } else { Path::new(env!("CARGO_MANIFEST_DIR")) })
             .env("PATH", &path)
             .env("FACTUM_URL", &server.url)
             .output()
@@ -118,6 +120,18 @@ fn run(document: &str) -> Vec<String> {
 #[test]
 fn the_guide_is_true() {
     let wrong = run("docs/guide.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn the_guide_to_aggregates_is_true() {
+    let wrong = run("docs/guide/aggregates.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn the_guide_to_schemas_is_true() {
+    let wrong = run("docs/guide/schemas.md");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 

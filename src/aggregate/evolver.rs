@@ -7,7 +7,9 @@ use factum_storage::RecordedEvent;
 use factum_storage::Version;
 use serde_json::Value;
 
+use super::Aggregate;
 use super::merge;
+use super::typed;
 use crate::Error;
 use crate::error::ScriptFault;
 use crate::script::Decision;
@@ -31,6 +33,10 @@ pub(crate) struct Evolver {
 enum Fold {
     Merge,
     Module(Arc<Module>),
+    Rust {
+        fold: Arc<typed::Fold>,
+        name: &'static str,
+    },
     /// It was accepted once and this build can't run it.
     Broken(ScriptFault),
 }
@@ -61,6 +67,17 @@ impl Evolver {
         Self { hash: module.hash(), fold: Fold::Module(module), snapshot_every, commands: exports.decide }
     }
 
+    /// By a Rust type.
+    pub(super) fn of_type<A: Aggregate>() -> Self {
+        let fold = Fold::Rust { fold: typed::fold_of::<A>(), name: std::any::type_name::<A>() };
+        Self { fold, snapshot_every: A::SNAPSHOT_EVERY.max(1), hash: typed::hash_of::<A>(), commands: Vec::new() }
+    }
+
+    /// Whether a Rust type of this process is behind it.
+    pub(crate) fn is_of_type(&self) -> bool {
+        matches!(self.fold, Fold::Rust { .. })
+    }
+
     /// Of a module that was accepted by an earlier build and does not run on this one.
     pub(crate) fn broken(error: &ScriptError) -> Self {
         Self { fold: Fold::Broken(fault(error, None)), snapshot_every: DEFAULT_SNAPSHOT_EVERY, hash: [0xff; 32], commands: Vec::new() }
@@ -70,7 +87,7 @@ impl Evolver {
     pub(super) fn resume(&self, state: &Bytes) -> Option<Running> {
         match &self.fold {
             Fold::Merge => serde_json::from_slice(state).ok().map(Running::Merged),
-            Fold::Module(_) | Fold::Broken(_) => Some(Running::Json(state.clone())),
+            Fold::Module(_) | Fold::Rust { .. } | Fold::Broken(_) => Some(Running::Json(state.clone())),
         }
     }
 
@@ -107,6 +124,14 @@ impl Evolver {
                 }
                 Ok(Running::Json(folded.state))
             }
+            Fold::Rust { fold, name } => {
+                let state = if let Running::Json(state) = &running { Some(&**state) } else { None };
+                let (state, each) = fold(state, &events, steps.is_some()).map_err(|fault| of_type(fault, name, &events))?;
+                if let Some(steps) = steps {
+                    steps.extend(each);
+                }
+                Ok(Running::Json(state))
+            }
             Fold::Broken(fault) => Err(Error::Script(Box::new(fault.clone()))),
         }
     }
@@ -121,6 +146,7 @@ impl Evolver {
                 Fold::Module(module) => {
                     Ok(sandbox.fold(module, None, Vec::new(), false).await.map_err(|error| script(&error, None))?.state)
                 }
+                Fold::Rust { fold, name } => Ok(fold(None, &[], false).map_err(|fault| of_type(fault, name, &[]))?.0),
                 Fold::Broken(fault) => Err(Error::Script(Box::new(fault.clone()))),
             },
         }
@@ -135,7 +161,7 @@ impl Evolver {
         input: Bytes,
     ) -> Result<Option<Decision>, Error> {
         let module = match &self.fold {
-            Fold::Merge => return Ok(None),
+            Fold::Merge | Fold::Rust { .. } => return Ok(None),
             Fold::Broken(fault) => return Err(Error::Script(Box::new(fault.clone()))),
             Fold::Module(module) => module,
         };
@@ -171,6 +197,13 @@ fn event_text(shard: u16, event: &RecordedEvent) -> Bytes {
 
 fn unreadable(event: &RecordedEvent, detail: &str) -> Error {
     Error::HistoryUnreadable { stream: event.stream().to_owned(), version: event.version().get(), detail: detail.to_owned() }
+}
+
+/// What a caller is told when a Rust type can't take an event.
+fn of_type(fault: typed::Fault, name: &'static str, events: &[RecordedEvent]) -> Error {
+    let version = fault.at.and_then(|at| events.get(at)).map(|event| event.version().get());
+    let fault = ScriptFault { kind: "output", message: fault.message, file: name.to_owned(), line: None, column: None, version };
+    Error::Script(Box::new(fault))
 }
 
 /// What a caller is told of a script's failure; `first` is the version of the first event that it was given.

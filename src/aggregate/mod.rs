@@ -9,6 +9,7 @@ mod history;
 mod load;
 mod merge;
 mod snapshotter;
+mod typed;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +28,11 @@ use crate::shard::Router;
 
 pub(crate) use evolver::Evolver;
 pub use history::Step;
+pub use typed::Aggregate;
+pub use typed::Decided;
+pub use typed::Given;
+pub(crate) use typed::encode;
+pub use typed::given;
 
 use cache::Cache;
 
@@ -92,6 +98,18 @@ impl Aggregates {
             None => self.evolvers.write().remove(category),
         };
         self.redefined.notify_one();
+    }
+
+    /// Puts a Rust type in force for its category; `false` if something else is.
+    pub(crate) fn register<A: Aggregate>(&self) -> bool {
+        let evolver = Evolver::of_type::<A>();
+        let mut evolvers = self.evolvers.write();
+        if evolvers.get(A::CATEGORY).is_some_and(|there| there.hash != evolver.hash) {
+            return false;
+        }
+        evolvers.insert(A::CATEGORY.to_owned(), Arc::new(evolver));
+        self.redefined.notify_one();
+        true
     }
 
     /// The shapes of events have changed.

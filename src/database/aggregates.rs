@@ -94,7 +94,7 @@ impl Default for Turns {
 }
 
 impl Turns {
-    fn of(&self, stream: &StreamName) -> &Mutex<()> {
+    pub(super) fn of(&self, stream: &StreamName) -> &Mutex<()> {
         let slot = usize::try_from(xxh3_64(stream.as_str().as_bytes()) % TURNS as u64).unwrap_or_default();
         self.turns.get(slot).expect("the remainder is below the number of turns")
     }

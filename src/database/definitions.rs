@@ -65,6 +65,9 @@ impl Database {
         if before.is_some_and(|before| before.format == format && before.text == text) {
             return Ok(Change::Same);
         }
+        if kind == Kind::Aggregate && self.inner.aggregates.evolver(name).is_of_type() {
+            return Err(invalid("category", "a Rust type of the program that runs this database folds it"));
+        }
         let change = if before.is_some() { Change::Changed } else { Change::Created };
         let compiled = match self.compile(&key, format, text).await? {
             // The same in other words.

@@ -63,8 +63,8 @@ use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use crate::Error;
+use crate::aggregate;
 pub use crate::aggregate::AggregateState;
-use crate::aggregate::Aggregates;
 pub use crate::aggregate::At;
 pub use crate::aggregate::Step;
 pub use crate::definition::Definition;
@@ -88,6 +88,7 @@ mod options;
 mod reads;
 mod same_content;
 mod shape;
+mod typed;
 mod types;
 mod validate;
 mod writes;
@@ -99,6 +100,9 @@ pub use definitions::Change;
 pub use options::Durability;
 pub use options::Options;
 pub use options::ScriptLimits;
+pub use typed::Aggregates;
+pub use typed::ExecuteError;
+pub use typed::Loaded;
 pub use types::*;
 
 /// An open database. Clones share it; the last one dropped closes it, [`Database::close`] does so and waits.
@@ -113,7 +117,7 @@ pub struct Database {
 struct Inner {
     router: Arc<Router>,
     schemas: Arc<Registry>,
-    aggregates: Arc<Aggregates>,
+    aggregates: Arc<aggregate::Aggregates>,
     definitions: tokio::sync::Mutex<Definitions>,
     turns: aggregates::Turns,
     snapshotter: AbortHandle,
@@ -210,7 +214,8 @@ impl Database {
         let ScriptLimits { threads, memory_bytes, time } = options.scripts;
         let sandbox = Sandbox::new(script::Options { threads, memory_bytes, wall: time, ..script::Options::default() });
         let schemas = Arc::new(Registry::new(sandbox.clone()));
-        let aggregates = Arc::new(Aggregates::new(Arc::clone(&router), sandbox, Arc::clone(&schemas), options.aggregate_cache_bytes));
+        let aggregates =
+            Arc::new(aggregate::Aggregates::new(Arc::clone(&router), sandbox, Arc::clone(&schemas), options.aggregate_cache_bytes));
         let snapshotter = tokio::spawn(Arc::clone(&aggregates).keep_snapshots()).abort_handle();
         let (definitions, turns) = (tokio::sync::Mutex::default(), aggregates::Turns::default());
         let inner = Inner { router, schemas, aggregates, definitions, turns, snapshotter };

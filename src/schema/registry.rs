@@ -14,8 +14,10 @@ use crate::schema::definition::SchemaDefinition;
 use crate::schema::document::Document;
 use crate::schema::error::SchemaError;
 use crate::schema::validator::Validator;
+use crate::script::Kind;
 use crate::script::Module;
 use crate::script::Sandbox;
+use crate::script::ScriptError;
 
 /// The schemas of a database. Readers work on a snapshot and never wait for a registration.
 pub(crate) struct Registry {
@@ -232,12 +234,15 @@ fn check_promise(new: &SchemaDefinition, old: Option<&SchemaDefinition>) -> Resu
 fn upcaster(definition: &SchemaDefinition) -> Option<Arc<Module>> {
     let text = definition.upcast.as_deref()?;
     let name = format!("schemas/{}/{}.upcast.js", definition.event_type, definition.schema_version);
-    Some(Arc::new(Module::function(&name, text)))
+    Some(Arc::new(Module::function(name, text)))
 }
 
 /// What is wrong with the function is the definition's fault; that the sandbox has no time for it is not.
-fn upcaster_fault(error: crate::script::ScriptError) -> SchemaError {
-    SchemaError::Script(error)
+fn upcaster_fault(error: ScriptError) -> SchemaError {
+    if matches!(error.kind, Kind::Busy | Kind::Died) {
+        return SchemaError::Script(error);
+    }
+    SchemaError::Invalid { detail: format!("upcast: {}", error.message), pointer: None, line: error.line, column: error.column }
 }
 
 /// How many types may have schemas.

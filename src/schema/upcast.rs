@@ -11,7 +11,9 @@ use crate::schema::error::Violation;
 use crate::schema::registry::Registry;
 use crate::schema::registry::Shape;
 use crate::schema::registry::newest;
+use crate::script::Kind;
 use crate::script::Module;
+use crate::script::Sandbox;
 use crate::script::ScriptError;
 use crate::subscription::event_json::Lines;
 use crate::subscription::event_json::push_event;
@@ -72,18 +74,76 @@ impl Registry {
             }
         }
         let Some(upcaster) = step.upcaster.as_ref().filter(|_| !calls.is_empty()) else { return Ok(()) };
-        let results = self.sandbox.map(upcaster, calls).await?;
-        assert_eq!(results.len(), due.len(), "the sandbox answers every call");
+        let results = call_all(&self.sandbox, upcaster, calls).await?;
         for (place, result) in due.into_iter().zip(results) {
             place.is_remade = true;
             let shape = match result {
                 Ok(data) => Reshaped::Data { schema_version, data },
-                Err(error) => Reshaped::Failed(described(upcaster, &error).into()),
+                Err(error) => Reshaped::Failed(error.to_string().into()),
             };
             replace(events, place.at, shape);
         }
         Ok(())
     }
+}
+
+/// Calls the upcaster for each item; the answers stand in the same order.
+///
+/// A breach of a bound, such as of time, ends a whole call of the sandbox. Its items are then tried again by halves, so that one bad event
+/// does not take the others with it. How often is bounded too: behind that, what is left fails for the same reason.
+async fn call_all(
+    sandbox: &Sandbox,
+    upcaster: &Arc<Module>,
+    items: Vec<(Bytes, Bytes)>,
+) -> Result<Vec<Result<Bytes, ScriptError>>, ScriptError> {
+    let mut results = Vec::with_capacity(items.len());
+    let mut breaches = 0;
+    // The first stands at the end.
+    let mut todo: Vec<Vec<(Bytes, Bytes)>> = portions(items);
+    todo.reverse();
+    while let Some(mut portion) = todo.pop() {
+        match sandbox.map(upcaster, portion.clone()).await {
+            Ok(answers) if answers.len() == portion.len() => results.extend(answers),
+            Ok(answers) => {
+                let message = format!("{} answers to {} events", answers.len(), portion.len());
+                let file = upcaster.name().to_owned();
+                return Err(ScriptError { kind: Kind::Died, message, file, line: None, column: None, at: None });
+            }
+            Err(error) if matches!(error.kind, Kind::Busy | Kind::Died) => return Err(error),
+            Err(error) => {
+                breaches += 1;
+                let is_for_all = matches!(error.kind, Kind::Syntax | Kind::Definition) || breaches >= BREACHES_MAX;
+                if is_for_all {
+                    let left = portion.len() + todo.drain(..).map(|portion| portion.len()).sum::<usize>();
+                    results.extend(std::iter::repeat_n(Err(error), left));
+                } else if portion.len() == 1 {
+                    results.push(Err(error));
+                } else {
+                    let second = portion.split_off(portion.len() / 2);
+                    todo.extend([second, portion]);
+                }
+            }
+        }
+    }
+    Ok(results)
+}
+
+/// Items in portions that one call takes easily.
+fn portions(items: Vec<(Bytes, Bytes)>) -> Vec<Vec<(Bytes, Bytes)>> {
+    let mut portions: Vec<Vec<(Bytes, Bytes)>> = Vec::new();
+    let mut room = (0, 0_usize);
+    for item in items {
+        let bytes = item.0.len() + item.1.len();
+        match portions.last_mut().filter(|_| room.0 > 0 && room.1 >= bytes) {
+            Some(portion) => portion.push(item),
+            None => {
+                portions.push(vec![item]);
+                room = (CALL_ITEMS_MAX, CALL_BYTES_MAX);
+            }
+        }
+        room = (room.0 - 1, room.1.saturating_sub(bytes));
+    }
+    portions
 }
 
 /// An event that is not of the newest version.
@@ -129,6 +189,9 @@ fn as_json(shard: u16, event: &RecordedEvent) -> Bytes {
     json.into()
 }
 
-fn described(upcaster: &Module, error: &ScriptError) -> String {
-    format!("{}: {error}", upcaster.name())
-}
+/// How many events one call of the sandbox takes: its bounds of time and memory are for a call.
+const CALL_ITEMS_MAX: usize = 256;
+/// How many bytes of JSON, if it takes more than one event.
+const CALL_BYTES_MAX: usize = 1 << 20;
+/// How many calls may break a bound in one step, each of which may cost the whole bound.
+const BREACHES_MAX: usize = 24;

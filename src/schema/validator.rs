@@ -4,8 +4,10 @@ use jsonschema::Draft;
 use jsonschema::PatternOptions;
 use jsonschema::ValidationOptions;
 use serde_json::Value;
+use serde_json::json;
 
 use crate::schema::document::Document;
+use crate::schema::document::Node;
 use crate::schema::error::SchemaError;
 use crate::schema::error::VIOLATIONS_MAX;
 use crate::schema::error::Violation;
@@ -22,6 +24,19 @@ impl Validator {
     /// [`SchemaError::Invalid`] with the pointer of what is wrong.
     pub(in crate::schema) fn new(document: &Document<'_>) -> Result<Self, SchemaError> {
         Self::compile(document.root().value)
+    }
+
+    /// Compiles one schema of a document, whose references may lead anywhere in it.
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError::Invalid`].
+    pub(in crate::schema) fn part(schema: &Node<'_>) -> Result<Self, SchemaError> {
+        let mut whole = schema.document.root().value.clone();
+        let Some(keywords) = whole.as_object_mut() else { return Self::compile(&whole) };
+        keywords.insert("$id".to_owned(), Value::String(WHOLE.to_owned()));
+        let reference = format!("{WHOLE}#{}", percent_encoded(&schema.pointer));
+        Self::compile(&json!({ "$ref": reference, "$defs": { "whole": whole } }))
     }
 
     /// Compiles a schema as it is.
@@ -68,6 +83,19 @@ impl Validator {
     }
 }
 
+/// A JSON Pointer as the fragment of an address.
+fn percent_encoded(pointer: &str) -> String {
+    let mut fragment = String::with_capacity(pointer.len());
+    for byte in pointer.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~') {
+            fragment.push(char::from(byte));
+        } else {
+            fragment.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    fragment
+}
+
 /// Draft 2020-12, formats asserted, patterns in linear time, and nothing fetched from anywhere.
 fn options() -> ValidationOptions<'static> {
     jsonschema::options()
@@ -80,3 +108,5 @@ fn options() -> ValidationOptions<'static> {
 
 /// What one pattern may take of memory.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// What a document is called while one part of it is compiled.
+const WHOLE: &str = "urn:factum:schema";

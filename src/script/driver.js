@@ -1,19 +1,19 @@
 // Calls a module's functions and lets nothing but JSON in and out. Runs once in each runtime, in the context that realm.js froze.
-(engineError) => {
+(realm) => {
   "use strict";
-  const { defineProperty, getOwnPropertyDescriptor, getPrototypeOf, keys, prototype: plain } = Object;
+  const { engineError, parse, stringify } = realm;
+  const { getOwnPropertyDescriptor, getPrototypeOf, keys, prototype: plain } = Object;
   const { apply, ownKeys } = Reflect;
   const { isArray, prototype: list } = Array;
-  const { parse, stringify } = JSON;
   const { isInteger } = Number;
-  const { bind, toString: sourceOf } = Function.prototype;
+  const { bind } = Function.prototype;
   const { __lookupGetter__: getterOf } = plain;
   const { isWellFormed, includes } = String.prototype;
   const call = apply(bind, Function.prototype.call, [Function.prototype.call]);
   const Rejected = Rejection;
   const errors = Error.prototype;
   const engineErrors = engineError.prototype;
-  const natives = new Set([errors, engineErrors, ...[AggregateError, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError]
+  const natives = new Set([errors, engineErrors, Rejected.prototype, ...[AggregateError, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError]
     .map((each) => each.prototype)]);
   const DEPTH = 128;
 
@@ -96,18 +96,28 @@
     const all = ownKeys(value);
     if (all.length !== names.length) odd(value, all, depth);
     const copy = {};
-    for (let at = 0; at < names.length; at += 1) {
+    const count = names.length;
+    for (let at = 0; at < count; at += 1) {
       const name = names[at];
       if (call(getterOf, value, name) !== undefined && getOwnPropertyDescriptor(value, name).get !== undefined) {
         path[depth] = name;
         bad(depth + 1, "is computed by a getter, which JSON cannot say");
       }
       const item = value[name];
-      if (item === undefined) continue;
-      path[depth] = name;
-      spend(name.length + 3);
-      copy[name] = clean(item, depth + 1);
+      const sort = typeof item;
+      room -= name.length + 3;
+      if (sort === "string") {
+        room -= item.length + 2;
+        copy[name] = item;
+      } else if (sort === "number" && item - item === 0) {
+        room -= 1;
+        copy[name] = item === 0 ? 0 : item;
+      } else if (item !== undefined) {
+        path[depth] = name;
+        copy[name] = clean(item, depth + 1);
+      }
     }
+    spend(0);
     return copy;
   };
   const odd = (value, all, depth) => {
@@ -158,7 +168,7 @@
     return undefined;
   };
   const stackOverflow = (thrown) => kindOf(thrown) === RangeError.prototype && data(thrown, "message") === "Maximum call stack size exceeded";
-  const outOfMemory = (thrown) => kindOf(thrown) === engineErrors && data(thrown, "message") === "out of memory";
+  const outOfMemory = (thrown) => kindOf(thrown) === engineErrors && /^(?:out of memory|string too long)$/.test(data(thrown, "message"));
 
   const wording = (thrown) => {
     switch (typeof thrown) {
@@ -173,7 +183,7 @@
         return `threw ${String(thrown)}`;
       default:
     }
-    if (thrown === null) return "threw null";
+    if (thrown === null) return "threw null"; // Also what the engine throws when there is no memory left for an error.
     const message = data(thrown, "message");
     if (typeof message !== "string") return "threw an object without a message";
     const name = data(thrown, "name");
@@ -187,7 +197,7 @@
     const stack = typeof trace === "string" ? trace.slice(0, 4000).toWellFormed() : "";
     if (stackOverflow(thrown)) return fault("stack", "the calls are nested too deeply", stack);
     if (outOfMemory(thrown)) return fault("memory", "takes too much memory", stack);
-    return fault("threw", wording(thrown), stack);
+    return fault(thrown === null ? "null" : "threw", wording(thrown), stack);
   };
   // The state of the walk must not outlive the call that it belongs to.
   const guarded = (work) => (...given) => {

@@ -62,19 +62,6 @@ impl Kind {
             Self::Died => "died",
         }
     }
-
-    /// The kind that `driver.js` means.
-    pub(super) fn of_driver(name: &str) -> Self {
-        match name {
-            "definition" => Self::Definition,
-            "memory" => Self::Memory,
-            "stack" => Self::Stack,
-            "output" => Self::Output,
-            "missing" => Self::Missing,
-            "threw" => Self::Threw,
-            _ => Self::Died,
-        }
-    }
 }
 
 impl ScriptError {
@@ -113,6 +100,16 @@ fn place(stack: &str, file: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_have_names_of_their_own() {
+        let kinds =
+            [Kind::Syntax, Kind::Definition, Kind::Threw, Kind::Time, Kind::Memory, Kind::Stack, Kind::Output, Kind::Missing, Kind::Impure];
+        let mut names: Vec<&str> = kinds.into_iter().chain([Kind::Busy, Kind::Died]).map(Kind::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 11);
+    }
 
     #[test]
     fn a_place_is_the_innermost_frame_of_the_file() {

@@ -6,11 +6,14 @@
 //! joining two long texts) may take long itself: a call that does not come back is answered without waiting for it, its thread is
 //! replaced, and its module is refused until it does come back.
 
+mod budget;
+mod calls;
 mod fault;
 mod job;
 mod module;
 mod pool;
 mod realm;
+mod report;
 mod worker;
 
 #[cfg(test)]
@@ -26,6 +29,7 @@ pub(crate) use self::fault::Kind;
 pub(crate) use self::fault::ScriptError;
 use self::job::Answer;
 use self::job::Work;
+use self::job::unexpected;
 pub(crate) use self::module::Module;
 use self::pool::Pool;
 
@@ -119,10 +123,9 @@ impl Sandbox {
     /// # Errors
     /// [`Kind::Syntax`], [`Kind::Definition`], [`Kind::Threw`] or a breach of a bound.
     pub(crate) async fn inspect(&self, module: &Arc<Module>) -> Result<Exports, ScriptError> {
-        match self.pool.run(module, Work::Inspect).await? {
-            Answer::Inspected(exports) => Ok(exports),
-            other => Err(other.unexpected(module)),
-        }
+        let answer = self.pool.run(module, Work::Inspect).await?;
+        let Answer::Inspected(exports) = answer else { return Err(unexpected(module)) };
+        Ok(exports)
     }
 
     /// Folds `events`, each the JSON text of a whole event, into `state`, or into the module's `initial` one.
@@ -136,10 +139,9 @@ impl Sandbox {
         events: Vec<Bytes>,
         every_step: bool,
     ) -> Result<Folded, ScriptError> {
-        match self.pool.run(module, Work::Fold { state, events, every_step }).await? {
-            Answer::Folded(folded) => Ok(folded),
-            other => Err(other.unexpected(module)),
-        }
+        let answer = self.pool.run(module, Work::Fold { state, events, every_step }).await?;
+        let Answer::Folded(folded) = answer else { return Err(unexpected(module)) };
+        Ok(folded)
     }
 
     /// Lets the module decide what a command leads to in `state`, or in its `initial` one.
@@ -153,10 +155,9 @@ impl Sandbox {
         state: Option<Bytes>,
         input: Bytes,
     ) -> Result<Decision, ScriptError> {
-        match self.pool.run(module, Work::Decide { command: command.to_owned(), state, input }).await? {
-            Answer::Decided(decision) => Ok(decision),
-            other => Err(other.unexpected(module)),
-        }
+        let answer = self.pool.run(module, Work::Decide { command: command.to_owned(), state, input }).await?;
+        let Answer::Decided(decision) = answer else { return Err(unexpected(module)) };
+        Ok(decision)
     }
 
     /// Calls the function of a [`Module::function`] with the data and the whole event of each item; the answers stand in the same order.
@@ -169,9 +170,8 @@ impl Sandbox {
         module: &Arc<Module>,
         items: Vec<(Bytes, Bytes)>,
     ) -> Result<Vec<Result<Bytes, ScriptError>>, ScriptError> {
-        match self.pool.run(module, Work::Map { items }).await? {
-            Answer::Mapped(mapped) => Ok(mapped),
-            other => Err(other.unexpected(module)),
-        }
+        let answer = self.pool.run(module, Work::Map { items }).await?;
+        let Answer::Mapped(mapped) = answer else { return Err(unexpected(module)) };
+        Ok(mapped)
     }
 }

@@ -59,6 +59,11 @@ impl Module {
         if self.is_function { u32::try_from(PREFIX.len()).unwrap_or(0) } else { 0 }
     }
 
+    /// Whether `null` that was thrown may be the author's. The engine throws it too, when no memory is left for an error.
+    pub(super) fn throws_null(&self) -> bool {
+        self.source.split("throw").skip(1).any(|behind| behind.trim_start().starts_with("null"))
+    }
+
     /// The line of the first literal such as `10n`, also in a comment or a text: whole numbers without a bound make single steps
     /// that take as long as a number is large, and nothing can interrupt a step.
     pub(super) fn big_integer(&self) -> Option<u32> {

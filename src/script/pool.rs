@@ -115,6 +115,12 @@ impl Pool {
         (state.threads, state.stuck.len())
     }
 
+    /// How many calls run.
+    #[cfg(test)]
+    pub(super) fn running(&self) -> usize {
+        self.shared.state.lock().running.len()
+    }
+
     /// Says whether its threads are gone: none of them holds what this points to.
     #[cfg(test)]
     pub(super) fn pulse(&self) -> std::sync::Weak<impl Sized + use<>> {

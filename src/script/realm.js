@@ -91,6 +91,70 @@
   Object.setPrototypeOf(Rejection, Error);
   global.Rejection = Rejection;
 
+  // Single steps of the engine that nothing interrupts. An array of four thousand million holes costs nothing to make, and an object
+  // can claim any length, so these would go on for hours: they take real arrays, and none that is longer than memory could hold.
+  const { isArray } = Array;
+  const LENGTH_MAX = 10000000;
+  // The engine asks whether to go on every 10,000 jumps; this makes it ask now.
+  const ask = () => {
+    for (let at = 0; at < 10000; at += 1);
+  };
+  let heavy = 0;
+  const counted = () => {
+    heavy = (heavy + 1) % 16;
+    if (heavy === 0) ask();
+  };
+  const checked = (value, name) => {
+    if (!isArray(value)) throw new TypeError(`Array.prototype.${name} works on arrays only`);
+    if (value.length > LENGTH_MAX) throw new RangeError(`Array.prototype.${name}: the array is too long`);
+    if (value.length > 10000) ask();
+  };
+  const redefine = (owner, name, value) => defineProperty(owner, name, { value, writable: true, enumerable: false, configurable: true });
+  const arrays = Array.prototype;
+  for (const name of ["copyWithin", "fill", "join", "reverse", "shift", "slice", "sort", "splice", "toReversed", "toSorted", "toSpliced", "unshift", "with"]) {
+    const real = arrays[name];
+    redefine(arrays, name, { [name](...given) { checked(this, name); return apply(real, this, given); } }[name]);
+  }
+  const append = (target, value) => {
+    if (!isArray(value)) {
+      target[target.length] = value;
+      return;
+    }
+    checked(value, "concat");
+    const { length } = value;
+    const start = target.length;
+    for (let at = 0; at < length; at += 1) if (at in value) target[start + at] = value[at];
+    target.length = start + length;
+  };
+  const flatten = (target, value, depth) => {
+    checked(value, "flat");
+    const { length } = value;
+    for (let at = 0; at < length; at += 1) {
+      if (!(at in value)) continue;
+      const item = value[at];
+      if (depth > 0 && isArray(item)) flatten(target, item, depth - 1);
+      else target[target.length] = item;
+    }
+    return target;
+  };
+  const { map } = arrays;
+  redefine(arrays, "concat", { concat(...given) {
+    const target = [];
+    append(target, this);
+    for (let at = 0; at < given.length; at += 1) append(target, given[at]);
+    return target;
+  } }.concat);
+  redefine(arrays, "flat", { flat(depth = 1) { return flatten([], this, +depth); } }.flat);
+  redefine(arrays, "flatMap", { flatMap(each, receiver) { return flatten([], apply(map, this, [each, receiver]), 1); } }.flatMap);
+  delete arrays.toLocaleString;
+  const { parse: fromText, stringify: toText } = JSON;
+  redefine(JSON, "parse", { parse(...given) { counted(); return apply(fromText, undefined, given); } }.parse);
+  redefine(JSON, "stringify", { stringify(value, replacer, ...given) {
+    counted();
+    if (isArray(replacer)) checked(replacer, "stringify");
+    return apply(toText, undefined, [value, replacer, ...given]);
+  } }.stringify);
+
   // Whatever a later version of the engine adds stays out until someone has looked at it.
   const allowed = new Set(
     ("AggregateError Array Boolean Date Error EvalError Function Infinity Iterator JSON Map Math NaN Number Object RangeError " +
@@ -105,8 +169,8 @@
 
   // A frozen prototype would also forbid `this.name = "X"` in a subclass of Error or `row.toString = ...` on a plain object.
   // An accessor whose setter defines the property on the receiver gives these assignments their usual meaning.
-  const assignable = (owner) => {
-    for (const name of ownKeys(owner)) {
+  const assignable = (owner, names = ownKeys(owner)) => {
+    for (const name of names) {
       const { value, enumerable, configurable, writable } = getOwnPropertyDescriptor(owner, name);
       if (typeof name !== "string" || !configurable || writable === undefined) continue;
       defineProperty(owner, name, {
@@ -137,7 +201,7 @@
   }
   assignable(engineError.prototype);
   assignable(Object.prototype);
-  assignable(Function.prototype);
+  assignable(Function.prototype, ["constructor", "name", "toString"]);
   pending.push(...seen);
   seen.clear();
 
@@ -157,5 +221,5 @@
       pending.push(property.value, property.get, property.set);
     }
   }
-  return engineError;
+  return { engineError, parse: fromText, stringify: toText };
 })()

@@ -1,12 +1,18 @@
 //! What a script can do, and what it cannot do to anyone else.
 
+mod attack;
+mod purity;
+mod speed;
+mod threads;
+mod values;
+
 use std::time::Duration;
 
 use super::*;
 
 fn sandbox() -> Sandbox {
     // Bounds that do not depend on how busy the machine is: the engine's own count ends a call.
-    Sandbox::new(Options { threads: 1, wall: Duration::from_secs(60), interrupts_max: 1_000, ..Options::default() })
+    Sandbox::new(Options { threads: 1, wall: Duration::from_secs(60), interrupts_max: 200, ..Options::default() })
 }
 
 fn module(source: &str) -> Arc<Module> {
