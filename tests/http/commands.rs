@@ -120,7 +120,7 @@ async fn what_is_no_command_is_refused_with_the_field() {
 async fn a_module_that_fails_is_told_with_its_place_and_stores_nothing() {
     let api = bank().await;
     let problem = api.post(&path("1", "broken"), "").await.problem(422, "script-failed");
-    assert_eq!((&problem["kind"], &problem["file"], &problem["line"]), (&json!("threw"), &json!("aggregates/account.js"), &json!(15)));
+    assert_eq!((&problem["kind"], &problem["file"], &problem["line"]), (&json!("threw"), &json!("aggregates/account.js"), &json!(16)));
     assert_eq!(api.post(&path("1", "forever"), "").await.problem(422, "script-failed")["kind"], "time");
     assert_eq!(api.post(&path("1", "wrong"), "").await.problem(422, "script-failed")["kind"], "output");
     api.register("Deposited/1", &json!({"schema": {"properties": {"amount": {"type": "integer"}}}})).await.is(201);
