@@ -99,9 +99,12 @@ impl Pool {
         if state.jobs.len() > state.idle && state.threads < options.threads.max(1) {
             start_thread(&self.shared, &mut state);
         }
-        if state.threads == 0 && state.stuck.is_empty() {
-            state.jobs.clear();
-            return refused(Kind::Died, "no thread could be started".to_owned());
+        if state.threads == 0 {
+            state.jobs.pop_back();
+            return match state.stuck.len() {
+                0 => refused(Kind::Died, "no thread could be started".to_owned()),
+                stuck => refused(Kind::Busy, format!("{stuck} calls have not come back, and more threads would not help")),
+            };
         }
         drop(state);
         self.shared.work.notify_one();
@@ -234,6 +237,12 @@ fn watch(shared: &Arc<Shared>) {
             // Threads that are stuck still use processors, so their number is bounded too.
             if state.stuck.len() <= shared.options.threads.max(1) {
                 start_thread(shared, &mut state);
+            }
+        }
+        if state.threads == 0 {
+            for job in state.jobs.drain(..) {
+                let message = "the threads that should have served this call do not come back from others";
+                drop(job.reply.send(Err(ScriptError::new(Kind::Busy, job.module.name(), message))));
             }
         }
         if state.running.is_empty() {
