@@ -96,7 +96,7 @@ impl Pool {
         }
         let (reply, answer) = oneshot::channel();
         state.jobs.push_back(Job { module: Arc::clone(module), work, reply });
-        if state.jobs.len() > state.idle && state.threads < options.threads.max(1) {
+        if state.jobs.len() > state.idle && may_start(&state, options) {
             start_thread(&self.shared, &mut state);
         }
         if state.threads == 0 {
@@ -142,6 +142,12 @@ impl Drop for Pool {
     }
 }
 
+/// Whether there is room for another thread. Those that are stuck still use processors, so they are bounded too.
+fn may_start(state: &State, options: &Options) -> bool {
+    let most = options.threads.max(1);
+    !state.closed && state.threads < most && state.threads + state.stuck.len() < 2 * most
+}
+
 /// Starts a thread for calls, and with the first one the thread that watches them.
 fn start_thread(shared: &Arc<Shared>, state: &mut State) {
     // The engine stops at `stack_bytes`; what it does not count (its own C functions, this crate) needs some more.
@@ -178,8 +184,8 @@ fn serve(shared: &Arc<Shared>) {
             if let Some(at) = state.stuck.iter().position(|hash| *hash == module.hash()) {
                 state.stuck.swap_remove(at);
             }
-            // The replacement may have been put off because too many were stuck.
-            if state.threads < shared.options.threads.max(1) && !state.closed {
+            // Its replacement may have been put off because too many were stuck.
+            if may_start(&state, &shared.options) {
                 start_thread(shared, &mut state);
             }
             return;
@@ -234,8 +240,7 @@ fn watch(shared: &Arc<Shared>) {
             state.threads -= 1;
             let message = format!("the call took longer than {} ms and cannot be interrupted", shared.options.wall.as_millis());
             drop(running.reply.send(Err(ScriptError::new(Kind::Time, running.module.name(), message))));
-            // Threads that are stuck still use processors, so their number is bounded too.
-            if state.stuck.len() <= shared.options.threads.max(1) {
+            if may_start(&state, &shared.options) {
                 start_thread(shared, &mut state);
             }
         }
