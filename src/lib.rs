@@ -7,6 +7,7 @@ pub mod config;
 pub mod database;
 pub mod error;
 pub mod http;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the database calls it once definitions are here"))]
 mod schema;
 #[cfg_attr(not(test), expect(dead_code, reason = "aggregates and schemas call it once they are here"))]
 mod script;
