@@ -22,6 +22,7 @@
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use serde_json::Value;
 use serde_json::json;
@@ -152,26 +153,24 @@ impl<'a> Comparison<'a> {
     /// Whether a schema accepts this very value. None if that cannot be found out.
     fn accepts_value(&self, schema: &Node<'a>, value: &Value) -> Option<bool> {
         let mut validators = self.validators.borrow_mut();
-        let key = std::ptr::from_ref(schema.value);
-        if !validators.contains_key(&key) {
-            // Compiling takes the whole document, as references may lead anywhere in it.
-            if !self.spend(COMPILE_STEPS) {
-                return None;
+        let validator = match validators.entry(std::ptr::from_ref(schema.value)) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(place) => {
+                // Compiling takes the whole document, as references may lead anywhere in it.
+                self.spend(COMPILE_STEPS).then(|| place.insert(Validator::part(schema).ok()))?
             }
-            validators.insert(key, Validator::part(schema).ok());
-        }
+        };
         self.spend(1).then_some(())?;
-        Some(validators.get(&key)?.as_ref()?.accepts(value))
+        Some(validator.as_ref()?.accepts(value))
     }
 
     /// Whether a pattern finds itself in a property's name. None if that cannot be found out.
     fn matches(&self, pattern: &str, name: &str) -> Option<bool> {
         let mut patterns = self.patterns.borrow_mut();
-        if !patterns.contains_key(pattern) {
-            patterns.insert(pattern.to_owned(), Validator::compile(&json!({ "pattern": pattern })).ok());
-        }
+        let pattern =
+            patterns.entry(pattern.to_owned()).or_insert_with_key(|pattern| Validator::compile(&json!({ "pattern": pattern })).ok());
         self.spend(1).then_some(())?;
-        Some(patterns.get(pattern)?.as_ref()?.accepts(&Value::String(name.to_owned())))
+        Some(pattern.as_ref()?.accepts(&Value::String(name.to_owned())))
     }
 
     /// Whether there is no value at all that the narrow schema accepts. `false` if that cannot be shown.
