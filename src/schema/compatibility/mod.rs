@@ -16,7 +16,7 @@
 //! - Alternatives of the narrow schema are looked at one by one, each of which must satisfy the demand.
 //! - Recursive schemas are compared by assuming, below, what is being shown above: sound, as each round steps down into smaller data.
 //!
-//! [Confluent's JSON Schema compatibility]: https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/serdes-json.html#json-schema-compatibility-rules
+//! [Confluent's JSON Schema compatibility]: https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/serdes-json.html
 //! [`Registry::upcast`]: super::Registry::upcast
 
 use std::cell::Cell;
