@@ -1,6 +1,6 @@
 //! Does one schema accept everything that another accepts?
 //!
-//! The rules are those of [Confluent's JSON Schema compatibility]: a version is *backward* compatible when all data that is valid under the
+//! The rules are those of [Confluent] for JSON Schema: a version is *backward* compatible when all data that is valid under the
 //! version before is valid under it, *forward* compatible when the version before accepts all data that is valid under it, and *full* when
 //! both hold. In particular, a property that joins a schema which did not forbid unknown properties is not backward compatible: old data
 //! may hold anything under that name. Unlike there, a version is compared with the one before it only; [`Registry::upcast`] goes from
@@ -16,7 +16,7 @@
 //! - Alternatives of the narrow schema are looked at one by one, each of which must satisfy the demand.
 //! - Recursive schemas are compared by assuming, below, what is being shown above: sound, as each round steps down into smaller data.
 //!
-//! [Confluent's JSON Schema compatibility]: https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/serdes-json.html
+//! [Confluent]: https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/serdes-json.html
 //! [`Registry::upcast`]: super::Registry::upcast
 
 use std::cell::Cell;

@@ -74,6 +74,12 @@ impl Random {
             let (keyword, value) = if depth > 0 && self.below(3) > 0 { self.applicator(depth - 1) } else { self.assertion() };
             keywords.insert(keyword.to_owned(), value);
         }
+        // What stands beside them decides what they mean.
+        for (keyword, partner) in [("patternProperties", "additionalProperties"), ("prefixItems", "items")] {
+            if depth > 0 && keywords.contains_key(keyword) && self.below(2) == 0 {
+                keywords.insert(partner.to_owned(), if self.below(2) == 0 { json!(false) } else { self.schema(depth - 1) });
+            }
+        }
         Value::Object(keywords)
     }
 
