@@ -70,6 +70,11 @@ const PAIRS: &[(&str, &str, char)] = &[
         r#"{"patternProperties": {"^x-": {"type": "number"}}, "additionalProperties": false}"#,
         '>',
     ),
+    (
+        r#"{"patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": false}"#,
+        r#"{"properties": {"x": {"type": "string"}}}"#,
+        '!',
+    ),
     (r#"{"propertyNames": {"maxLength": 3}}"#, r#"{"propertyNames": {"maxLength": 4}}"#, '>'),
     (r#"{"properties": {"ab": true}, "additionalProperties": false}"#, r#"{"propertyNames": {"maxLength": 2}, "maxProperties": 1}"#, '>'),
     (r#"{"required": ["a", "b"]}"#, r#"{"minProperties": 2, "dependentRequired": {"a": ["b"]}}"#, '>'),
