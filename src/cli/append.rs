@@ -90,7 +90,7 @@ struct Answer {
 
 pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {
     let client = Client::new(&arguments.connection)?;
-    let data = data(&arguments.data)?;
+    let data = json_argument("the event's data", &arguments.data)?;
     let metadata = arguments.metadata.as_deref().map(|text| json("--metadata", text)).transpose()?;
     // The id is drawn here, so that an append whose answer got lost can be sent again without harm.
     let id = arguments.id.unwrap_or_else(Uuid::now_v7);
@@ -100,8 +100,9 @@ pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<Ex
     };
     let request = client.request(Method::POST, &["v1", "streams", &arguments.stream, "events"], &[])?.json(&body).timeout(ANSWER_TIMEOUT);
     let sent = client.send(request).await;
-    let response = sent.map_err(|failure| if failure.as_problem().is_none() { in_doubt(failure, id) } else { failure })?;
-    let text = response.text().await.map_err(|error| in_doubt(client.unreachable(&error), id))?;
+    let again = format!("the event may be there or not: run the same command with --id {id}, that is harmless");
+    let response = sent.map_err(|failure| failure.in_doubt(&again))?;
+    let text = response.text().await.map_err(|error| client.unreachable(&error).in_doubt(&again))?;
     if !output.is_human() {
         output.line(text.trim_end())?;
         return Ok(ExitCode::SUCCESS);
@@ -114,22 +115,10 @@ pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// Without an answer nobody knows whether the event is there; the same id makes asking again harmless.
-fn in_doubt(failure: Failure, id: Uuid) -> Failure {
-    match failure {
-        Failure::Told(mut told) => {
-            if !told.was_never_sent {
-                told.next = Some(format!("the event may be there or not: run the same command with --id {id}, that is harmless"));
-            }
-            Failure::Told(told)
-        }
-        Failure::BrokenPipe => Failure::BrokenPipe,
-    }
-}
-
-fn data(argument: &str) -> Result<Box<RawValue>, Failure> {
+/// JSON of the command line, or of stdin if that is `-`.
+pub(crate) fn json_argument(what: &str, argument: &str) -> Result<Box<RawValue>, Failure> {
     if argument != "-" {
-        return json("the event's data", argument);
+        return json(what, argument);
     }
     let mut text = String::new();
     // One byte more than can be taken, so that too much is noticed.
@@ -139,9 +128,9 @@ fn data(argument: &str) -> Result<Box<RawValue>, Failure> {
         .read_to_string(&mut text)
         .map_err(|error| Failure::usage("stdin cannot be read").detail(error.to_string()))?;
     if text.len() as u64 > DATA_BYTES_MAX {
-        return Err(Failure::usage("one event holds at most 16 MiB of data").next("`factum import -` takes many events, one a line"));
+        return Err(Failure::usage(format!("{what} has more than 16 MiB")).next("`factum import -` takes many events, one a line"));
     }
-    json("the event's data (stdin)", &text)
+    json(&format!("{what} (stdin)"), &text)
 }
 
 fn json(what: &str, text: &str) -> Result<Box<RawValue>, Failure> {

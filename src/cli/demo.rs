@@ -1,5 +1,6 @@
 //! `factum demo`: the main job, end to end, on real events that the program carries with it.
 
+mod decisions;
 mod live;
 mod tour;
 

@@ -92,11 +92,23 @@ impl Failure {
         self
     }
 
+    /// Adds what to do if nobody answered: without an answer nobody knows whether it was done.
+    #[must_use]
+    pub(crate) fn in_doubt(mut self, again: &str) -> Self {
+        if let Self::Told(told) = &mut self
+            && told.problem.is_none()
+            && !told.was_never_sent
+        {
+            told.next = Some(again.to_owned());
+        }
+        self
+    }
+
     /// What the server refused, with what to do about it.
     pub(crate) fn problem(problem: Problem) -> Self {
         let exit = if matches!(problem.status, 409 | 412) { EXIT_CONFLICT } else { EXIT_FAILED };
         let title = if problem.title.is_empty() { format!("the server answered {}", problem.status) } else { problem.title.clone() };
-        let detail = Some(problem.detail.clone()).filter(|detail| !detail.is_empty());
+        let detail = Some(detail(&problem)).filter(|detail| !detail.is_empty());
         Self::Told(Box::new(Told { exit, title, detail, next: next_step(&problem), problem: Some(problem), was_never_sent: false }))
     }
 
@@ -156,6 +168,18 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// What exactly was refused, with its place where there is one.
+fn detail(problem: &Problem) -> String {
+    let text = |name: &str| problem.members.get(name).and_then(Value::as_str);
+    let number = |name: &str| problem.members.get(name).and_then(Value::as_u64);
+    match (text("code"), text("file"), number("line"), number("column")) {
+        (Some(code), ..) => format!("{} ({code})", problem.detail),
+        (None, Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: {}", problem.detail),
+        (None, Some(file), ..) => format!("{file}: {}", problem.detail),
+        _ => problem.detail.clone(),
+    }
+}
+
 fn next_step(problem: &Problem) -> Option<String> {
     let text = match (problem.slug(), problem.status) {
         ("wrong-expected-version", _) | (_, 412) => {
@@ -167,8 +191,15 @@ fn next_step(problem: &Problem) -> Option<String> {
                 None => format!("read the stream again (`factum read {stream}`), decide again, and append with the version it has now"),
             }
         }
-        ("event-id-reused", _) => "this id belongs to another event; leave --id out to get a fresh one".to_owned(),
+        ("event-id-reused", _) => "this id belongs to another event; leave --id out to get a fresh one, or take another --key".to_owned(),
         ("stream-not-found", _) => "`factum streams` lists what there is".to_owned(),
+        ("command-not-found", _) => match problem.members.get("known").and_then(Value::as_array) {
+            Some(known) if !known.is_empty() => {
+                let known: Vec<_> = known.iter().filter_map(Value::as_str).collect();
+                format!("it has {}", known.join(", "))
+            }
+            _ => "define the category with a module that decides it: `factum apply DIR`".to_owned(),
+        },
         ("stream-deleted", _) => "the stream has been ended for ever; use another name".to_owned(),
         ("storage-full", _) => "free space on the server's disk; it goes on by itself. Reads work meanwhile".to_owned(),
         ("store-read-only", _) => "stop the server and run `factum verify DIR` on its data directory".to_owned(),

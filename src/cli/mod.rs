@@ -3,8 +3,10 @@
 //! All commands but the offline ones are clients of a server's HTTP contract. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 conflict.
 
 mod append;
+mod apply;
 mod bench;
 mod client;
+mod command;
 mod config;
 mod demo;
 mod event;
@@ -17,6 +19,7 @@ mod reindex;
 mod repair;
 mod serve;
 mod sse;
+mod state;
 mod streams;
 mod tail;
 mod verify;
@@ -58,6 +61,12 @@ enum Command {
     Tail(tail::Arguments),
     /// List streams.
     Streams(streams::Arguments),
+    /// Print what a stream's events come to, now or in the past.
+    State(state::Arguments),
+    /// Tell an aggregate to do something.
+    Command(command::Arguments),
+    /// Put a folder of definitions in force.
+    Apply(apply::Arguments),
     /// Check every byte of a data directory (offline).
     Verify(verify::Arguments),
     /// Give up damaged events so that the rest takes appends again (offline).
@@ -99,6 +108,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Read(arguments) => block_on(read::run(&arguments, &mut output))?,
         Command::Tail(arguments) => block_on(tail::run(&arguments, &mut output))?,
         Command::Streams(arguments) => block_on(streams::run(&arguments, &mut output))?,
+        Command::State(arguments) => block_on(state::run(&arguments, &mut output))?,
+        Command::Command(arguments) => block_on(command::run(&arguments, &mut output))?,
+        Command::Apply(arguments) => block_on(apply::run(&arguments, &mut output))?,
     };
     output.flush()?;
     Ok(code)

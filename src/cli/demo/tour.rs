@@ -14,6 +14,7 @@ use super::EVENTS;
 use super::EVENTS_COUNT;
 use super::EVENTS_SOURCE;
 use super::STREAMS_COUNT;
+use super::decisions::OPEN_STREAM;
 use super::live::Follower;
 use super::not_the_demos;
 use crate::Database;
@@ -46,11 +47,13 @@ impl Tour<'_> {
         self.history().await?;
         self.questions().await?;
         self.protection().await?;
+        self.aggregate().await?;
+        self.commands().await?;
         self.safety()?;
         self.try_next()
     }
 
-    fn step(&mut self, title: &str) -> Result<(), Failure> {
+    pub(super) fn step(&mut self, title: &str) -> Result<(), Failure> {
         let title = self.output.bold(title);
         self.output.line("")?;
         self.output.line(&title)?;
@@ -58,13 +61,13 @@ impl Tour<'_> {
         Ok(())
     }
 
-    fn say(&mut self, text: &str) -> Result<(), Failure> {
+    pub(super) fn say(&mut self, text: &str) -> Result<(), Failure> {
         self.output.line(&format!("   {text}"))?;
         self.output.flush()?;
         Ok(())
     }
 
-    fn source(&mut self, text: &str) -> Result<(), Failure> {
+    pub(super) fn source(&mut self, text: &str) -> Result<(), Failure> {
         let text = self.output.dim(text);
         self.say(&text)
     }
@@ -172,7 +175,7 @@ impl Tour<'_> {
     }
 
     fn safety(&mut self) -> Result<(), Failure> {
-        self.step("7. What is acknowledged is on disk")?;
+        self.step("9. What is acknowledged is on disk")?;
         self.say(&format!("Try it: `kill -9 {}`, then `factum demo` again: every event is there, none twice.", std::process::id()))
     }
 
@@ -188,6 +191,8 @@ impl Tour<'_> {
             format!("factum tail --category {CATEGORY}"),
             format!("factum append {SHOWN_STREAM} DeclarationReviewed '{{\"by\": \"me\"}}' --tag {TAG}"),
             format!("factum read {SHOWN_STREAM} --backward --limit 5"),
+            format!("factum state {SHOWN_STREAM} --at 4"),
+            format!("factum command {OPEN_STREAM} reject '{{\"by\": \"me\", \"reason\": \"no receipt\"}}'"),
             format!("factum streams --category {CATEGORY} --limit 10"),
             "factum bench append --clients 8 --seconds 5".to_owned(),
         ] {
@@ -264,8 +269,8 @@ struct CategoryLine {
 /// The first stream of the data.
 const KNOWN_STREAM: &str = "declaration-86791";
 /// The stream with the longest history: rejected, mended and sent again many times.
-const SHOWN_STREAM: &str = "declaration-113462";
-const CATEGORY: &str = "declaration";
+pub(super) const SHOWN_STREAM: &str = "declaration-113462";
+pub(super) const CATEGORY: &str = "declaration";
 const RARE_TYPE: &str = "DeclarationSaved";
 const TAG: &str = "reviewer:demo";
 const DEFAULT_URL: &str = "http://127.0.0.1:4400";

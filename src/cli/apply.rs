@@ -1,0 +1,151 @@
+//! `factum apply`: a folder of definitions, sent to a server one by one.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::client::ANSWER_TIMEOUT;
+use super::client::Client;
+use super::client::Connection;
+use super::failure::Failure;
+use super::failure::Problem;
+use super::output::Output;
+use super::output::printable;
+use crate::definition::Format;
+use crate::definition::Kind;
+use crate::definition::folder;
+use crate::definition::folder::FolderFault;
+use crate::definition::folder::Found;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  factum apply ./definitions --dry-run\n  factum apply ./definitions\n\n\
+    The folder holds aggregates/<category>.js or .json, and schemas/<type>/<version>.json, with <version>.upcast.js beside it\n\
+    if the upcaster is kept apart. Schemas go first, by version. Applying twice changes nothing.")]
+pub(crate) struct Arguments {
+    /// The folder of definitions.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Only check, and print what would change.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    change: String,
+}
+
+/// What is printed of a definition for programs.
+#[derive(Serialize)]
+struct Line<'a> {
+    file: &'a str,
+    kind: Kind,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a Problem>,
+}
+
+pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {
+    let client = Client::new(&arguments.connection)?;
+    let found = folder::read(&arguments.folder).map_err(|fault| unusable(&arguments.folder, &fault))?;
+    let mut refused = Vec::new();
+    for definition in &found {
+        match send(&client, definition, arguments.dry_run).await {
+            Ok(change) => {
+                print(output, definition, &change, arguments.dry_run)?;
+            }
+            // Without a server's word there is no sense in trying the others.
+            Err(failure) => match failure.as_problem() {
+                None => return Err(failure),
+                Some(problem) => {
+                    refused.push(told(definition, problem));
+                    print_refused(output, definition, problem)?;
+                }
+            },
+        }
+        output.flush()?;
+    }
+    if refused.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(Failure::failed(format!("{} of {} definitions were refused", refused.len(), found.len()))
+        .detail(refused.join("\n"))
+        .next("correct them and apply the folder again; what was in force before them still is"))
+}
+
+async fn send(client: &Client, definition: &Found, dry_run: bool) -> Result<String, Failure> {
+    let path = match definition.kind {
+        Kind::Aggregate => vec!["v1", "aggregates", &definition.name],
+        Kind::Schema => {
+            let (event_type, version) = definition.name.rsplit_once('/').unwrap_or((&definition.name, ""));
+            vec!["v1", "schemas", event_type, version]
+        }
+    };
+    let content_type = match definition.format {
+        Format::Javascript => "text/javascript",
+        Format::Json => "application/json",
+    };
+    let query: Vec<_> = dry_run.then(|| ("dry_run", "true".to_owned())).into_iter().collect();
+    let request = client.request(Method::PUT, &path, &query)?.header(CONTENT_TYPE, content_type).timeout(ANSWER_TIMEOUT);
+    let response = client.send(request.body(definition.text.clone())).await?;
+    Ok(client.json::<Answer>(response).await?.change)
+}
+
+fn print(output: &mut Output, definition: &Found, change: &str, dry_run: bool) -> Result<(), Failure> {
+    if !output.is_human() {
+        return Ok(output.json(&Line { change: Some(change), dry_run, ..line(definition) })?);
+    }
+    let word = match (change, dry_run) {
+        ("created", true) => "would create",
+        ("changed", true) => "would change",
+        (change, _) => change,
+    };
+    let text = format!("{word:<12}  {}", printable(&definition.file));
+    let text = if change == "same" { output.dim(&text) } else { output.green(&text) };
+    Ok(output.line(&text)?)
+}
+
+fn print_refused(output: &mut Output, definition: &Found, problem: &Problem) -> Result<(), Failure> {
+    if !output.is_human() {
+        return Ok(output.json(&Line { error: Some(problem), ..line(definition) })?);
+    }
+    let text = output.yellow(&format!("{:<12}  {}", "refused", printable(&definition.file)));
+    Ok(output.line(&text)?)
+}
+
+fn line(definition: &Found) -> Line<'_> {
+    Line { file: &definition.file, kind: definition.kind, name: &definition.name, change: None, dry_run: false, error: None }
+}
+
+/// The place in the definition's files, and what is wrong there.
+fn told(definition: &Found, problem: &Problem) -> String {
+    let number = |name: &str| problem.members.get(name).and_then(Value::as_u64);
+    let mut text = format!("{}: {}", definition.place(number("line"), number("column")), problem.detail);
+    if let Some(pointer) = problem.members.get("pointer").and_then(Value::as_str) {
+        text.push_str(&format!(" (at {pointer})"));
+    }
+    for broken in problem.members.get("breaks").and_then(Value::as_array).into_iter().flatten() {
+        let part = |name: &str| broken.get(name).and_then(Value::as_str).unwrap_or_default();
+        text.push_str(&format!("\n  {}: {}", part("pointer"), part("detail")));
+    }
+    printable_lines(&text)
+}
+
+fn printable_lines(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
+}
+
+fn unusable(folder: &std::path::Path, fault: &FolderFault) -> Failure {
+    Failure::failed(format!("{} cannot be applied", folder.display())).detail(fault.to_string()).next("nothing was sent; correct the folder")
+}
