@@ -153,7 +153,8 @@ fn command(runtime: &Runtime) -> Vec<String> {
         let started = Instant::now();
         let mut running = tokio::task::JoinSet::new();
         for task in 0..tasks {
-            let (database, requests) = (database.clone(), (0..each).map(|number| ask(task * 10 + number % 10, "reject")).collect::<Vec<_>>());
+            let (database, requests) =
+                (database.clone(), (0..each).map(|number| ask(task * 10 + number % 10, "reject")).collect::<Vec<_>>());
             running.spawn(async move {
                 for request in requests {
                     database.command(request).await.expect("is decided");
@@ -204,7 +205,10 @@ fn schema(runtime: &Runtime) -> Vec<String> {
             rates.sort_by(f64::total_cmp);
             rates.get(rates.len() / 2).copied().unwrap_or_default()
         });
-        lines.push(format!("{durability:?}: {without:.0} events/s without, {with:.0} with schemas ({:+.1} %)", (with / without - 1.0) * 100.0));
+        lines.push(format!(
+            "{durability:?}: {without:.0} events/s without, {with:.0} with schemas ({:+.1} %)",
+            (with / without - 1.0) * 100.0
+        ));
     }
     lines
 }

@@ -20,11 +20,13 @@ use crate::telemetry;
 use crate::telemetry::LogFormat;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  factum serve --data ./data\n  factum serve --data ./data --definitions ./definitions\n  factum serve --data ./data --listen 127.0.0.1:0 --log-format json\n  \
+#[command(
+    after_help = "Examples:\n  factum serve --data ./data\n  factum serve --data ./data --definitions ./definitions\n  factum serve --data ./data --listen 127.0.0.1:0 --log-format json\n  \
     FACTUM_LIMITS__BODY=128MiB factum serve --config /etc/factum.toml\n\n\
     Prints `factum ready on http://…` on stdout once it can answer; its log goes to stderr.\n\
     SIGTERM or SIGINT: finishes what is under way, flushes, exits 0. A second one ends it at once;\n\
-    acknowledged events are safe either way.")]
+    acknowledged events are safe either way."
+)]
 pub(crate) struct Arguments {
     /// The data directory; made if it is not there [default: ./data]
     #[arg(long, value_name = "DIR")]

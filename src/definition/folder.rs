@@ -117,8 +117,8 @@ fn read_schemas(root: &Path, folder: &Path, found: &mut Vec<Found>) -> Result<()
         if !of_type.is_folder {
             return Err(FolderFault::new(of_type.shown, format!("is not known here; schemas/ holds {SCHEMA_FILES}")));
         }
-        let event_type =
-            decoded(&of_type.name).ok_or_else(|| FolderFault::new(of_type.shown.clone(), "has a % in its name that is no percent-encoding"))?;
+        let event_type = decoded(&of_type.name)
+            .ok_or_else(|| FolderFault::new(of_type.shown.clone(), "has a % in its name that is no percent-encoding"))?;
         let (mut documents, mut upcasters) = (Vec::new(), Vec::new());
         for entry in entries(root, &of_type.path)? {
             let number = |name: &str| name.parse::<u16>().ok().filter(|number| *number > 0 && number.to_string() == name);
@@ -221,7 +221,8 @@ fn decoded(name: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-const SUPPORTED: &str = "aggregates/<category>.js, aggregates/<category>.json, schemas/<type>/<version>.json and schemas/<type>/<version>.upcast.js";
+const SUPPORTED: &str =
+    "aggregates/<category>.js, aggregates/<category>.json, schemas/<type>/<version>.json and schemas/<type>/<version>.upcast.js";
 const SCHEMA_FILES: &str = "<type>/<version>.json and <type>/<version>.upcast.js";
 /// As long as a module may be.
 const TEXT_BYTES_MAX: u64 = 256 << 10;

@@ -100,11 +100,7 @@ impl ReadAnswer {
     /// The answer to a request with these headers: 304 if the client has it, compressed if it asks so.
     pub(crate) async fn into_response(self, request: &HeaderMap) -> Response {
         let is_known = self.etag.as_deref().is_some_and(|etag| is_not_modified(request, etag));
-        let mut response = if is_known {
-            empty(StatusCode::NOT_MODIFIED)
-        } else {
-            compressed(self.content_type, self.body, request).await
-        };
+        let mut response = if is_known { empty(StatusCode::NOT_MODIFIED) } else { compressed(self.content_type, self.body, request).await };
         let headers = response.headers_mut();
         headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
         if let Some(etag) = self.etag {

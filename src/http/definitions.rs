@@ -131,7 +131,8 @@ pub(crate) async fn definition(State(app): State<Shared>, request: Request) -> R
     let version = definition.version;
     if wants_module(&parts.headers, definition.format == Format::Javascript)? {
         let content_type = HeaderValue::from_static("text/javascript; charset=utf-8");
-        let answer = ReadAnswer { content_type, etag: Some(format!("\"{version}-module\"")), ..ReadAnswer::json(definition.text.into_bytes()) };
+        let answer =
+            ReadAnswer { content_type, etag: Some(format!("\"{version}-module\"")), ..ReadAnswer::json(definition.text.into_bytes()) };
         return Ok(answer.into_response(&parts.headers).await);
     }
     let mut out = Vec::with_capacity(definition.text.len() + 256);

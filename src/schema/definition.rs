@@ -28,7 +28,7 @@ pub(crate) struct SchemaDefinition {
 ///
 /// [Confluent's schema registry]: https://docs.confluent.io/platform/current/schema-registry/fundamentals/schema-evolution.html
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compatibility {
+pub(crate) enum Compatibility {
     /// Data that is valid under the old version is valid under the new one.
     #[default]
     Backward,
@@ -43,7 +43,7 @@ pub enum Compatibility {
 impl Compatibility {
     /// As it is written in a definition.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Backward => "backward",
             Self::Forward => "forward",

@@ -14,7 +14,7 @@ mod tests;
 mod upcast;
 mod validator;
 
-pub use definition::Compatibility;
+pub(crate) use definition::Compatibility;
 pub(crate) use definition::SchemaDefinition;
 pub(crate) use error::Break;
 pub(crate) use error::SchemaError;

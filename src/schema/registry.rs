@@ -30,12 +30,39 @@ pub(crate) struct Registry {
 }
 
 /// All versions of all types.
-type Shapes = HashMap<String, Arc<Vec<Shape>>>;
+#[derive(Clone, Default)]
+struct Shapes {
+    by_type: HashMap<String, Arc<Vec<Shape>>>,
+    /// What [`Registry::shape_hash`] answers.
+    hash: [u8; 32],
+}
+
+impl Shapes {
+    /// Adds the next version of its type.
+    fn push(&mut self, shape: Shape) {
+        Arc::make_mut(self.by_type.entry(shape.definition.event_type.clone()).or_default()).push(shape);
+        let mut several: Vec<&Arc<Vec<Shape>>> = self.by_type.values().filter(|versions| versions.len() > 1).collect();
+        several.sort_unstable_by_key(|versions| versions.first().map(|shape| &shape.definition.event_type));
+        let mut hasher = blake3::Hasher::new();
+        // A definition's hash covers its type and version.
+        several.iter().flat_map(|versions| versions.iter()).for_each(|shape| {
+            hasher.update(&shape.hash);
+        });
+        self.hash = if several.is_empty() { [0; 32] } else { hasher.finalize().into() };
+    }
+
+    /// Whether any type has more than one version.
+    fn reshape(&self) -> bool {
+        self.hash != [0; 32]
+    }
+}
 
 /// One registered version.
 #[derive(Clone)]
 pub(in crate::schema) struct Shape {
     pub(in crate::schema) definition: Arc<SchemaDefinition>,
+    /// Of the definition.
+    hash: [u8; 32],
     pub(in crate::schema) validator: Arc<Validator>,
     /// From the version before.
     pub(in crate::schema) upcaster: Option<Arc<Module>>,
@@ -84,21 +111,23 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`SchemaError::Exists`], [`SchemaError::NotNext`], [`SchemaError::Invalid`] when it does not compile (any more); the registry then is
-    /// as it was.
+    /// [`SchemaError::Exists`], [`SchemaError::NotNext`], [`SchemaError::Invalid`] when it does not compile (any more). The registry then
+    /// is as it was.
     pub(crate) fn apply(&self, definition: SchemaDefinition) -> Result<(), SchemaError> {
         if self.place(&definition)? == Change::Same {
             return Ok(());
         }
-        let shape = Shape { validator: Arc::new(compile(&definition)?), upcaster: upcaster(&definition), definition: Arc::new(definition) };
+        let hash = definition.hash();
+        let shape =
+            Shape { hash, validator: Arc::new(compile(&definition)?), upcaster: upcaster(&definition), definition: Arc::new(definition) };
         let mut snapshot = self.snapshot.write();
         if place(&snapshot, &shape.definition)? == Change::Same {
             return Ok(());
         }
         let mut shapes = Shapes::clone(&snapshot);
-        Arc::make_mut(shapes.entry(shape.definition.event_type.clone()).or_default()).push(shape);
-        self.types.store(shapes.len(), Ordering::Release);
-        self.reshapes.store(shapes.values().any(|versions| versions.len() > 1), Ordering::Release);
+        shapes.push(shape);
+        self.types.store(shapes.by_type.len(), Ordering::Release);
+        self.reshapes.store(shapes.reshape(), Ordering::Release);
         *snapshot = Arc::new(shapes);
         Ok(())
     }
@@ -120,7 +149,7 @@ impl Registry {
     /// The types that have a schema, by name, with their newest version.
     pub(crate) fn types(&self) -> Vec<(String, u16)> {
         let snapshot = self.snapshot.read().clone();
-        let mut types: Vec<(String, u16)> = snapshot.iter().map(|(name, versions)| (name.clone(), newest(versions))).collect();
+        let mut types: Vec<(String, u16)> = snapshot.by_type.iter().map(|(name, versions)| (name.clone(), newest(versions))).collect();
         types.sort_unstable();
         types
     }
@@ -155,18 +184,7 @@ impl Registry {
 
     /// What a folded state depends on besides its own module: every version of every type that has more than one. All zero when none has.
     pub(crate) fn shape_hash(&self) -> [u8; 32] {
-        if !self.reshapes() {
-            return [0; 32];
-        }
-        let snapshot = self.snapshot.read().clone();
-        let mut several: Vec<&Arc<Vec<Shape>>> = snapshot.values().filter(|versions| versions.len() > 1).collect();
-        several.sort_unstable_by_key(|versions| versions.first().map(|shape| &shape.definition.event_type));
-        let mut hasher = blake3::Hasher::new();
-        // A definition's hash covers its type and version.
-        several.iter().flat_map(|versions| versions.iter()).for_each(|shape| {
-            hasher.update(&shape.definition.hash());
-        });
-        hasher.finalize().into()
+        self.snapshot.read().hash
     }
 
     /// The versions of a type, oldest first.
@@ -174,7 +192,7 @@ impl Registry {
         if self.types.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.snapshot.read().get(event_type).cloned()
+        self.snapshot.read().by_type.get(event_type).cloned()
     }
 
     fn place(&self, definition: &SchemaDefinition) -> Result<Change, SchemaError> {
@@ -184,15 +202,15 @@ impl Registry {
 
 /// Whether the definition is the next one of its type, or there already.
 fn place(shapes: &Shapes, definition: &SchemaDefinition) -> Result<Change, SchemaError> {
-    let versions = shapes.get(&definition.event_type).map_or(&[][..], |versions| versions);
+    let versions = shapes.by_type.get(&definition.event_type).map_or(&[][..], |versions| versions);
     if let Some(there) = shape(versions, definition.schema_version) {
-        return if there.definition.hash() == definition.hash() { Ok(Change::Same) } else { Err(SchemaError::Exists) };
+        return if there.hash == definition.hash() { Ok(Change::Same) } else { Err(SchemaError::Exists) };
     }
     let next = newest(versions) + 1;
     if definition.schema_version != next {
         return Err(SchemaError::NotNext { next });
     }
-    if versions.is_empty() && shapes.len() >= TYPES_MAX {
+    if versions.is_empty() && shapes.by_type.len() >= TYPES_MAX {
         return Err(SchemaError::malformed("type", format!("there are {TYPES_MAX} types with schemas, which is the most")));
     }
     Ok(Change::New)

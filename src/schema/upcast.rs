@@ -42,8 +42,8 @@ impl Registry {
     }
 
     /// The events that are not of the newest version, by type, each type with its versions.
-    fn old_by_type(&self, events: &[(u16, RecordedEvent)]) -> Vec<(Arc<Vec<Shape>>, Vec<Old>)> {
-        let mut by_type: BTreeMap<&str, Option<(Arc<Vec<Shape>>, Vec<Old>)>> = BTreeMap::new();
+    fn old_by_type(&self, events: &[(u16, RecordedEvent)]) -> Vec<OfType> {
+        let mut by_type: BTreeMap<&str, Option<OfType>> = BTreeMap::new();
         for (at, (_, event)) in events.iter().enumerate() {
             let group = by_type.entry(event.event_type()).or_insert_with(|| Some((self.shapes_of(event.event_type())?, Vec::new())));
             if let Some((versions, old)) = group
@@ -145,6 +145,9 @@ fn portions(items: Vec<(Bytes, Bytes)>) -> Vec<Vec<(Bytes, Bytes)>> {
     }
     portions
 }
+
+/// A type's versions, and those of its events that are not of the newest.
+type OfType = (Arc<Vec<Shape>>, Vec<Old>);
 
 /// An event that is not of the newest version.
 struct Old {

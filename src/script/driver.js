@@ -168,7 +168,8 @@
     return undefined;
   };
   const stackOverflow = (thrown) => kindOf(thrown) === RangeError.prototype && data(thrown, "message") === "Maximum call stack size exceeded";
-  const outOfMemory = (thrown) => kindOf(thrown) === engineErrors && /^(?:out of memory|string too long)$/.test(data(thrown, "message"));
+  // Without a message, there was no memory left for one.
+  const outOfMemory = (thrown) => kindOf(thrown) === engineErrors && /^(?:|out of memory|string too long)$/.test(data(thrown, "message"));
 
   const wording = (thrown) => {
     switch (typeof thrown) {

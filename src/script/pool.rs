@@ -96,12 +96,15 @@ impl Pool {
         }
         let (reply, answer) = oneshot::channel();
         state.jobs.push_back(Job { module: Arc::clone(module), work, reply });
-        if state.jobs.len() > state.idle && state.threads < options.threads.max(1) {
+        if state.jobs.len() > state.idle && may_start(&state, options) {
             start_thread(&self.shared, &mut state);
         }
-        if state.threads == 0 && state.stuck.is_empty() {
-            state.jobs.clear();
-            return refused(Kind::Died, "no thread could be started".to_owned());
+        if state.threads == 0 {
+            state.jobs.pop_back();
+            return match state.stuck.len() {
+                0 => refused(Kind::Died, "no thread could be started".to_owned()),
+                stuck => refused(Kind::Busy, format!("{stuck} calls have not come back, and more threads would not help")),
+            };
         }
         drop(state);
         self.shared.work.notify_one();
@@ -137,6 +140,12 @@ impl Drop for Pool {
         self.shared.work.notify_all();
         self.shared.watch.notify_all();
     }
+}
+
+/// Whether there is room for another thread. Those that are stuck still use processors, so they are bounded too.
+fn may_start(state: &State, options: &Options) -> bool {
+    let most = options.threads.max(1);
+    !state.closed && state.threads < most && state.threads + state.stuck.len() < 2 * most
 }
 
 /// Starts a thread for calls, and with the first one the thread that watches them.
@@ -175,8 +184,8 @@ fn serve(shared: &Arc<Shared>) {
             if let Some(at) = state.stuck.iter().position(|hash| *hash == module.hash()) {
                 state.stuck.swap_remove(at);
             }
-            // The replacement may have been put off because too many were stuck.
-            if state.threads < shared.options.threads.max(1) && !state.closed {
+            // Its replacement may have been put off because too many were stuck.
+            if may_start(&state, &shared.options) {
                 start_thread(shared, &mut state);
             }
             return;
@@ -231,9 +240,14 @@ fn watch(shared: &Arc<Shared>) {
             state.threads -= 1;
             let message = format!("the call took longer than {} ms and cannot be interrupted", shared.options.wall.as_millis());
             drop(running.reply.send(Err(ScriptError::new(Kind::Time, running.module.name(), message))));
-            // Threads that are stuck still use processors, so their number is bounded too.
-            if state.stuck.len() <= shared.options.threads.max(1) {
+            if may_start(&state, &shared.options) {
                 start_thread(shared, &mut state);
+            }
+        }
+        if state.threads == 0 {
+            for job in state.jobs.drain(..) {
+                let message = "the threads that should have served this call do not come back from others";
+                drop(job.reply.send(Err(ScriptError::new(Kind::Busy, job.module.name(), message))));
             }
         }
         if state.running.is_empty() {

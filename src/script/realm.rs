@@ -54,11 +54,12 @@ impl From<ScriptError> for Failure {
     }
 }
 
-/// A runtime that serves one module. What refers to the runtime stands before it, so that it is dropped first.
+/// A runtime that serves one module.
 pub(super) struct Realm {
     ready: Option<Persistent<Object<'static>>>,
-    driver: Persistent<Object<'static>>,
-    context: Context,
+    /// Both are there until the end; [`Drop`] needs them to go before the runtime does.
+    driver: Option<Persistent<Object<'static>>>,
+    context: Option<Context>,
     runtime: Runtime,
     budget: Rc<Budget>,
     pub(super) options: Options,
@@ -90,8 +91,8 @@ impl Realm {
         let driver = context.with(|ctx| harden(&ctx).catch(&ctx).map_err(|error| error.to_string()))?;
         let mut realm = Self {
             ready: None,
-            driver,
-            context,
+            driver: Some(driver),
+            context: Some(context),
             runtime,
             budget,
             options: options.clone(),
@@ -196,8 +197,9 @@ impl Realm {
         run: impl for<'js> FnOnce(&Ctx<'js>, &Object<'js>) -> Result<R, Failure>,
     ) -> Result<R, ScriptError> {
         let (budget, options) = (&self.budget, &self.options);
-        let saved = self.driver.clone();
-        let result = self.context.with(|ctx| {
+        let saved = self.driver.clone().expect("there until the drop");
+        let context = self.context.as_ref().expect("there until the drop");
+        let result = context.with(|ctx| {
             let driver = saved.restore(&ctx).map_err(|error| died(module, &error))?;
             budget.arm();
             let result = run(&ctx, &driver);
@@ -228,6 +230,22 @@ impl Realm {
             return Err(ScriptError::new(Kind::Output, module.name(), "left a Promise behind: nothing may be async"));
         }
         result.map_err(|error| unshifted(error, module))
+    }
+}
+
+impl Drop for Realm {
+    /// The engine ends the process when it frees a runtime in which objects are left over, and it loses hold of some when memory runs
+    /// out at a bad moment. Such a runtime is left alone: what it still holds is small, since all that can be reached was freed.
+    fn drop(&mut self) {
+        self.ready = None;
+        self.driver = None;
+        self.context = None;
+        self.runtime.run_gc();
+        let left = self.runtime.memory_usage();
+        if left.obj_count + left.shape_count + left.js_func_count > 0 {
+            tracing::debug!(objects = left.obj_count, bytes = left.malloc_size, "a runtime for scripts could not be freed");
+            std::mem::forget(self.runtime.clone());
+        }
     }
 }
 

@@ -207,7 +207,8 @@ pub struct NewEvent {
     pub id_is_fresh: bool,
     /// 1 to 255 bytes, the rule of [`check_name`].
     pub event_type: Arc<str>,
-    /// Which shape `data` has. The engine stores it as it is; to the database, 0 means the newest that its type has, and 1 if it has no schema.
+    /// Which shape `data` has. The engine stores it as it is; to the database, 0 means the newest that its type has, and 1 if it has no
+    /// schema.
     pub schema_version: u16,
     /// When it happened, if that is not when it is recorded.
     pub occurred_at: Option<Timestamp>,

@@ -50,15 +50,18 @@ impl From<Error> for Problem {
             }
             Error::Script(fault) => script_failed(&fault),
             Error::ScriptsBusy => Self::new(Slug::TooManyRequests, "too many scripts are waiting"),
-            Error::HistoryUnreadable { stream, version, detail } => Self::new(Slug::HistoryUnreadable, format!("event {version}: {detail}"))
-                .with_text("stream", &stream)
-                .with_json("version", version.to_string()),
+            Error::HistoryUnreadable { stream, version, detail } => {
+                Self::new(Slug::HistoryUnreadable, format!("event {version}: {detail}"))
+                    .with_text("stream", &stream)
+                    .with_json("version", version.to_string())
+            }
         }
     }
 }
 
 fn invalid_definition(fault: &DefinitionFault) -> Problem {
-    let problem = Problem::new(Slug::InvalidDefinition, fault.detail.clone()).with_text("field", &fault.what).with_text("what", &fault.what);
+    let problem =
+        Problem::new(Slug::InvalidDefinition, fault.detail.clone()).with_text("field", &fault.what).with_text("what", &fault.what);
     let problem = with_place(problem, fault.line, fault.column);
     let problem = match &fault.pointer {
         Some(pointer) => problem.with_text("pointer", pointer),
@@ -296,7 +299,13 @@ mod tests {
 
     fn violation() -> SchemaFault {
         let violations = vec![("/a".to_owned(), "is no number".to_owned()), ("/b".to_owned(), "is missing".to_owned())];
-        SchemaFault { field: "events[0].data".into(), detail: "/a: is no number".into(), event_type: "T".into(), schema_version: 2, violations }
+        SchemaFault {
+            field: "events[0].data".into(),
+            detail: "/a: is no number".into(),
+            event_type: "T".into(),
+            schema_version: 2,
+            violations,
+        }
     }
 
     fn script() -> ScriptFault {
@@ -308,10 +317,14 @@ mod tests {
     fn problems_of_definitions_name_the_place() {
         let json = |error: Error| -> serde_json::Value { serde_json::from_slice(&Problem::from(error).to_json()).unwrap() };
         let found = json(Error::SchemaViolation(Box::new(violation())));
-        assert_eq!((&found["field"], &found["pointer"], &found["violations"][1]["pointer"]), (&"events[0].data".into(), &"/a".into(), &"/b".into()));
+        assert_eq!(
+            (&found["field"], &found["pointer"], &found["violations"][1]["pointer"]),
+            (&"events[0].data".into(), &"/a".into(), &"/b".into())
+        );
         let found = json(Error::Script(Box::new(script())));
         assert_eq!((&found["line"], &found["column"], &found["version"]), (&3.into(), &5.into(), &7.into()));
-        let fault = DefinitionFault { what: "w".into(), line: Some(1), breaks: vec![("/p".into(), "d".into())], ..DefinitionFault::default() };
+        let fault =
+            DefinitionFault { what: "w".into(), line: Some(1), breaks: vec![("/p".into(), "d".into())], ..DefinitionFault::default() };
         let found = json(Error::InvalidDefinition(Box::new(fault)));
         assert_eq!((&found["what"], &found["line"], &found["breaks"][0]["detail"]), (&"w".into(), &1.into(), &"d".into()));
         assert!(found.get("column").is_none() && found.get("pointer").is_none(), "{found}");

@@ -5,22 +5,16 @@ use serde_json::Value;
 use crate::schema::compatibility::Comparison;
 use crate::schema::compatibility::bounds;
 use crate::schema::compatibility::narrow::Narrow;
+use crate::schema::compatibility::wide::Demand;
 use crate::schema::document::Node;
 use crate::schema::error::Break;
 
 impl<'a> Comparison<'a> {
-    pub(super) fn array_demand(
-        &self,
-        keyword: &str,
-        value: &Value,
-        wide: &Node<'a>,
-        narrow: &Narrow<'a>,
-        place: &str,
-        breaks: &mut Vec<Break>,
-    ) {
+    pub(super) fn array_demand(&self, demand: &Demand<'_, 'a>, breaks: &mut Vec<Break>) {
+        let Demand { keyword, value, wide, narrow, place } = *demand;
         match keyword {
-            "minItems" => self.least_demand(keyword, value, bounds::least_size(narrow, keyword), wide, place, breaks),
-            "maxItems" => self.greatest_demand(keyword, value, most_items(narrow), wide, place, breaks),
+            "minItems" => self.least_demand(demand, bounds::least_size(narrow, keyword), breaks),
+            "maxItems" => self.greatest_demand(demand, most_items(narrow), breaks),
             "uniqueItems" if value == &Value::Bool(true) => {
                 let is_unique = narrow.facts().iter().any(|fact| fact.keyword(keyword) == Some(&Value::Bool(true)));
                 if !is_unique && most_items(narrow).is_none_or(|most| most > 1) {

@@ -1,6 +1,6 @@
 //! Does one schema accept everything that another accepts?
 //!
-//! The rules are those of [Confluent's JSON Schema compatibility]: a version is *backward* compatible when all data that is valid under the
+//! The rules are those of [Confluent] for JSON Schema: a version is *backward* compatible when all data that is valid under the
 //! version before is valid under it, *forward* compatible when the version before accepts all data that is valid under it, and *full* when
 //! both hold. In particular, a property that joins a schema which did not forbid unknown properties is not backward compatible: old data
 //! may hold anything under that name. Unlike there, a version is compared with the one before it only; [`Registry::upcast`] goes from
@@ -16,12 +16,13 @@
 //! - Alternatives of the narrow schema are looked at one by one, each of which must satisfy the demand.
 //! - Recursive schemas are compared by assuming, below, what is being shown above: sound, as each round steps down into smaller data.
 //!
-//! [Confluent's JSON Schema compatibility]: https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/serdes-json.html#json-schema-compatibility-rules
+//! [Confluent]: https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/serdes-json.html
 //! [`Registry::upcast`]: super::Registry::upcast
 
 use std::cell::Cell;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use serde_json::Value;
 use serde_json::json;
@@ -152,26 +153,24 @@ impl<'a> Comparison<'a> {
     /// Whether a schema accepts this very value. None if that cannot be found out.
     fn accepts_value(&self, schema: &Node<'a>, value: &Value) -> Option<bool> {
         let mut validators = self.validators.borrow_mut();
-        let key = std::ptr::from_ref(schema.value);
-        if !validators.contains_key(&key) {
-            // Compiling takes the whole document, as references may lead anywhere in it.
-            if !self.spend(COMPILE_STEPS) {
-                return None;
+        let validator = match validators.entry(std::ptr::from_ref(schema.value)) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(place) => {
+                // Compiling takes the whole document, as references may lead anywhere in it.
+                self.spend(COMPILE_STEPS).then(|| place.insert(Validator::part(schema).ok()))?
             }
-            validators.insert(key, Validator::part(schema).ok());
-        }
+        };
         self.spend(1).then_some(())?;
-        Some(validators.get(&key)?.as_ref()?.accepts(value))
+        Some(validator.as_ref()?.accepts(value))
     }
 
     /// Whether a pattern finds itself in a property's name. None if that cannot be found out.
     fn matches(&self, pattern: &str, name: &str) -> Option<bool> {
         let mut patterns = self.patterns.borrow_mut();
-        if !patterns.contains_key(pattern) {
-            patterns.insert(pattern.to_owned(), Validator::compile(&json!({ "pattern": pattern })).ok());
-        }
+        let pattern =
+            patterns.entry(pattern.to_owned()).or_insert_with_key(|pattern| Validator::compile(&json!({ "pattern": pattern })).ok());
         self.spend(1).then_some(())?;
-        Some(patterns.get(pattern)?.as_ref()?.accepts(&Value::String(name.to_owned())))
+        Some(pattern.as_ref()?.accepts(&Value::String(name.to_owned())))
     }
 
     /// Whether there is no value at all that the narrow schema accepts. `false` if that cannot be shown.

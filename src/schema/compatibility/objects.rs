@@ -8,19 +8,13 @@ use crate::schema::compatibility::Comparison;
 use crate::schema::compatibility::bounds;
 use crate::schema::compatibility::narrow::Narrow;
 use crate::schema::compatibility::narrow::Types;
+use crate::schema::compatibility::wide::Demand;
 use crate::schema::document::Node;
 use crate::schema::error::Break;
 
 impl<'a> Comparison<'a> {
-    pub(super) fn object_demand(
-        &self,
-        keyword: &str,
-        value: &Value,
-        wide: &Node<'a>,
-        narrow: &Narrow<'a>,
-        place: &str,
-        breaks: &mut Vec<Break>,
-    ) {
+    pub(super) fn object_demand(&self, demand: &Demand<'_, 'a>, breaks: &mut Vec<Break>) {
+        let Demand { keyword, value, wide, narrow, place } = *demand;
         match keyword {
             "required" => {
                 let known = narrow.required();
@@ -29,9 +23,9 @@ impl<'a> Comparison<'a> {
             }
             "minProperties" => {
                 let least = bounds::least_size(narrow, keyword).max(narrow.required().len() as u64);
-                self.least_demand(keyword, value, least, wide, place, breaks);
+                self.least_demand(demand, least, breaks);
             }
-            "maxProperties" => self.greatest_demand(keyword, value, most_properties(narrow), wide, place, breaks),
+            "maxProperties" => self.greatest_demand(demand, most_properties(narrow), breaks),
             "properties" => {
                 for name in wide.names(keyword) {
                     let Some(property) = wide.member(keyword, name) else { continue };

@@ -11,6 +11,16 @@ use crate::schema::compatibility::words::type_names;
 use crate::schema::document::Node;
 use crate::schema::error::Break;
 
+/// One keyword of the wide schema, and what it must follow from.
+pub(super) struct Demand<'d, 'a> {
+    pub(super) keyword: &'d str,
+    pub(super) value: &'d Value,
+    pub(super) wide: &'d Node<'a>,
+    pub(super) narrow: &'d Narrow<'a>,
+    /// Where the new version speaks about it.
+    pub(super) place: &'d str,
+}
+
 impl<'a> Comparison<'a> {
     /// Adds a break for each keyword of the wide schema whose demand does not follow.
     pub(super) fn demands(&self, wide: &Node<'a>, narrow: &Narrow<'a>, place: &str, breaks: &mut Vec<Break>) {
@@ -28,17 +38,18 @@ impl<'a> Comparison<'a> {
                 "allOf" | "anyOf" | "oneOf" | "not" | "if" => self.alternative_demand(keyword, wide, narrow, place, breaks),
                 _ => {}
             }
+            let demand = &Demand { keyword, value, wide, narrow, place };
             if narrow.types().has_any(Types::NUMBER) {
-                self.number_demand(keyword, value, wide, narrow, place, breaks);
+                self.number_demand(demand, breaks);
             }
             if narrow.types().has_any(Types::STRING) {
-                self.string_demand(keyword, value, wide, narrow, place, breaks);
+                self.string_demand(demand, breaks);
             }
             if narrow.types().has_any(Types::ARRAY) {
-                self.array_demand(keyword, value, wide, narrow, place, breaks);
+                self.array_demand(demand, breaks);
             }
             if narrow.types().has_any(Types::OBJECT) {
-                self.object_demand(keyword, value, wide, narrow, place, breaks);
+                self.object_demand(demand, breaks);
             }
         }
     }
@@ -56,7 +67,8 @@ impl<'a> Comparison<'a> {
         breaks.push(broken);
     }
 
-    fn number_demand(&self, keyword: &str, value: &Value, wide: &Node<'a>, narrow: &Narrow<'a>, place: &str, breaks: &mut Vec<Break>) {
+    fn number_demand(&self, demand: &Demand<'_, 'a>, breaks: &mut Vec<Break>) {
+        let Demand { keyword, value, wide, narrow, place } = *demand;
         let Value::Number(limit) = value else { return };
         if let Some((end, is_open)) = bounds::end_of(keyword) {
             if !bounds::lies_within(narrow, end, limit, is_open) {
@@ -74,17 +86,18 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn string_demand(&self, keyword: &str, value: &Value, wide: &Node<'a>, narrow: &Narrow<'a>, place: &str, breaks: &mut Vec<Break>) {
+    fn string_demand(&self, demand: &Demand<'_, 'a>, breaks: &mut Vec<Break>) {
+        let Demand { keyword, wide, narrow, place, .. } = *demand;
         match keyword {
-            "minLength" => self.least_demand(keyword, value, bounds::least_size(narrow, keyword), wide, place, breaks),
-            "maxLength" => self.greatest_demand(keyword, value, bounds::greatest_size(narrow, keyword), wide, place, breaks),
+            "minLength" => self.least_demand(demand, bounds::least_size(narrow, keyword), breaks),
+            "maxLength" => self.greatest_demand(demand, bounds::greatest_size(narrow, keyword), breaks),
             "pattern" | "format" | "contentEncoding" | "contentMediaType" | "contentSchema" => {
                 if narrow.facts().iter().any(|fact| self.same_keywords(wide, fact, &[keyword])) {
                     return;
                 }
                 let is_new = narrow.facts().iter().all(|fact| fact.keyword(keyword).is_none());
                 breaks.push(if is_new {
-                    self.may(wide, keyword, place, &format!("break the {keyword} {value}"))
+                    self.may(wide, keyword, place, &format!("break the {keyword} {}", demand.value))
                 } else {
                     self.unclear(wide, keyword, place)
                 });
@@ -94,24 +107,16 @@ impl<'a> Comparison<'a> {
     }
 
     /// The wide schema asks for at least a size, the narrow one allows `least`.
-    #[expect(clippy::too_many_arguments, reason = "a demand is a keyword, its value and where it stands")]
-    pub(super) fn least_demand(&self, keyword: &str, value: &Value, least: u64, wide: &Node<'a>, place: &str, breaks: &mut Vec<Break>) {
+    pub(super) fn least_demand(&self, demand: &Demand<'_, 'a>, least: u64, breaks: &mut Vec<Break>) {
+        let Demand { keyword, value, wide, place, .. } = *demand;
         if bounds::size(value).is_none_or(|wanted| least < wanted) {
             breaks.push(self.may(wide, keyword, place, &format!("have fewer {} than {value}", counted(keyword))));
         }
     }
 
-    /// The wide schema asks for at most a size, the narrow one allows `greatest`.
-    #[expect(clippy::too_many_arguments, reason = "a demand is a keyword, its value and where it stands")]
-    pub(super) fn greatest_demand(
-        &self,
-        keyword: &str,
-        value: &Value,
-        greatest: Option<u64>,
-        wide: &Node<'a>,
-        place: &str,
-        breaks: &mut Vec<Break>,
-    ) {
+    /// The wide schema asks for at most a size, the narrow one allows `greatest`; none is no bound.
+    pub(super) fn greatest_demand(&self, demand: &Demand<'_, 'a>, greatest: Option<u64>, breaks: &mut Vec<Break>) {
+        let Demand { keyword, value, wide, place, .. } = *demand;
         if bounds::size(value).is_none_or(|wanted| greatest.is_none_or(|greatest| greatest > wanted)) {
             breaks.push(self.may(wide, keyword, place, &format!("have more {} than {value}", counted(keyword))));
         }

@@ -8,13 +8,9 @@ use crate::schema::tests::register;
 use crate::schema::tests::registry;
 
 fn violations(error: SchemaError) -> Vec<Violation> {
-    match error {
-        SchemaError::Violation { event_type, schema_version, violations } => {
-            assert_eq!((&*event_type, schema_version), ("OrderPaid", 1));
-            violations
-        }
-        other => panic!("{other:?}"),
-    }
+    let SchemaError::Violation { event_type, schema_version, violations } = error else { panic!("{error:?}") };
+    assert_eq!((&*event_type, schema_version), ("OrderPaid", 1));
+    violations
 }
 
 #[tokio::test]
@@ -66,9 +62,7 @@ async fn an_unknown_version_is_told_the_newest() {
     registry.validate("OrderPaid", 2, b"3").unwrap();
     registry.validate("OrderSent", 9, b"3").unwrap();
     for wrong in [0, 3, u16::MAX] {
-        match registry.validate("OrderPaid", wrong, b"{}").unwrap_err() {
-            SchemaError::UnknownVersion { schema_version, newest: 2, .. } => assert_eq!(schema_version, wrong),
-            other => panic!("{other:?}"),
-        }
+        let error = registry.validate("OrderPaid", wrong, b"{}").unwrap_err();
+        assert!(matches!(error, SchemaError::UnknownVersion { schema_version, newest: 2, .. } if schema_version == wrong), "{error:?}");
     }
 }

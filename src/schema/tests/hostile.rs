@@ -88,11 +88,11 @@ async fn a_catastrophic_pattern_is_answered_in_time() {
 #[tokio::test]
 async fn a_long_chain_of_references_does_not_exhaust_the_stack() {
     let link = |at: usize| json!({"properties": {"n": {"$ref": format!("#/$defs/{}", at + 1)}}});
-    let mut chain: serde_json::Map<String, Value> = (0..4_000).map(|at| (at.to_string(), link(at))).collect();
-    chain.insert("4000".to_owned(), json!({"type": "null"}));
+    let mut chain: serde_json::Map<String, Value> = (0..2_000).map(|at| (at.to_string(), link(at))).collect();
+    chain.insert("2000".to_owned(), json!({"type": "null"}));
     let registry = registry();
     register(&registry, "OrderPaid", 1, &json!({"schema": {"$ref": "#/$defs/0", "$defs": chain}})).await;
-    chain.insert("4000".to_owned(), json!({}));
+    chain.insert("2000".to_owned(), json!({}));
     let changed = super::definition("OrderPaid", 2, &json!({"schema": {"$ref": "#/$defs/0", "$defs": chain}}));
     // Too deep to be compared, or compatible; either is an answer.
     drop(registry.check(&changed).await);

@@ -246,7 +246,8 @@ async fn x5_state_kept_between_events_is_found_out() {
 #[tokio::test]
 async fn x7_same_input_same_output_on_other_threads_and_after_other_calls() {
     let source = "export const evolve = { A: (state, event) => ({ ...state, [event.data.k]: Math.sqrt(event.data.n) / 3, \
-                  keys: Object.keys(state), sorted: [3, 1, 2, event.data.n].sort(), t: new Date(event.data.n * 1e6).toISOString(), s: `${0.1 + event.data.n}` }) };";
+                  keys: Object.keys(state), sorted: [3, 1, 2, event.data.n].sort(), \
+                  t: new Date(event.data.n * 1e6).toISOString(), s: `${0.1 + event.data.n}` }) };";
     let events: Vec<Bytes> = (0..200).map(|n| Bytes::from(format!(r#"{{"type":"A","data":{{"k":"k{}","n":{n}}}}}"#, n % 7))).collect();
     let mut hashes = Vec::new();
     let crowd = Sandbox::new(Options { threads: 3, wall: Duration::from_secs(60), ..Options::default() });

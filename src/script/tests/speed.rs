@@ -38,7 +38,9 @@ async fn times_of_folds() {
     let sandbox = Sandbox::new(Options { threads: 1, ..Options::default() });
     let module = module(DECLARATION);
     let event = Bytes::from(format!(
-        r#"{{"id":"0190c0f5-7b3c-7c3a-9d5e-1f2a3b4c5d6e","stream":"declaration-4711","version":12,"position":"123456","type":"DeclarationRejected","data":{{"by":"employee-12","reason":"{}"}},"metadata":{{"user":"someone","correlation_id":"0190c0f5-7b3c-7c3a-9d5e-1f2a3b4c5d6e"}},"occurred_at":"2026-01-02T03:04:05.678Z","recorded_at":"2026-01-02T03:04:05.678Z"}}"#,
+        r#"{{"id":"0190c0f5-7b3c-7c3a-9d5e-1f2a3b4c5d6e","stream":"declaration-4711","version":12,"position":"123456",
+            "type":"DeclarationRejected","data":{{"by":"employee-12","reason":"{}"}},"metadata":{{"user":"someone"}},
+            "occurred_at":"2026-01-02T03:04:05.678Z","recorded_at":"2026-01-02T03:04:05.678Z"}}"#,
         "missing receipt, ".repeat(5)
     ));
     for every_step in [false, true] {

@@ -66,3 +66,23 @@ async fn a_full_queue_refuses() {
     assert!(running.await.unwrap().is_ok());
     assert!(waiting.await.unwrap().is_ok());
 }
+
+#[tokio::test]
+async fn calls_are_refused_when_every_thread_is_stuck() {
+    let sandbox = Sandbox::new(Options { threads: 1, wall: Duration::from_millis(1), ..Options::default() });
+    let mut releases: Vec<mpsc::Sender<()>> = Vec::new();
+    for number in 0..2 {
+        let (release, until) = mpsc::channel();
+        let hanging = module(&format!("export const initial = {number};"));
+        let error = sandbox.pool.run(&hanging, Work::Hang(parking_lot::Mutex::new(until))).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Time);
+        releases.push(release);
+    }
+    assert_eq!(sandbox.pool.counts(), (0, 2));
+    assert_eq!(sandbox.pool.run(&module(""), Work::Panic).await.unwrap_err().kind, Kind::Busy);
+    drop(releases);
+    while sandbox.pool.counts() != (1, 0) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(sandbox.pool.run(&module(""), Work::Panic).await.unwrap_err().kind, Kind::Died, "served again");
+}

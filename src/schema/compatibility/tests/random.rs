@@ -74,6 +74,12 @@ impl Random {
             let (keyword, value) = if depth > 0 && self.below(3) > 0 { self.applicator(depth - 1) } else { self.assertion() };
             keywords.insert(keyword.to_owned(), value);
         }
+        // What stands beside them decides what they mean.
+        for (keyword, partner) in [("patternProperties", "additionalProperties"), ("prefixItems", "items")] {
+            if depth > 0 && keywords.contains_key(keyword) && self.below(2) == 0 {
+                keywords.insert(partner.to_owned(), if self.below(2) == 0 { json!(false) } else { self.schema(depth - 1) });
+            }
+        }
         Value::Object(keywords)
     }
 
@@ -138,7 +144,7 @@ impl Random {
                 }
                 Value::Object(changed)
             }
-            _ => self.schema(depth),
+            Value::Object(_) | Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => self.schema(depth),
         }
     }
 
@@ -205,10 +211,10 @@ fn what_is_found_compatible_is_compatible() {
     }
     println!("{compatible} of {PAIRS} pairs are compatible, {witnesses} values show it");
     // A check that always says no would be sound and useless.
-    assert!(compatible > PAIRS / 20 && witnesses > PAIRS, "{compatible} pairs, {witnesses} values");
+    assert!(compatible > PAIRS / 20 && witnesses > 2 * PAIRS, "{compatible} pairs, {witnesses} values");
 }
 
-const PAIRS: u64 = 1_500;
+const PAIRS: u64 = 600;
 const VALUES: u64 = 100;
 const NAMES: [&str; 5] = ["a", "b", "ab", "c", "ba"];
 const PATTERNS: [&str; 4] = ["^a", "b", "^ab?$", "c$"];

@@ -53,6 +53,8 @@ const PAIRS: &[(&str, &str, char)] = &[
     (r#"{"prefixItems": [{"type": "string"}], "items": {"type": "null"}}"#, r#"{"items": {"type": ["string", "null"]}}"#, '>'),
     (r#"{"type": "array", "prefixItems": [true], "items": false}"#, r#"{"type": "array", "maxItems": 1}"#, '='),
     (r#"{"contains": {"const": 1}}"#, r#"{"contains": {"const": 1}, "minContains": 2}"#, '!'),
+    (r#"{"prefixItems": [{"type": "string"}, {"type": "integer"}], "items": {"type": "string"}}"#, r#"{"items": {"type": "string"}}"#, '!'),
+    (r#"{"prefixItems": [{"type": "string"}], "items": {"type": "null"}}"#, r#"{"items": {"type": "string"}}"#, '!'),
     // Objects.
     (r#"{"required": ["a", "b"]}"#, r#"{"required": ["a"]}"#, '>'),
     (
@@ -69,6 +71,11 @@ const PAIRS: &[(&str, &str, char)] = &[
         r#"{"properties": {"x-a": {"type": "integer"}}, "additionalProperties": false}"#,
         r#"{"patternProperties": {"^x-": {"type": "number"}}, "additionalProperties": false}"#,
         '>',
+    ),
+    (
+        r#"{"patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": false}"#,
+        r#"{"properties": {"x": {"type": "string"}}}"#,
+        '!',
     ),
     (r#"{"propertyNames": {"maxLength": 3}}"#, r#"{"propertyNames": {"maxLength": 4}}"#, '>'),
     (r#"{"properties": {"ab": true}, "additionalProperties": false}"#, r#"{"propertyNames": {"maxLength": 2}, "maxProperties": 1}"#, '>'),
