@@ -75,7 +75,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the address, opens the data directory and puts the folder of definitions in force. Dropped before it is done, it leaves nothing behind.
+    /// Binds the address, opens the data directory and puts the folder of definitions in force. Dropped before it is done, it leaves
+    /// nothing behind that is half done.
     ///
     /// # Errors
     ///

@@ -10,6 +10,7 @@ use super::client::Connection;
 use super::failure::Failure;
 use super::output::Output;
 use super::output::grouped;
+use crate::subscription::time::parse_timestamp;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  factum state order-42\n  factum state order-42 --at 3\n  \
@@ -36,11 +37,7 @@ struct State {
 pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {
     let client = Client::new(&arguments.connection)?;
     let (category, id) = aggregate(&arguments.stream)?;
-    let at = arguments.at.as_ref().map(|at| {
-        let name = if at.bytes().all(|byte| byte.is_ascii_digit()) { "version" } else { "recorded_at" };
-        (name, at.clone())
-    });
-    let query: Vec<_> = at.into_iter().collect();
+    let query: Vec<_> = arguments.at.as_deref().map(point).transpose()?.into_iter().collect();
     let answer: Box<RawValue> = client.get(&["v1", "aggregates", category, id], &query).await?;
     if !output.is_human() {
         output.line(answer.get())?;
@@ -59,11 +56,23 @@ pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
+/// The parameter that names a point in the past.
+fn point(at: &str) -> Result<(&'static str, String), Failure> {
+    if at.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(("version", at.to_owned()));
+    }
+    match parse_timestamp(at) {
+        Ok(_) => Ok(("recorded_at", at.to_owned())),
+        Err(detail) => Err(Failure::usage(format!("--at {at:?} is neither a version nor a time")).detail(format!("a time {detail}"))),
+    }
+}
+
 /// Category and id of the aggregate that a stream is.
 pub(crate) fn aggregate(stream: &str) -> Result<(&str, &str), Failure> {
-    stream.split_once('-').filter(|(category, id)| !category.is_empty() && !id.is_empty()).ok_or_else(|| {
-        Failure::usage(format!("{stream:?} is no aggregate")).next("name one such as order-42: a category, `-`, and an id")
-    })
+    stream
+        .split_once('-')
+        .filter(|(category, id)| !category.is_empty() && !id.is_empty())
+        .ok_or_else(|| Failure::usage(format!("{stream:?} is no aggregate")).next("name one such as order-42: a category, `-`, and an id"))
 }
 
 fn unreadable(error: &serde_json::Error) -> Failure {

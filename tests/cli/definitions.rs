@@ -120,7 +120,7 @@ fn states_and_commands_are_told() {
     assert_eq!((state(&[])["state"].clone(), state(&["--at", "1"])["state"].clone()), (json!({"balance": 8}), json!({"balance": 7})));
     assert_eq!(state(&["--at", "9999-01-01T00:00:00Z"])["version"], 2);
     server.run(&["state", "account-1", "--at", "9"]).exits(1);
-    server.run(&["state", "account-1", "--at", "soon"]).exits(1).says("recorded_at");
+    server.run(&["state", "account-1", "--at", "soon"]).exits(2).says("RFC 3339");
     server.run(&["state", "account-2"]).exits(1).says("factum streams");
     for words in [&["state", "account"][..], &["command", "account", "x"], &["command", "account-1", "x", "{"], &["state", "-1"]] {
         server.run(words).exits(2);

@@ -17,7 +17,10 @@ use crate::process::note;
 const MODULE: &str = "export const initial = { count: 0, sum: 0, last: null };
 export const snapshotEvery = 3;
 export const evolve = {
-  Tested: (state, event) => ({ count: state.count + 1, sum: (state.sum * 31 + event.data.length * event.version) % 1000003, last: event.data }),
+  Tested: (state, event) => {
+    const sum = (state.sum * 31 + event.data.length * event.version) % 1000003;
+    return { count: state.count + 1, sum, last: event.data };
+  },
 };
 ";
 const STREAMS: usize = 4;

@@ -112,7 +112,8 @@ problems! {
         "Give streams that change together a common partition key: `{key}` in their names.";
     InvalidDefinition, UNPROCESSABLE_ENTITY, "invalid-definition", "The definition cannot be taken",
         "A module that does not run, a schema that is none, or one that breaks its promise to the version before. `field` names the definition, \
-        `line` and `column` the place in a text, `pointer` the place in a document, `breaks` every broken promise. What was in force before still is.",
+        `line` and `column` the place in a text, `pointer` the place in a document, `breaks` every broken promise. \
+        What was in force before still is.",
         "Correct the definition at the place named.";
     SchemaViolation, UNPROCESSABLE_ENTITY, "schema-violation", "The event's data breaks its schema",
         "The type has a schema, and the data does not match it: `field` names the event, `pointer` the first place in its data, `violations` all of \
