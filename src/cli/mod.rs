@@ -64,7 +64,8 @@ enum Command {
     /// Print what a stream's events come to, now or in the past.
     State(state::Arguments),
     /// Tell an aggregate to do something.
-    Command(command::Arguments),
+    #[command(name = "command")]
+    Tell(command::Arguments),
     /// Put a folder of definitions in force.
     Apply(apply::Arguments),
     /// Check every byte of a data directory (offline).
@@ -109,7 +110,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Tail(arguments) => block_on(tail::run(&arguments, &mut output))?,
         Command::Streams(arguments) => block_on(streams::run(&arguments, &mut output))?,
         Command::State(arguments) => block_on(state::run(&arguments, &mut output))?,
-        Command::Command(arguments) => block_on(command::run(&arguments, &mut output))?,
+        Command::Tell(arguments) => block_on(command::run(&arguments, &mut output))?,
         Command::Apply(arguments) => block_on(apply::run(&arguments, &mut output))?,
     };
     output.flush()?;

@@ -63,13 +63,10 @@ impl Found {
     /// What is wrong with it, at the place in its files.
     #[must_use]
     pub fn refused(&self, error: &Error) -> FolderFault {
-        match error {
-            Error::InvalidDefinition(fault) => {
-                let pointer = fault.pointer.as_ref().map(|pointer| format!("{pointer}: ")).unwrap_or_default();
-                FolderFault::new(self.place(fault.line.map(u64::from), fault.column.map(u64::from)), format!("{pointer}{}", fault.detail))
-            }
-            error => FolderFault::new(self.file.clone(), error.to_string()),
-        }
+        let Error::InvalidDefinition(fault) = error else { return FolderFault::new(self.file.clone(), error.to_string()) };
+        let pointer = fault.pointer.as_ref().map(|pointer| format!("{pointer}: ")).unwrap_or_default();
+        let place = self.place(fault.line.map(u64::from), fault.column.map(u64::from));
+        FolderFault::new(place, format!("{pointer}{}", fault.detail))
     }
 }
 
