@@ -147,5 +147,7 @@ fn printable_lines(text: &str) -> String {
 }
 
 fn unusable(folder: &std::path::Path, fault: &FolderFault) -> Failure {
-    Failure::failed(format!("{} cannot be applied", folder.display())).detail(fault.to_string()).next("nothing was sent; correct the folder")
+    Failure::failed(format!("{} cannot be applied", folder.display()))
+        .detail(fault.to_string())
+        .next("nothing was sent; correct the folder")
 }

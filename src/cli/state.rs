@@ -61,9 +61,10 @@ pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<Ex
 
 /// Category and id of the aggregate that a stream is.
 pub(crate) fn aggregate(stream: &str) -> Result<(&str, &str), Failure> {
-    stream.split_once('-').filter(|(category, id)| !category.is_empty() && !id.is_empty()).ok_or_else(|| {
-        Failure::usage(format!("{stream:?} is no aggregate")).next("name one such as order-42: a category, `-`, and an id")
-    })
+    stream
+        .split_once('-')
+        .filter(|(category, id)| !category.is_empty() && !id.is_empty())
+        .ok_or_else(|| Failure::usage(format!("{stream:?} is no aggregate")).next("name one such as order-42: a category, `-`, and an id"))
 }
 
 fn unreadable(error: &serde_json::Error) -> Failure {

@@ -68,7 +68,8 @@ impl Tour<'_> {
         self.source(&format!("{SHOWN_STREAM} after its events {versions}: GET /v1/aggregates/{CATEGORY}/{id}?version=…"))?;
         self.source(&format!("all three in {}, folded from events; nothing but events is the truth", duration_text(time)))?;
         let now = self.state(id, None).await?;
-        let snapshot = now.snapshot_version.map_or_else(|| "no snapshot yet".to_owned(), |version| format!("from the snapshot of version {version}"));
+        let snapshot =
+            now.snapshot_version.map_or_else(|| "no snapshot yet".to_owned(), |version| format!("from the snapshot of version {version}"));
         self.source(&format!("now, at version {}: {} events replayed, {snapshot}", now.version, now.events_replayed))
     }
 
@@ -78,7 +79,8 @@ impl Tour<'_> {
         let response = self.reject(OPEN_STREAM).await?;
         let done: Done = self.client.json(response).await?;
         let green = self.output.green(if done.duplicate { "200" } else { "201" });
-        let what = if done.duplicate { "done by an earlier demo under the same key, and only once" } else { "DeclarationRejected is on disk" };
+        let what =
+            if done.duplicate { "done by an earlier demo under the same key, and only once" } else { "DeclarationRejected is on disk" };
         let status = done.state.get("status").and_then(Value::as_str).unwrap_or_default().to_owned();
         self.say(&format!("{OPEN_STREAM}:  {green}, {what}; version {}, {}", done.version, cut(&status, 20)))?;
         let told = self.reject(SHOWN_STREAM).await.err().ok_or_else(|| Failure::failed("a paid declaration was rejected"))?;
