@@ -4,6 +4,8 @@
 mod commands;
 #[path = "cli/crash.rs"]
 mod crash;
+#[path = "cli/definitions.rs"]
+mod definitions;
 #[path = "cli/demo.rs"]
 mod demo;
 #[path = "cli/faults.rs"]
@@ -18,5 +20,7 @@ mod oracle;
 mod process;
 #[path = "cli/settings.rs"]
 mod settings;
+#[path = "cli/snapshots.rs"]
+mod snapshots;
 #[path = "cli/strace.rs"]
 mod strace;

@@ -1,5 +1,6 @@
 //! `factum apply`: a folder of definitions, sent to a server one by one.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -52,18 +53,38 @@ struct Line<'a> {
     change: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unchecked: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a Problem>,
+}
+
+/// Whether a definition was only tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trial {
+    No,
+    Checked,
+    /// A version of a schema can be checked against the one before only once that is there.
+    Unchecked,
 }
 
 pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {
     let client = Client::new(&arguments.connection)?;
     let found = folder::read(&arguments.folder).map_err(|fault| unusable(&arguments.folder, &fault))?;
     let mut refused = Vec::new();
+    let mut begun = HashSet::new();
     for definition in &found {
+        let begins = (definition.kind == Kind::Schema).then(|| event_type(definition).0.to_owned());
+        if begins.as_ref().is_some_and(|event_type| begun.contains(event_type)) {
+            print(output, definition, "created", Trial::Unchecked)?;
+            continue;
+        }
         match send(&client, definition, arguments.dry_run).await {
             Ok(change) => {
-                print(output, definition, &change, arguments.dry_run)?;
+                print(output, definition, &change, if arguments.dry_run { Trial::Checked } else { Trial::No })?;
+                if arguments.dry_run && change == "created" {
+                    begun.extend(begins);
+                }
             }
             // Without a server's word there is no sense in trying the others.
             Err(failure) => match failure.as_problem() {
@@ -88,7 +109,7 @@ async fn send(client: &Client, definition: &Found, dry_run: bool) -> Result<Stri
     let path = match definition.kind {
         Kind::Aggregate => vec!["v1", "aggregates", &definition.name],
         Kind::Schema => {
-            let (event_type, version) = definition.name.rsplit_once('/').unwrap_or((&definition.name, ""));
+            let (event_type, version) = event_type(definition);
             vec!["v1", "schemas", event_type, version]
         }
     };
@@ -102,16 +123,23 @@ async fn send(client: &Client, definition: &Found, dry_run: bool) -> Result<Stri
     Ok(client.json::<Answer>(response).await?.change)
 }
 
-fn print(output: &mut Output, definition: &Found, change: &str, dry_run: bool) -> Result<(), Failure> {
+/// Type and version of a schema.
+fn event_type(definition: &Found) -> (&str, &str) {
+    definition.name.rsplit_once('/').unwrap_or((&definition.name, ""))
+}
+
+fn print(output: &mut Output, definition: &Found, change: &str, trial: Trial) -> Result<(), Failure> {
+    let unchecked = trial == Trial::Unchecked;
     if !output.is_human() {
-        return Ok(output.json(&Line { change: Some(change), dry_run, ..line(definition) })?);
+        return Ok(output.json(&Line { change: Some(change), dry_run: trial != Trial::No, unchecked, ..line(definition) })?);
     }
-    let word = match (change, dry_run) {
-        ("created", true) => "would create",
-        ("changed", true) => "would change",
+    let word = match (change, trial) {
+        ("created", Trial::Checked | Trial::Unchecked) => "would create",
+        ("changed", Trial::Checked | Trial::Unchecked) => "would change",
         (change, _) => change,
     };
-    let text = format!("{word:<12}  {}", printable(&definition.file));
+    let note = if unchecked { "  (not checked: the version before is not there yet)" } else { "" };
+    let text = format!("{word:<12}  {}{note}", printable(&definition.file));
     let text = if change == "same" { output.dim(&text) } else { output.green(&text) };
     Ok(output.line(&text)?)
 }
@@ -125,7 +153,7 @@ fn print_refused(output: &mut Output, definition: &Found, problem: &Problem) -> 
 }
 
 fn line(definition: &Found) -> Line<'_> {
-    Line { file: &definition.file, kind: definition.kind, name: &definition.name, change: None, dry_run: false, error: None }
+    Line { file: &definition.file, kind: definition.kind, name: &definition.name, change: None, dry_run: false, unchecked: false, error: None }
 }
 
 /// The place in the definition's files, and what is wrong there.

@@ -16,13 +16,13 @@ use crate::support::request;
 use crate::support::within;
 
 /// The body of a feed, read a piece at a time.
-struct Reader {
+pub(crate) struct Reader {
     stream: BodyDataStream,
     text: String,
 }
 
 impl Reader {
-    async fn open(api: &Api, path: &str, headers: &[(&str, &str)]) -> Self {
+    pub(crate) async fn open(api: &Api, path: &str, headers: &[(&str, &str)]) -> Self {
         let response = api.router.clone().oneshot(request("GET", path, headers, Body::empty())).await.expect("infallible");
         assert_eq!(response.status().as_u16(), 200);
         Self { stream: response.into_body().into_data_stream(), text: String::new() }
@@ -41,12 +41,12 @@ impl Reader {
         }
     }
 
-    async fn line(&mut self) -> Option<Value> {
+    pub(crate) async fn line(&mut self) -> Option<Value> {
         self.part("\n").await.map(|line| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
     }
 
     /// The next message with its id, event and data.
-    async fn message(&mut self) -> Option<(String, String, Value)> {
+    pub(crate) async fn message(&mut self) -> Option<(String, String, Value)> {
         loop {
             let part = self.part("\n\n").await?;
             if part.starts_with(':') {

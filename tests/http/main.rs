@@ -2,14 +2,18 @@
 //!
 //! Tests that make an item of `docs/trust.md` true bear its id in their names.
 
+mod aggregates;
 mod append;
+mod commands;
 mod connections;
+mod definitions;
 mod feeds;
 mod hostile;
 mod http2;
 mod import;
 mod operations;
 mod reads;
+mod schemas;
 mod streams;
 mod support;
 mod transactions;

@@ -39,7 +39,10 @@ impl Api {
     }
 
     pub(crate) async fn with(settings: HttpSettings) -> Self {
-        let database = Database::in_memory().await.expect("memory opens");
+        Self::over(Database::in_memory().await.expect("memory opens"), settings)
+    }
+
+    pub(crate) fn over(database: Database, settings: HttpSettings) -> Self {
         Self { router: factum::http::router(database.clone(), settings), database }
     }
 
@@ -66,6 +69,26 @@ impl Api {
         let mut all = vec![JSON];
         all.extend_from_slice(headers);
         self.send(request("POST", path, &all, body.to_owned())).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.send(request("PUT", path, headers, body.to_owned())).await
+    }
+
+    /// Defines a category by a module.
+    pub(crate) async fn define(&self, category: &str, module: &str) -> Answer {
+        self.put(&format!("/v1/aggregates/{category}"), &[MODULE], module).await
+    }
+
+    /// Registers a version of a type's schema.
+    pub(crate) async fn register(&self, type_and_version: &str, document: &serde_json::Value) -> Answer {
+        self.put(&format!("/v1/schemas/{type_and_version}"), &[JSON], &document.to_string()).await
+    }
+
+    /// Appends one event with this type and data.
+    pub(crate) async fn append(&self, stream: &str, event_type: &str, data: &serde_json::Value) -> Answer {
+        let body = serde_json::json!({"events": [{"type": event_type, "data": data}]});
+        self.post(&format!("/v1/streams/{stream}/events"), &body.to_string()).await
     }
 
     /// Appends events of the type `t` with the numbers from 1 on as data.
@@ -202,5 +225,6 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
 }
 
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
+pub(crate) const MODULE: (&str, &str) = ("content-type", "text/javascript");
 pub(crate) const NDJSON: (&str, &str) = ("accept", "application/x-ndjson");
 pub(crate) const SSE: (&str, &str) = ("accept", "text/event-stream");

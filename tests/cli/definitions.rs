@@ -1,0 +1,161 @@
+//! Folders of definitions, states and commands: what the commands say, and what becomes of a server's folder.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use serde_json::json;
+
+use crate::process::Place;
+use crate::process::run;
+
+const ACCOUNT: &str = "export const initial = { balance: 0 };
+export const evolve = {
+  Deposited: (state, event) => ({ balance: state.balance + event.data.amount }),
+};
+export const decide = {
+  deposit: (state, command) => [{ type: 'Deposited', data: { amount: command.amount ?? 1 } }],
+  close: (state) => { throw new Rejection('not-empty', `there are still ${state.balance}`); },
+};
+";
+
+/// A folder of definitions beside a data directory.
+fn folder(place: &Place, files: &[(&str, &str)]) -> PathBuf {
+    let folder = place.path("definitions");
+    for (file, text) in files {
+        let path = folder.join(file);
+        fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a folder");
+        fs::write(path, text).expect("writes");
+    }
+    folder
+}
+
+fn all() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("aggregates/account.js", ACCOUNT),
+        ("aggregates/user.json", r#"{"evolve": "merge"}"#),
+        ("schemas/Deposited/1.json", r#"{"schema": {"type": "object"}}"#),
+        ("schemas/Deposited/2.json", "{\"schema\": {\"type\": \"object\", \"required\": [\"amount\"]}}\n"),
+        ("schemas/Deposited/2.upcast.js", "(data) => ({ amount: data.amount ?? 0 })\n"),
+    ]
+}
+
+fn changes(lines: &[Value]) -> Vec<(String, String)> {
+    let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    lines.iter().map(|line| (text(line, "file"), text(line, "change"))).collect()
+}
+
+#[test]
+fn a_folder_is_applied_once_and_then_changes_nothing() {
+    let place = Place::new();
+    let server = place.start().ready();
+    let folder = folder(&place, &all());
+    let folder = folder.to_str().expect("text");
+    let dry = server.run(&["apply", folder, "--dry-run"]).exits(0).json_lines();
+    assert!(dry.iter().all(|line| line["change"] == "created" && line["dry_run"] == true), "{dry:?}");
+    // The second version of a schema can't be tried before the first is there.
+    assert_eq!(dry.iter().map(|line| line["unchecked"] == true).collect::<Vec<_>>(), [false, true, false, false]);
+    let first = changes(&server.run(&["apply", folder]).exits(0).json_lines());
+    let files = ["schemas/Deposited/1.json", "schemas/Deposited/2.json", "aggregates/account.js", "aggregates/user.json"];
+    assert_eq!(first, files.map(|file| (file.to_owned(), "created".to_owned())));
+    for flags in [&["apply", folder][..], &["apply", folder, "--dry-run"]] {
+        let again = changes(&server.run(flags).exits(0).json_lines());
+        assert_eq!(again, files.map(|file| (file.to_owned(), "same".to_owned())));
+    }
+    fs::write(place.path("definitions/aggregates/account.js"), ACCOUNT.replace("balance: 0", "balance: 5")).unwrap();
+    let lines = server.run(&["apply", folder, "--dry-run"]).exits(0).json_lines();
+    assert_eq!((&lines[2]["change"], &lines[2]["dry_run"]), (&json!("changed"), &json!(true)));
+    server.run(&["command", "account-1", "deposit"]).exits(0);
+    assert_eq!(server.run(&["state", "account-1"]).exits(0).json_lines()[0]["state"], json!({"balance": 1}), "the old one is in force");
+    server.run(&["apply", folder]).exits(0);
+    assert_eq!(server.run(&["state", "account-1"]).exits(0).json_lines()[0]["state"], json!({"balance": 6}));
+}
+
+#[test]
+fn what_is_refused_is_told_with_its_place_and_the_rest_is_applied() {
+    let place = Place::new();
+    let server = place.start().ready();
+    let mut files = all();
+    files[0].1 = "export const initial = 0;\nexport const evolve = {\n  Deposited: (state, event) => state + ,\n};\n";
+    files[4].1 = "(data) => {\n  return data..amount;\n}\n";
+    let folder = folder(&place, &files);
+    let ran = server.run(&["apply", folder.to_str().expect("text")]).exits(1);
+    let lines = ran.json_lines();
+    assert_eq!(changes(&lines).iter().map(|(_, change)| change.as_str()).collect::<Vec<_>>(), ["created", "", "", "created"]);
+    assert_eq!(lines[2]["error"]["line"], 3);
+    ran.says("2 of 4 definitions were refused").says("aggregates/account.js:3:").says("schemas/Deposited/2.upcast.js:2:");
+}
+
+#[test]
+fn a_folder_with_something_else_in_it_is_not_applied_at_all() {
+    let place = Place::new();
+    let server = place.start().ready();
+    let mut files = all();
+    files.push(("projections/declarations.toml", ""));
+    let folder = folder(&place, &files);
+    server.run(&["apply", folder.to_str().expect("text")]).exits(1).says("projections").says("aggregates/<category>.js");
+    server.run(&["command", "account-1", "deposit"]).exits(1).says("factum apply");
+    run(&["apply", "/nonexistent"], "", &[]).exits(1).says("/nonexistent");
+}
+
+#[test]
+fn states_and_commands_are_told() {
+    let place = Place::new();
+    let server = place.start().ready();
+    let folder = folder(&place, &all());
+    server.run(&["apply", folder.to_str().expect("text")]).exits(0);
+    let done = server.run(&["command", "account-1", "deposit", r#"{"amount": 7}"#, "--key", "k"]).exits(0).json_lines();
+    assert_eq!((&done[0]["version"], &done[0]["state"]), (&json!(1), &json!({"balance": 7})));
+    let again = server.run(&["command", "account-1", "deposit", r#"{"amount": 7}"#, "--key", "k"]).exits(0).json_lines();
+    assert_eq!(again[0]["duplicate"], true);
+    server.run(&["command", "account-1", "deposit", r#"{"amount": 8}"#, "--key", "k"]).exits(3);
+    server.run_with_input(&["command", "account-1", "deposit", "-"], r#"{"amount": 1}"#).exits(0);
+    server.run(&["command", "account-1", "close"]).exits(1).says("there are still 8").says("not-empty");
+    server.run(&["command", "account-1", "steal"]).exits(1).says("deposit");
+    let state = |at: &[&str]| {
+        let mut words = vec!["state", "account-1"];
+        words.extend(at);
+        server.run(&words).exits(0).json_lines()[0].clone()
+    };
+    assert_eq!((state(&[])["state"].clone(), state(&["--at", "1"])["state"].clone()), (json!({"balance": 8}), json!({"balance": 7})));
+    assert_eq!(state(&["--at", "9999-01-01T00:00:00Z"])["version"], 2);
+    server.run(&["state", "account-1", "--at", "9"]).exits(1);
+    server.run(&["state", "account-1", "--at", "soon"]).exits(1).says("recorded_at");
+    server.run(&["state", "account-2"]).exits(1).says("factum streams");
+    for words in [&["state", "account"][..], &["command", "account", "x"], &["command", "account-1", "x", "{"], &["state", "-1"]] {
+        server.run(words).exits(2);
+    }
+}
+
+#[test]
+fn a_server_puts_its_folder_in_force_before_it_is_ready() {
+    let place = Place::new();
+    let folder = folder(&place, &all());
+    let words = ["--definitions", folder.to_str().expect("text")];
+    let server = place.start().flag(&words).ready();
+    server.run(&["command", "account-1", "deposit"]).exits(0);
+    assert_eq!(server.terminate(), Some(0));
+    fs::write(place.path("definitions/aggregates/account.js"), "export const evolve = {\n  Deposited: (state) => state..x,\n};\n").unwrap();
+    let (status, said) = place.start().flag(&words).fails();
+    assert!(status.code() == Some(1) && said.contains("aggregates/account.js:2:"), "{said}");
+    let server = place.start().ready();
+    assert_eq!(server.run(&["state", "account-1"]).exits(0).json_lines()[0]["state"], json!({"balance": 1}), "the old one is in force");
+    assert_eq!(server.terminate(), Some(0));
+    fs::create_dir_all(place.path("definitions/projections")).unwrap();
+    let server = place.start().env("FACTUM_SERVER__DEFINITIONS", folder.to_str().expect("text"));
+    let (status, said) = server.fails();
+    assert!(status.code() == Some(1) && said.contains("projections"), "{said}");
+}
+
+#[test]
+fn limits_of_scripts_are_settings() {
+    let place = Place::new();
+    let slow = "export const decide = { wait: () => { for (let n = 0; n < 3e9; n++) {} return []; } };";
+    let folder = folder(&place, &[("aggregates/a.js", slow)]);
+    let start = place.start().env("FACTUM_SCRIPTS__TIME", "20ms").env("FACTUM_SCRIPTS__MEMORY", "8MiB").env("FACTUM_SCRIPTS__THREADS", "1");
+    let server = start.flag(&["--definitions", folder.to_str().expect("text")]).ready();
+    let ran = server.run(&["--json", "command", "a-1", "wait"]).exits(1);
+    let error: Value = serde_json::from_str(&ran.stderr).expect("JSON on stderr");
+    assert_eq!(error.pointer("/error/problem/kind"), Some(&json!("time")), "{error}");
+    run(&["config"], "", &[("FACTUM_SCRIPTS__TIME", "2h")]).exits(2).says("scripts.time");
+}
