@@ -153,7 +153,15 @@ fn print_refused(output: &mut Output, definition: &Found, problem: &Problem) -> 
 }
 
 fn line(definition: &Found) -> Line<'_> {
-    Line { file: &definition.file, kind: definition.kind, name: &definition.name, change: None, dry_run: false, unchecked: false, error: None }
+    Line {
+        file: &definition.file,
+        kind: definition.kind,
+        name: &definition.name,
+        change: None,
+        dry_run: false,
+        unchecked: false,
+        error: None,
+    }
 }
 
 /// The place in the definition's files, and what is wrong there.

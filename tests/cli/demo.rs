@@ -9,7 +9,17 @@ fn the_demo_runs_twice_and_imports_once() {
     let data = place.data();
     let data = data.to_str().expect("text");
     let first = run(&["demo", "--once", "--data", data], "", &[]).exits(0).stdout;
-    for part in ["55,628 events imported, 0 there already", "DeclarationSubmitted", "201", "409", "422, already-paid", "DeclarationRejected is on disk", "kill -9", "factum tail", "CC BY 4.0"] {
+    for part in [
+        "55,628 events imported, 0 there already",
+        "DeclarationSubmitted",
+        "201",
+        "409",
+        "422, already-paid",
+        "DeclarationRejected is on disk",
+        "kill -9",
+        "factum tail",
+        "CC BY 4.0",
+    ] {
         assert!(first.contains(part), "the demo does not show {part:?}:\n{first}");
     }
     let longest = first.lines().map(|line| line.chars().count()).max();

@@ -178,7 +178,10 @@ async fn clients_keep_states_of_their_own() {
     assert!(mine[0]["bytes"].as_u64() > Some(0), "{listed}");
     api.put(&path("2"), &[JSON], r#"{"state": null}"#).await.is(204);
     let listed = api.get("/v1/aggregates/counter/1/snapshots").await.is(200).json();
-    assert_eq!(listed["snapshots"].as_array().unwrap().iter().find(|snapshot| snapshot["source"] == "client").unwrap()["state"], json!(null));
+    assert_eq!(
+        listed["snapshots"].as_array().unwrap().iter().find(|snapshot| snapshot["source"] == "client").unwrap()["state"],
+        json!(null)
+    );
     assert_eq!(api.get("/v1/aggregates/counter/1").await.json()["state"], json!({"sum": 6, "last": 3}), "it is not ours to use");
 
     for (version, body, field) in [

@@ -101,10 +101,7 @@ async fn what_is_no_definition_is_refused() {
 async fn a_dry_run_says_what_would_change_and_changes_nothing() {
     let api = Api::new().await;
     let dry = async |module: &str| api.put("/v1/aggregates/order?dry_run=true", &[MODULE], module).await;
-    assert_eq!(
-        dry(ORDER).await.is(200).json(),
-        json!({"category": "order", "change": "created", "dry_run": true, "format": "javascript"})
-    );
+    assert_eq!(dry(ORDER).await.is(200).json(), json!({"category": "order", "change": "created", "dry_run": true, "format": "javascript"}));
     dry("nonsense(").await.problem(422, "invalid-definition");
     api.assert_empty("a dry run").await;
     api.get("/v1/aggregates/order").await.problem(404, "definition-not-found");

@@ -4,8 +4,8 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::feeds::Reader;
-use crate::support::Api;
 use crate::support::Answer;
+use crate::support::Api;
 use crate::support::JSON;
 use crate::support::NDJSON;
 use crate::support::SSE;
@@ -90,7 +90,8 @@ async fn what_is_no_schema_is_refused_with_the_place() {
     api.put(PAID, &[], "{}").await.problem(415, "unsupported-media-type");
     let long = format!(r#"{{"schema": {{"description": "{}"}}}}"#, "x".repeat(256 << 10));
     api.put(PAID, &[JSON], &long).await.problem(413, "payload-too-large");
-    let problem = api.register("Paid/1", &json!({"schema": {"properties": {"a": {"type": "nonsense"}}}})).await.problem(422, "invalid-definition");
+    let problem =
+        api.register("Paid/1", &json!({"schema": {"properties": {"a": {"type": "nonsense"}}}})).await.problem(422, "invalid-definition");
     assert!(problem["pointer"].as_str().is_some_and(|pointer| pointer.contains("/properties/a")), "{problem}");
     api.register("Paid/2", &json!({"schema": {}})).await.problem(422, "invalid-definition");
     api.assert_empty("refused").await;
