@@ -9,7 +9,6 @@ pub mod database;
 pub mod definition;
 pub mod error;
 pub mod http;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the database calls it once definitions are here"))]
 mod schema;
 mod script;
 pub mod server;

@@ -56,6 +56,11 @@ impl Cache {
         let mut generations = self.generations.lock();
         let found = generations.young.get(stream).or_else(|| generations.old.get(stream));
         if found.is_none_or(|found| found.hash != cached.hash || found.version <= cached.version) {
+            let mut cached = cached;
+            // What it rests on is not forgotten when events are added to it.
+            if let Some(found) = found.filter(|found| found.hash == cached.hash) {
+                cached.snapshot_version = cached.snapshot_version.max(found.snapshot_version);
+            }
             generations.old.remove(stream);
             self.insert(&mut generations, stream.into(), cached);
         }

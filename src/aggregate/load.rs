@@ -30,6 +30,14 @@ pub(super) struct Source {
     pub(super) hash: [u8; 32],
 }
 
+/// A state that a command is decided on.
+#[derive(Clone, Debug)]
+pub(crate) struct Current {
+    pub(crate) version: Version,
+    pub(crate) state: Bytes,
+    hash: [u8; 32],
+}
+
 /// A state with all that has to be known to keep it.
 #[derive(Clone, Debug)]
 pub(super) struct Loaded {
@@ -61,7 +69,7 @@ impl Aggregates {
     }
 
     async fn try_state(&self, stream: &StreamName, at: At) -> Result<AggregateState, Failed> {
-        let source = self.source(stream).await?;
+        let source = self.source(stream)?;
         let not_there = || Error::StreamNotFound { stream: stream.to_string() };
         let loaded = match at {
             At::Head => self.load(&source, source.info.version).await?,
@@ -84,11 +92,63 @@ impl Aggregates {
         Ok(AggregateState { version, state, snapshot_version, events_replayed: replayed, definition_hash: source.evolver.hash })
     }
 
+    /// The state of an aggregate as a command finds it; `None` if it has no events that can be seen.
+    ///
+    /// # Errors
+    ///
+    /// As [`Aggregates::state`].
+    pub(crate) async fn current(&self, stream: &StreamName) -> Result<Option<Current>, Error> {
+        for _try in 1..LOAD_TRIES {
+            let source = match self.source(stream) {
+                Ok(source) => source,
+                Err(Error::StreamNotFound { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            match self.load(&source, source.info.version).await {
+                Err(Failed::Moved) => {}
+                Err(Failed::Error(error)) => return Err(error),
+                Ok(loaded) => return Ok(Some(Current { version: loaded.version, state: loaded.state, hash: source.hash })),
+            }
+        }
+        Err(Error::Unavailable { shard: 0, detail: format!("stream {stream} changes faster than it can be read") })
+    }
+
+    /// The state after events that were appended to it, without reading them again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Aggregates::state`].
+    pub(crate) async fn advance(&self, stream: &StreamName, before: Option<&Current>, events: Vec<RecordedEvent>) -> Result<Bytes, Error> {
+        let Some(version) = events.last().map(RecordedEvent::version) else {
+            return Err(Error::StreamNotFound { stream: stream.to_string() });
+        };
+        let source = self.source(stream)?;
+        let running = match before {
+            // Something was defined, deleted or hidden meanwhile: what was loaded is of another making.
+            Some(before) if before.hash != source.hash => None,
+            Some(before) => source.evolver.resume(&before.state),
+            None => (events.first().map(RecordedEvent::version) == Some(source.info.first_version)).then_some(Running::Initial),
+        };
+        let Some(running) = running else { return Ok(self.state(stream, At::Version(version)).await?.state) };
+        let advanced = async {
+            let running = self.apply(&source, running, events, None).await?;
+            let state = source.evolver.finish(&self.sandbox, running).await?;
+            let loaded = Loaded { version, state, snapshot_version: Version::ZERO, replayed: 0, last_event: None };
+            self.keep(&source, &loaded);
+            Ok(loaded.state)
+        };
+        advanced.await.map_err(|failed: Failed| match failed {
+            Failed::Error(error) => error,
+            Failed::Moved => Error::StreamNotFound { stream: stream.to_string() },
+        })
+    }
+
     /// What there is of a stream, if it has events that can be seen.
-    pub(super) async fn source(&self, stream: &StreamName) -> Result<Source, Error> {
+    pub(super) fn source(&self, stream: &StreamName) -> Result<Source, Error> {
         let shard = self.router.locate(stream.as_str()).clone();
         let evolver = self.evolver(stream.category());
-        let info = match shard.stream(stream.clone()).await? {
+        // From memory nearly always, and then a thread that may wait for a disk would cost more than the answer.
+        let info = match shard.stream_now(stream.as_str())? {
             Some(info) if info.is_tombstoned => return Err(storage::Error::StreamDeleted(stream.clone()).into()),
             Some(info) if !info.is_deleted && info.first_version <= info.version => info,
             _ => return Err(Error::StreamNotFound { stream: stream.to_string() }),

@@ -174,7 +174,7 @@ impl Aggregates {
 
     /// Makes the snapshots that a stream lacks, up to the last multiple of its category's interval.
     async fn make(&self, stream: &StreamName, made: &mut Made) -> Result<(), Failed> {
-        let source = self.source(stream).await?;
+        let source = self.source(stream)?;
         let every = source.evolver.snapshot_every;
         let newest = source.info.version.get() / every * every;
         if newest < source.info.first_version.get() {

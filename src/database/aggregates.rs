@@ -226,15 +226,13 @@ impl Database {
     ) -> Result<CommandResult, Error> {
         let aggregates = &self.inner.aggregates;
         let evolver = aggregates.evolver(&request.category);
-        let (version, state) = match aggregates.state(stream, At::Head).await {
-            Ok(state) => (state.version, Some(state.state)),
+        let current = aggregates.current(stream).await?;
+        let version = match &current {
+            Some(current) => current.version,
             // Soft deletion leaves the versions as they are: what is appended goes on behind them.
-            Err(Error::StreamNotFound { .. }) => {
-                let info = self.router().locate(stream.as_str()).stream(stream.clone()).await?;
-                (info.map_or(Version::ZERO, |info| info.version), None)
-            }
-            Err(error) => return Err(error),
+            None => self.router().locate(stream.as_str()).stream(stream.clone()).await?.map_or(Version::ZERO, |info| info.version),
         };
+        let state = current.as_ref().map(|current| current.state.clone());
         let decided = evolver.decide(aggregates.sandbox(), &request.command, state.clone(), input.clone()).await?;
         let events = match decided {
             None => {
@@ -257,7 +255,7 @@ impl Database {
         let appended = self.append(append).await.map_err(|error| command.blame(error))?;
         let last = appended.appended.streams.first().map_or(version, |(_, _, last)| *last);
         let events = self.events_between(stream, version.next(), last).await?;
-        let state = aggregates.state(stream, At::Version(last)).await?.state;
+        let state = aggregates.advance(stream, current.as_ref(), events.clone()).await?;
         let duplicate = appended.appended.duplicate;
         Ok(CommandResult { version: last, events, shard: appended.shard, state, cursor: appended.cursor, duplicate })
     }

@@ -109,6 +109,7 @@ impl SchemaDefinition {
     }
 
     /// The body of a request that registers it.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn to_json(&self) -> Value {
         let mut body = Map::new();

@@ -16,8 +16,6 @@ mod validator;
 
 pub(crate) use definition::Compatibility;
 pub(crate) use definition::SchemaDefinition;
-pub(crate) use error::Break;
 pub(crate) use error::SchemaError;
-pub(crate) use error::Violation;
 pub(crate) use registry::Change;
 pub(crate) use registry::Registry;

@@ -2,9 +2,9 @@
 //!
 //! The rules are those of [Confluent] for JSON Schema: a version is *backward* compatible when all data that is valid under the
 //! version before is valid under it, *forward* compatible when the version before accepts all data that is valid under it, and *full* when
-//! both hold. In particular, a property that joins a schema which did not forbid unknown properties is not backward compatible: old data
-//! may hold anything under that name. Unlike there, a version is compared with the one before it only; [`Registry::upcast`] goes from
-//! version to version as well.
+//! both hold. Unlike there, a version is compared with the one before it only; [`Registry::upcast`] goes from version to version as well.
+//! And unlike there, an optional property may join a schema that did not forbid unknown ones: what the version before does not describe is
+//! taken as not there ([`Undescribed::Absent`]), since adding a field is what most new versions are for.
 //!
 //! The question is undecidable in the large (a pattern may be any regular language, `not` any complement), so the answer errs on one side
 //! only: what is found compatible is compatible, and what cannot be shown to be is reported as a break. The wide schema is taken apart
@@ -45,13 +45,33 @@ mod wide;
 mod words;
 
 /// Why data of version `old_version` may not be valid under the version after it; empty if all of it is.
-pub(in crate::schema) fn backward_breaks<'a>(old: &'a Document<'a>, new: &'a Document<'a>, old_version: u16) -> Vec<Break> {
-    Comparison::new(new, old_version, old_version + 1).run(&new.root(), &old.root())
+pub(in crate::schema) fn backward_breaks<'a>(
+    old: &'a Document<'a>,
+    new: &'a Document<'a>,
+    old_version: u16,
+    undescribed: Undescribed,
+) -> Vec<Break> {
+    Comparison::new(new, old_version, old_version + 1, undescribed).run(&new.root(), &old.root())
 }
 
 /// Why data of the version after `old_version` may not be valid under it; empty if all of it is.
-pub(in crate::schema) fn forward_breaks<'a>(old: &'a Document<'a>, new: &'a Document<'a>, old_version: u16) -> Vec<Break> {
-    Comparison::new(new, old_version + 1, old_version).run(&old.root(), &new.root())
+pub(in crate::schema) fn forward_breaks<'a>(
+    old: &'a Document<'a>,
+    new: &'a Document<'a>,
+    old_version: u16,
+    undescribed: Undescribed,
+) -> Vec<Break> {
+    Comparison::new(new, old_version + 1, old_version, undescribed).run(&old.root(), &new.root())
+}
+
+/// What to think of a property that a schema neither describes nor forbids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::schema) enum Undescribed {
+    /// No data has it.
+    Absent,
+    /// Data may have it, with any value: what a validator says, and what the proof is tried with.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests compare the proof with a validator"))]
+    Anything,
 }
 
 /// One comparison of two documents under way.
@@ -60,6 +80,7 @@ struct Comparison<'a> {
     new: &'a Document<'a>,
     narrow_version: u16,
     wide_version: u16,
+    undescribed: Undescribed,
     /// What is left of [`STEPS_MAX`].
     steps: Cell<u32>,
     depth: Cell<usize>,
@@ -72,11 +93,12 @@ struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    fn new(new: &'a Document<'a>, narrow_version: u16, wide_version: u16) -> Self {
+    fn new(new: &'a Document<'a>, narrow_version: u16, wide_version: u16, undescribed: Undescribed) -> Self {
         Self {
             new,
             narrow_version,
             wide_version,
+            undescribed,
             steps: Cell::new(STEPS_MAX),
             depth: Cell::new(0),
             open: RefCell::default(),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::schema::compatibility::Comparison;
+use crate::schema::compatibility::Undescribed;
 use crate::schema::compatibility::bounds;
 use crate::schema::compatibility::narrow::Narrow;
 use crate::schema::compatibility::narrow::Types;
@@ -29,6 +30,9 @@ impl<'a> Comparison<'a> {
             "properties" => {
                 for name in wide.names(keyword) {
                     let Some(property) = wide.member(keyword, name) else { continue };
+                    if self.undescribed == Undescribed::Absent && !describes(narrow, name) {
+                        continue;
+                    }
                     self.property_demand(&property, &self.property(narrow, name), place, breaks);
                 }
             }
@@ -167,6 +171,13 @@ impl<'a> Comparison<'a> {
         }
         known
     }
+}
+
+/// Whether anything is said about the properties of this name.
+fn describes(narrow: &Narrow<'_>, name: &str) -> bool {
+    let by_all = |keyword| narrow.facts().iter().any(|fact| fact.child(keyword).is_some_and(|part| part.value != &Value::Bool(true)));
+    let by_pattern = || narrow.facts().iter().any(|fact| fact.length("patternProperties") > 0);
+    narrow.facts().iter().any(|fact| fact.member("properties", name).is_some()) || by_all("additionalProperties") || by_pattern()
 }
 
 /// What is known about a property that no fact names and whose name matches this pattern; without a pattern, none of all facts.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use serde_json::json;
 
+use crate::schema::compatibility::Undescribed;
 use crate::schema::compatibility::backward_breaks;
 use crate::schema::compatibility::forward_breaks;
 use crate::schema::document::Document;
@@ -14,12 +15,12 @@ mod table;
 /// Both versions must be schemas.
 fn backward(old: &Value, new: &Value) -> Vec<Break> {
     let (old, new) = (Document::new(old).unwrap(), Document::new(new).unwrap());
-    backward_breaks(&old, &new, 1)
+    backward_breaks(&old, &new, 1, Undescribed::Anything)
 }
 
 fn forward(old: &Value, new: &Value) -> Vec<Break> {
     let (old, new) = (Document::new(old).unwrap(), Document::new(new).unwrap());
-    forward_breaks(&old, &new, 1)
+    forward_breaks(&old, &new, 1, Undescribed::Anything)
 }
 
 fn told(breaks: &[Break]) -> Vec<(&str, &str)> {
@@ -58,6 +59,37 @@ fn a_property_that_was_not_described_says_so_once() {
     assert_eq!(breaks.len(), 1, "{breaks:?}");
     assert_eq!(breaks[0].pointer, "/properties/a~0~1b");
     assert!(breaks[0].detail.starts_with("version 1 does not describe `a~/b`, so its events may hold anything there"), "{breaks:?}");
+}
+
+#[test]
+fn an_optional_property_may_join() {
+    let breaks = |old: &Value, new: &Value| {
+        let (old, new) = (Document::new(old).unwrap(), Document::new(new).unwrap());
+        let [backward, forward] = [backward_breaks, forward_breaks].map(|half| half(&old, &new, 1, Undescribed::Absent).len());
+        (backward, forward)
+    };
+    let old = json!({"type": "object", "properties": {"a": {"type": "string"}, "any": true}, "required": ["a"]});
+    let with = |change: fn(&mut Value)| {
+        let mut new = old.clone();
+        change(&mut new);
+        breaks(&old, &new)
+    };
+    assert_eq!(with(|new| new["properties"]["b"] = json!({"type": "string"})), (0, 0), "a property joins");
+    assert_eq!(with(|new| drop(new["properties"].as_object_mut().unwrap().remove("a"))), (0, 0), "and leaves");
+    assert_eq!(with(|new| new["required"] = json!(["a", "b"])).0, 1, "but not a required one");
+    assert_eq!(with(|new| new["properties"]["a"] = json!({"type": "number"})).0, 1, "and none becomes another");
+    assert_eq!(with(|new| new["properties"]["any"] = json!({"type": "number"})).0, 1, "also not one that was described as anything");
+    assert_eq!(with(|new| new["additionalProperties"] = json!(false)).0, 1);
+    let nested = |inner: Value| json!({"type": "object", "properties": {"lines": {"type": "array", "items": inner}}});
+    let (plain, more) =
+        (json!({"properties": {"sku": {"type": "string"}}}), json!({"properties": {"sku": {"type": "string"}, "n": {"type": "integer"}}}));
+    assert_eq!(breaks(&nested(plain), &nested(more)), (0, 0));
+    let open = json!({"additionalProperties": {"type": "string"}});
+    assert_eq!(
+        breaks(&open, &json!({"additionalProperties": {"type": "string"}, "properties": {"b": {"type": "integer"}}})).0,
+        1,
+        "all others are texts"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::schema::SchemaError;
-use crate::schema::Violation;
+use crate::schema::error::Violation;
 use crate::schema::tests::register;
 use crate::schema::tests::registry;
 

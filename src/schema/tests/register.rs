@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use crate::schema::Break;
 use crate::schema::Change;
 use crate::schema::Compatibility;
 use crate::schema::SchemaError;
+use crate::schema::error::Break;
 use crate::schema::tests::definition;
 use crate::schema::tests::register;
 use crate::schema::tests::registry;
