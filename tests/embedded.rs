@@ -24,5 +24,9 @@ mod opening;
 mod pages;
 #[path = "embedded/schemas.rs"]
 mod schemas;
+#[path = "embedded/snapshots.rs"]
+mod snapshots;
 #[path = "embedded/streams.rs"]
 mod streams;
+#[path = "embedded/typed.rs"]
+mod typed;

@@ -89,7 +89,7 @@ impl Aggregates {
         };
         let snapshot_version = (loaded.snapshot_version > Version::ZERO).then_some(loaded.snapshot_version);
         let Loaded { version, state, replayed, .. } = loaded;
-        Ok(AggregateState { version, state, snapshot_version, events_replayed: replayed, definition_hash: source.evolver.hash })
+        Ok(AggregateState { version, state, snapshot_version, events_replayed: replayed, definition_hash: self.making(&source.evolver) })
     }
 
     /// The state of an aggregate as a command finds it; `None` if it has no events that can be seen.

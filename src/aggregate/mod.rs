@@ -60,7 +60,8 @@ pub struct AggregateState {
     pub snapshot_version: Option<Version>,
     /// How many events were applied for this answer; none if it was at hand.
     pub events_replayed: u64,
-    /// Of the definition that made it; zero for a category that nobody has defined.
+    /// Of the definition that made it and the shapes that its events were given; zero for a category that nobody has defined while no type
+    /// has a second shape.
     pub definition_hash: [u8; 32],
 }
 
@@ -137,6 +138,12 @@ impl Aggregates {
     /// The hash under which the states of a stream are kept now.
     pub(crate) fn current_hash(&self, stream: &StreamName, first: Version) -> [u8; 32] {
         self.hash(&self.evolver(stream.category()), first)
+    }
+
+    /// What the states of a category rest on besides their events.
+    pub(crate) fn making(&self, evolver: &Evolver) -> [u8; 32] {
+        let shapes = self.schemas.shape_hash();
+        if shapes == [0; 32] { evolver.hash } else { *blake3::hash(&[evolver.hash, shapes].concat()).as_bytes() }
     }
 
     /// What the states of a stream rest on besides its events from `first` on.

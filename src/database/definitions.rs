@@ -15,6 +15,8 @@ use storage::Version;
 use uuid::Uuid;
 
 use super::Database;
+use super::refusals::from_schema;
+use super::refusals::from_script;
 use crate::Error;
 use crate::aggregate::Evolver;
 use crate::definition;
@@ -24,13 +26,10 @@ use crate::definition::Format;
 use crate::definition::Key;
 use crate::definition::Kind;
 use crate::error::DefinitionFault;
-use crate::error::SchemaFault;
 use crate::schema;
 use crate::schema::SchemaDefinition;
 use crate::schema::SchemaError;
-use crate::script;
 use crate::script::Module;
-use crate::script::ScriptError;
 use crate::shard::Write;
 
 /// What a definition changed.
@@ -126,7 +125,8 @@ impl Database {
     /// The hash of what makes a category's states; all zero if nobody has defined it.
     #[must_use]
     pub fn definition_hash(&self, category: &str) -> [u8; 32] {
-        self.inner.aggregates.evolver(category).hash
+        let aggregates = &self.inner.aggregates;
+        aggregates.making(&aggregates.evolver(category))
     }
 
     /// Folds `$definitions` and puts in force what is defined.
@@ -320,14 +320,14 @@ fn definitions_stream() -> StreamName {
 }
 
 /// Where the definition would lie in a folder of definitions.
-fn file(key: &Key) -> String {
+pub(super) fn file(key: &Key) -> String {
     match key.kind {
         Kind::Aggregate => format!("aggregates/{}.js", key.name),
         Kind::Schema => format!("schemas/{}.json", key.name),
     }
 }
 
-fn described(key: &Key) -> String {
+pub(super) fn described(key: &Key) -> String {
     match key.kind {
         Kind::Aggregate => format!("category {}", key.name),
         Kind::Schema => format!("schema {}", key.name),
@@ -338,70 +338,8 @@ fn invalid(field: &str, detail: &str) -> Error {
     Error::Invalid { field: field.to_owned(), detail: detail.to_owned() }
 }
 
-fn fault(fault: DefinitionFault) -> Error {
+pub(super) fn fault(fault: DefinitionFault) -> Error {
     Error::InvalidDefinition(Box::new(fault))
-}
-
-fn from_script(key: &Key, error: &ScriptError) -> Error {
-    if error.kind == script::Kind::Busy {
-        return Error::ScriptsBusy;
-    }
-    let ScriptError { message, line, column, .. } = error.clone();
-    fault(DefinitionFault { what: file(key), detail: message, line, column, ..DefinitionFault::default() })
-}
-
-fn from_schema(key: &Key, error: SchemaError) -> Error {
-    let what = file(key);
-    match error {
-        SchemaError::Malformed { field, detail } => Error::Invalid { field, detail },
-        SchemaError::Invalid { detail, pointer, line, column } => {
-            fault(DefinitionFault { what, detail, line, column, pointer, breaks: Vec::new() })
-        }
-        SchemaError::Incompatible { compatibility, breaks } => {
-            let breaks: Vec<_> = breaks.into_iter().map(|found| (found.pointer, found.detail)).collect();
-            let first = breaks.first().map(|(pointer, detail)| format!("{pointer}: {detail}")).unwrap_or_default();
-            let detail = format!("not {} compatible with the version before: {first}", compatibility.as_str());
-            fault(DefinitionFault { what, detail, breaks, ..DefinitionFault::default() })
-        }
-        SchemaError::Exists => Error::DefinitionExists { what: described(key) },
-        SchemaError::NotNext { next } => {
-            let detail = format!("versions go up by one: the next is {next}");
-            fault(DefinitionFault { what, detail, ..DefinitionFault::default() })
-        }
-        SchemaError::Script(error) => from_script(key, &error),
-        other @ (SchemaError::Violation { .. } | SchemaError::UnknownVersion { .. }) => {
-            violation("data".to_owned(), "schema_version".to_owned(), other)
-        }
-    }
-}
-
-/// The error of an event that breaks its schema, or names one that is not there.
-pub(super) fn violation(data_field: String, version_field: String, error: SchemaError) -> Error {
-    let text = error.to_string();
-    match error {
-        SchemaError::Violation { event_type, schema_version, violations } => {
-            let violations: Vec<_> = violations.into_iter().map(|found| (found.pointer, found.detail)).collect();
-            let detail = violations.first().map_or(text, |(pointer, detail)| {
-                let place = if pointer.is_empty() { "the data" } else { pointer.as_str() };
-                format!("{place}: {detail}")
-            });
-            Error::SchemaViolation(Box::new(SchemaFault { field: data_field, detail, event_type, schema_version, violations }))
-        }
-        SchemaError::UnknownVersion { event_type, schema_version, newest } => {
-            let detail = format!("type {event_type} has no schema version {schema_version}; the newest is {newest}");
-            Error::SchemaViolation(Box::new(SchemaFault {
-                field: version_field,
-                detail,
-                event_type,
-                schema_version,
-                violations: Vec::new(),
-            }))
-        }
-        SchemaError::Script(_) | SchemaError::Malformed { .. } | SchemaError::Invalid { .. } | SchemaError::Incompatible { .. } => {
-            Error::Invalid { field: data_field, detail: text }
-        }
-        SchemaError::Exists | SchemaError::NotNext { .. } => Error::Invalid { field: data_field, detail: text },
-    }
 }
 
 const READ_EVENTS: usize = 1000;

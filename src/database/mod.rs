@@ -82,10 +82,12 @@ pub use crate::subscription::Cursor;
 pub use crate::subscription::Event;
 
 mod aggregates;
+mod command;
 mod definitions;
 mod directory;
 mod options;
 mod reads;
+mod refusals;
 mod same_content;
 mod shape;
 mod typed;

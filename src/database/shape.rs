@@ -7,7 +7,7 @@ use factum_storage::RecordedEvent;
 use futures::future::BoxFuture;
 
 use super::Database;
-use super::definitions::violation;
+use super::refusals::violation;
 use crate::Error;
 use crate::schema::Registry;
 use crate::script;

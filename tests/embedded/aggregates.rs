@@ -1,7 +1,6 @@
 //! Is the state of an aggregate what its events say, however it is come by?
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use factum::Database;
@@ -29,7 +28,7 @@ use crate::fixture::memory;
 use crate::fixture::name;
 use crate::fixture::sharded;
 
-const ACCOUNT: &str = r#"
+pub(crate) const ACCOUNT: &str = r#"
 export const initial = { balance: 0, moves: 0 };
 export const snapshotEvery = 10;
 export const evolve = {
@@ -50,16 +49,16 @@ export const decide = {
 };
 "#;
 
-async fn with_accounts(database: &Database) {
+pub(crate) async fn with_accounts(database: &Database) {
     let change = database.define(Kind::Aggregate, "account", Format::Javascript, ACCOUNT, false).await.unwrap();
     assert_eq!(change, Change::Created);
 }
 
-fn moved(number: u64, event_type: &str, data: &Value) -> NewEvent {
+pub(crate) fn moved(number: u64, event_type: &str, data: &Value) -> NewEvent {
     NewEvent { data: Bytes::from(data.to_string()), ..event(number, event_type) }
 }
 
-async fn state(database: &Database, category: &str, id: &str, at: At) -> Result<(u64, Value), Error> {
+pub(crate) async fn state(database: &Database, category: &str, id: &str, at: At) -> Result<(u64, Value), Error> {
     let (state, _) = database.aggregate(category, id, at).await?;
     Ok((state.version.get(), serde_json::from_slice(&state.state).unwrap()))
 }
@@ -265,84 +264,6 @@ async fn any_history_reads_as_its_fold() {
     database.close().await.unwrap();
 }
 
-/// Waits until a snapshot at this version, made by what is in force, is there.
-async fn snapshot_at(database: &Database, id: &str, version: u64) {
-    let found = async {
-        loop {
-            let listed = database.aggregate_snapshots("account", id).await.unwrap();
-            if listed.iter().any(|snapshot| snapshot.is_current && snapshot.version.get() == version) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), found).await.expect("the snapshot is made");
-}
-
-#[tokio::test]
-async fn snapshots_are_made_beside_the_appends_and_used() {
-    let directory = tempfile::tempdir().unwrap();
-    let database = Database::open(Options::new(directory.path())).await.unwrap();
-    with_accounts(&database).await;
-    for round in 0..7 {
-        let events = (0..5).map(|number| moved(round * 5 + number, "Deposited", &json!({"amount": 1}))).collect();
-        append(&database, "account-1", ExpectedVersion::Any, events).await.unwrap();
-    }
-    snapshot_at(&database, "1", 30).await;
-    database.close().await.unwrap();
-
-    let database = Database::open(Options::new(directory.path())).await.unwrap();
-    let read = database.aggregate("account", "1", At::Head).await.unwrap().0;
-    assert_eq!((read.version.get(), read.snapshot_version.map(Version::get), read.events_replayed), (35, Some(30), 5));
-    assert_eq!(&*read.state, b"{\"balance\":35,\"moves\":35}");
-    let again = database.aggregate("account", "1", At::Head).await.unwrap().0;
-    assert_eq!((again.snapshot_version.map(Version::get), again.events_replayed), (Some(30), 0), "it is at hand");
-    let past = database.aggregate("account", "1", At::Version(Version::new(32))).await.unwrap().0;
-    assert_eq!((past.snapshot_version.map(Version::get), past.events_replayed), (Some(30), 2));
-
-    // Another module: the old snapshots are not taken, and make room for its own.
-    let doubled = ACCOUNT.replace("state.balance + event.data.amount", "state.balance + 2 * event.data.amount");
-    assert_eq!(database.define(Kind::Aggregate, "account", Format::Javascript, &doubled, false).await.unwrap(), Change::Changed);
-    let read = database.aggregate("account", "1", At::Head).await.unwrap().0;
-    assert_eq!(&*read.state, b"{\"balance\":70,\"moves\":35}");
-    snapshot_at(&database, "1", 30).await;
-    let listed = database.aggregate_snapshots("account", "1").await.unwrap();
-    assert!(listed.iter().all(|snapshot| snapshot.is_current), "{listed:?}");
-    database.close().await.unwrap();
-}
-
-/// I6: whatever is wrong with a snapshot, the state is what the events say.
-#[tokio::test]
-async fn i6_snapshot_that_does_not_fit_the_log_is_ignored() {
-    let directory = tempfile::tempdir().unwrap();
-    let database = Database::open(Options::new(directory.path())).await.unwrap();
-    with_accounts(&database).await;
-    let events = (0..25).map(|number| moved(number, "Deposited", &json!({"amount": 1}))).collect();
-    append(&database, "account-1", ExpectedVersion::Any, events).await.unwrap();
-    snapshot_at(&database, "1", 20).await;
-    database.close().await.unwrap();
-
-    // As if the log had lost its end and grown another: the snapshot is whole, and of an event that is not there.
-    let disk = std::sync::Arc::new(storage::RealDisk::new(directory.path().join("shards/0")));
-    let clock = std::sync::Arc::new(storage::SystemClock);
-    let (store, _) = storage::Store::open(disk, clock, storage::Options::default(), &mut |_| {}).unwrap();
-    let (reader, stream) = (store.reader(), name("account-1"));
-    let snapshots = reader.snapshots(&stream).unwrap();
-    assert!(!snapshots.is_empty());
-    for snapshot in snapshots {
-        for state in [b"".to_vec(), [[7; 16].as_slice(), b"{\"balance\":-1,\"moves\":0}"].concat()] {
-            reader.put_snapshot(&stream, snapshot.version, snapshot.definition_hash, &state).unwrap();
-        }
-    }
-    store.close().unwrap();
-
-    let database = Database::open(Options::new(directory.path())).await.unwrap();
-    let read = database.aggregate("account", "1", At::Head).await.unwrap().0;
-    assert_eq!((&*read.state, read.snapshot_version), (b"{\"balance\":25,\"moves\":25}".as_slice(), None));
-    assert_eq!(read.events_replayed, 25);
-    database.close().await.unwrap();
-}
-
 #[tokio::test]
 async fn the_past_is_found_by_either_time() {
     let database = memory().await;
@@ -439,139 +360,4 @@ async fn definitions_survive_and_broken_ones_change_nothing() {
     let database = Database::open(Options::new(directory.path())).await.unwrap();
     assert!(database.definitions(Kind::Aggregate).await.is_empty());
     database.close().await.unwrap();
-}
-
-#[tokio::test]
-async fn clients_keep_snapshots_of_their_own() {
-    let database = memory().await;
-    with_accounts(&database).await;
-    let events = (0..25).map(|number| moved(number, "Deposited", &json!({"amount": 1}))).collect();
-    append(&database, "account-1", ExpectedVersion::Any, events).await.unwrap();
-    let put = |version, state: &'static str| {
-        database.put_aggregate_snapshot("account", "1", Version::new(version), Bytes::from_static(state.as_bytes()))
-    };
-    put(7, "{\"mine\":1}").await.unwrap();
-    put(7, "{\"mine\":2}").await.unwrap();
-    for version in [0, 26] {
-        assert!(matches!(put(version, "{}").await, Err(Error::EventNotFound { .. })), "{version}");
-    }
-    assert!(matches!(put(7, "{").await, Err(Error::Invalid { .. })));
-    snapshot_at(&database, "1", 20).await;
-    let listed = database.aggregate_snapshots("account", "1").await.unwrap();
-    let own: Vec<_> = listed.iter().filter_map(|snapshot| Some((snapshot.version.get(), snapshot.client_state.clone()?))).collect();
-    assert_eq!(own, [(7, Bytes::from_static(b"{\"mine\":2}"))]);
-    assert_eq!(state(&database, "account", "1", At::Version(Version::new(8))).await.unwrap().1, json!({"balance": 8, "moves": 8}));
-    database.close().await.unwrap();
-}
-
-mod typed {
-    use factum::Error;
-    use factum::aggregate::Aggregate;
-    use factum::aggregate::given;
-    use factum::database::At;
-    use factum::database::ExecuteError;
-    use factum::database::ExpectedVersion;
-    use factum::database::Format;
-    use factum::database::Kind;
-    use factum::database::Version;
-    use serde::Deserialize;
-    use serde::Serialize;
-
-    use crate::fixture::append;
-    use crate::fixture::event;
-    use crate::fixture::memory;
-
-    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-    struct Counter {
-        count: u64,
-        is_closed: bool,
-    }
-
-    #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    #[serde(tag = "type", content = "data")]
-    enum Event {
-        Counted { by: u64 },
-        Closed,
-    }
-
-    enum Command {
-        Count(u64),
-        Close,
-        Nothing,
-    }
-
-    #[derive(Debug, PartialEq)]
-    struct IsClosed;
-
-    impl Aggregate for Counter {
-        const CATEGORY: &'static str = "counter";
-        const SNAPSHOT_EVERY: u64 = 10;
-        type Event = Event;
-        type Command = Command;
-        type Rejection = IsClosed;
-
-        fn evolve(&mut self, event: &Event) {
-            match event {
-                Event::Counted { by } => self.count += by,
-                Event::Closed => self.is_closed = true,
-            }
-        }
-
-        fn decide(&self, command: &Command) -> Result<Vec<Event>, IsClosed> {
-            match command {
-                Command::Nothing => Ok(Vec::new()),
-                _ if self.is_closed => Err(IsClosed),
-                Command::Count(by) => Ok(vec![Event::Counted { by: *by }]),
-                Command::Close => Ok(vec![Event::Closed]),
-            }
-        }
-    }
-
-    #[test]
-    fn given_when_then() {
-        let state = given::<Counter>([Event::Counted { by: 2 }]).when(&Command::Close).then([Event::Closed]);
-        assert_eq!(state, Counter { count: 2, is_closed: true });
-        given::<Counter>([Event::Closed]).when(&Command::Count(1)).then_rejected(&IsClosed);
-        let wrong = || given::<Counter>([]).when(&Command::Count(1)).then([Event::Closed]);
-        assert!(std::panic::catch_unwind(wrong).is_err());
-        let wrong = || given::<Counter>([]).when(&Command::Count(1)).then_rejected(&IsClosed);
-        assert!(std::panic::catch_unwind(wrong).is_err());
-    }
-
-    #[tokio::test]
-    async fn rust_types_are_aggregates_too() {
-        let database = memory().await;
-        let counters = database.register::<Counter>().unwrap();
-        assert_eq!(counters.load("1").await.unwrap().version, Version::ZERO);
-        let mut tasks = tokio::task::JoinSet::new();
-        for _ in 0..25 {
-            let counters = counters.clone();
-            tasks.spawn(async move { counters.execute("1", &Command::Count(2)).await.map(drop) });
-        }
-        while let Some(done) = tasks.join_next().await {
-            done.unwrap().unwrap();
-        }
-        let loaded = counters.load("1").await.unwrap();
-        assert_eq!((loaded.version.get(), loaded.state), (25, Counter { count: 50, is_closed: false }));
-        assert_eq!(counters.at("1", At::Version(Version::new(3))).await.unwrap().state.count, 6);
-        assert_eq!(counters.execute("1", &Command::Nothing).await.unwrap().version.get(), 25);
-        counters.execute("1", &Command::Close).await.unwrap();
-        assert!(matches!(counters.execute("1", &Command::Count(1)).await, Err(ExecuteError::Rejected(IsClosed))));
-        let read = database.aggregate("counter", "1", At::Head).await.unwrap().0;
-        assert_eq!(&*read.state, b"{\"count\":50,\"is_closed\":true}");
-        let (steps, _) = database.aggregate_history("counter", "1", Some(Version::new(26)), 10, 1000).await.unwrap();
-        assert_eq!(&*steps[0].patch, b"[{\"op\":\"replace\",\"path\":\"/is_closed\",\"value\":true}]");
-
-        // What the type does not know is an error that names it, and the category is the type's alone.
-        append(&database, "counter-2", ExpectedVersion::Any, vec![event(1, "Other")]).await.unwrap();
-        let unknown = counters.load("2").await.map(|loaded| loaded.version);
-        assert!(
-            matches!(&unknown, Err(Error::Script(fault)) if fault.version == Some(1) && fault.message.contains("Other")),
-            "{unknown:?}"
-        );
-        let taken = database.define(Kind::Aggregate, "counter", Format::Json, "{\"evolve\":\"merge\"}", false).await;
-        assert!(matches!(taken, Err(Error::Invalid { .. })), "{taken:?}");
-        assert!(database.register::<Counter>().is_ok(), "the same type may ask again");
-        database.close().await.unwrap();
-    }
 }
