@@ -155,6 +155,22 @@ async fn x5_every_instance_is_fresh_however_it_is_made() {
 }
 
 #[tokio::test]
+async fn x5_the_parts_of_a_template_keep_nothing() {
+    // The engine makes them once for each place in the text, not once for each instance.
+    let sandbox = sandbox();
+    let tagged = module(
+        "const tag = (parts) => { for (const list of [parts, parts.raw]) for (const name of ['0', '1', 'length', 'x']) { \
+         Reflect.set(list, name, 7); Reflect.defineProperty(list, name, { value: 7 }); Reflect.deleteProperty(list, name); } \
+         return [...parts, ...parts.raw, parts.length, parts.x === undefined, parts.raw.x === undefined]; };\n\
+         export const decide = { a: () => [{ type: 'T', parts: tag`a${1}b` }] };",
+    );
+    for _ in 0..3 {
+        let decided = sandbox.decide(&tagged, "a", None, Bytes::from_static(b"{}")).await.unwrap();
+        assert_eq!(decided, Decision::Events(json(&[r#"{"type":"T","parts":["a","b","a","b",2,true,true]}"#])));
+    }
+}
+
+#[tokio::test]
 async fn x5_a_stack_trace_is_the_same_in_every_instance_and_its_place_is_right() {
     let sandbox = sandbox();
     let told =
