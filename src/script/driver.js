@@ -99,7 +99,7 @@
     const count = names.length;
     for (let at = 0; at < count; at += 1) {
       const name = names[at];
-      if (call(getterOf, value, name) !== undefined && getOwnPropertyDescriptor(value, name).get !== undefined) {
+      if (getterOf.call(value, name) !== undefined && getOwnPropertyDescriptor(value, name).get !== undefined) {
         path[depth] = name;
         bad(depth + 1, "is computed by a getter, which JSON cannot say");
       }

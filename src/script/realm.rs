@@ -33,6 +33,9 @@ const DRIVER: &str = include_str!("driver.js");
 /// What old instances may hold of a runtime before it is made anew, and how many of them there may be.
 const LEFTOVER_BYTES_MAX: i64 = 16 << 20;
 const INSTANCES_MAX: i64 = 1_024;
+/// The same where a factory makes them, for a module that takes no more than so much.
+const INSTANCES_MADE_MAX: i64 = 16_384;
+const SMALL_BYTES: i64 = 256 << 10;
 
 /// What stopped a step: the engine, or something that was found out.
 pub(super) enum Failure {
@@ -66,6 +69,8 @@ pub(super) struct Realm {
     /// How many instances were made, how many are enough, and what the first one takes.
     instances: i64,
     instances_max: i64,
+    /// Makes an instance at less cost than evaluating the module again; some modules have none.
+    factory: Option<Persistent<Function<'static>>>,
     is_broken: bool,
 }
 
@@ -98,6 +103,7 @@ impl Realm {
             options: options.clone(),
             instances: 0,
             instances_max: INSTANCES_MAX,
+            factory: None,
             is_broken: false,
         };
         realm.runtime.run_gc();
@@ -154,22 +160,34 @@ impl Realm {
         }
     }
 
-    /// Evaluates the module once more.
+    /// Makes an instance: by the factory, or where there is none by evaluating the module once more.
     fn prepare(&mut self, module: &Module) -> Result<(), ScriptError> {
         let is_first = self.instances == 0;
         let before = if is_first { self.runtime.memory_usage().malloc_size } else { 0 };
         self.instances += 1;
-        let (is_function, limit) = (module.is_function(), self.options.output_bytes_max);
-        let instance = self.enter(module, |ctx, driver| {
-            let namespace = evaluate(ctx, module)?;
-            let prepared = step(module, driver, "prepare", (namespace, is_function, limit))?;
-            let instance: Object = prepared.get("instance")?;
-            Ok(Persistent::save(ctx, instance))
+        let (limit, known) = (self.options.output_bytes_max, self.factory.clone());
+        let (instance, factory) = self.enter(module, |ctx, driver| {
+            let mut factory = known.map(|factory| factory.restore(ctx)).transpose()?;
+            let mut namespace = None;
+            if factory.is_none() {
+                let evaluated = evaluate(ctx, module.name(), module.text())?;
+                // From the first instance on all come the same way, so that not even the text of a stack trace tells them apart.
+                factory = if is_first { compiled(ctx, module, &evaluated)? } else { None };
+                namespace = Some(evaluated);
+            }
+            if let Some(make) = &factory {
+                namespace = Some(make.call(())?);
+            }
+            let instance = prepared(module, driver, namespace.ok_or(rquickjs::Error::Unknown)?, limit)?;
+            Ok((Persistent::save(ctx, instance), factory.map(|factory| Persistent::save(ctx, factory))))
         })?;
         self.ready = Some(instance);
+        self.factory = factory;
         if is_first {
             let taken = self.runtime.memory_usage().malloc_size - before;
-            self.instances_max = (LEFTOVER_BYTES_MAX / taken.max(1)).clamp(1, INSTANCES_MAX);
+            // What a factory made can be freed, what was evaluated stays.
+            let most = if self.factory.is_some() && taken < SMALL_BYTES { INSTANCES_MADE_MAX } else { LEFTOVER_BYTES_MAX / taken.max(1) };
+            self.instances_max = most.clamp(1, if self.factory.is_some() { INSTANCES_MADE_MAX } else { INSTANCES_MAX });
         }
         Ok(())
     }
@@ -238,6 +256,7 @@ impl Drop for Realm {
     /// out at a bad moment. Such a runtime is left alone: what it still holds is small, since all that can be reached was freed.
     fn drop(&mut self) {
         self.ready = None;
+        self.factory = None;
         self.driver = None;
         self.context = None;
         self.runtime.run_gc();
@@ -257,12 +276,12 @@ fn harden<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Persistent<Object<'static>>> 
     Ok(Persistent::save(ctx, driver))
 }
 
-/// Parses and runs the module, and gives its exports.
-fn evaluate<'js>(ctx: &Ctx<'js>, module: &Module) -> Result<Object<'js>, Failure> {
-    let declared = match rquickjs::Module::declare(ctx.clone(), module.name(), module.text()) {
+/// Parses and runs a module, and gives its exports.
+fn evaluate<'js>(ctx: &Ctx<'js>, name: &str, text: String) -> Result<Object<'js>, Failure> {
+    let declared = match rquickjs::Module::declare(ctx.clone(), name, text) {
         Ok(declared) => declared,
         Err(rquickjs::Error::InvalidString(_)) => {
-            return Err(ScriptError::new(Kind::Syntax, module.name(), "the source holds a NUL character").into());
+            return Err(ScriptError::new(Kind::Syntax, name, "the source holds a NUL character").into());
         }
         Err(error) => return Err(Failure::Source(error)),
     };
@@ -270,7 +289,32 @@ fn evaluate<'js>(ctx: &Ctx<'js>, module: &Module) -> Result<Object<'js>, Failure
     match promise.state() {
         PromiseState::Resolved => Ok(evaluated.namespace()?),
         PromiseState::Rejected => Err(promise.result::<()>().and_then(Result::err).unwrap_or(rquickjs::Error::Unknown).into()),
-        PromiseState::Pending => Err(ScriptError::new(Kind::Definition, module.name(), "a module must not await anything").into()),
+        PromiseState::Pending => Err(ScriptError::new(Kind::Definition, name, "a module must not await anything").into()),
+    }
+}
+
+/// What the driver works on.
+fn prepared<'js>(module: &Module, driver: &Object<'js>, namespace: Object<'js>, limit: usize) -> Result<Object<'js>, Failure> {
+    Ok(step(module, driver, "prepare", (namespace, module.is_function(), limit))?.get("instance")?)
+}
+
+/// The factory of a module whose exports are known, if it has one.
+fn compiled<'js>(ctx: &Ctx<'js>, module: &Module, namespace: &Object<'js>) -> Result<Option<Function<'js>>, Failure> {
+    let names = namespace.keys::<String>().collect::<rquickjs::Result<Vec<String>>>()?;
+    let Some(factory) = module.factory(&names) else { return Ok(None) };
+    for probe in factory.probes {
+        if rquickjs::Module::declare(ctx.clone(), module.name(), probe).is_ok() {
+            return Ok(None);
+        }
+        ctx.catch();
+    }
+    match evaluate(ctx, module.name(), factory.text) {
+        Ok(made) => Ok(Some(made.get("default")?)),
+        Err(Failure::Source(_)) => {
+            ctx.catch();
+            Ok(None)
+        }
+        Err(other) => Err(other),
     }
 }
 

@@ -125,6 +125,65 @@ async fn x5_nothing_leaks_between_calls() {
 }
 
 #[tokio::test]
+async fn x5_every_instance_is_fresh_however_it_is_made() {
+    let sandbox = sandbox();
+    let counter = "{ a: () => [{ type: 'N', n: (n += 1), t: `${text}`, self: typeof this, given: typeof arguments }] }";
+    for (export, text) in [
+        (format!("export const decide = {counter};"), "''"),
+        (format!("const all = {counter};\nexport {{ all as decide }};"), "''"),
+        (format!("export const decide = {counter};"), "`\nexport const x = 1`"),
+        (format!("export const decide = {counter};"), "`\nexport const decide = 1`"),
+        (format!("export const decide = {counter}, initial = {{}};"), "`\nexport const initial = 1`"),
+        (format!("#!/usr/bin/env node\nexport const decide = {counter};"), "''"),
+    ] {
+        let module = module(&format!("{export}\nlet n = 0; const text = {text};"));
+        let said = text.trim_matches(['\'', '`']).replace('\n', "\\n");
+        let expected = format!(r#"{{"type":"N","n":1,"t":"{said}","self":"undefined","given":"undefined"}}"#);
+        for _ in 0..3 {
+            let decided = sandbox.decide(&module, "a", None, Bytes::from_static(b"{}")).await.unwrap();
+            assert_eq!(decided, Decision::Events(json(&[&expected])), "{export} {text}");
+        }
+    }
+    for source in ["((n) => (data) => ({ n: ++n }))(0)", "up); let n = 0; function up() { return { n: ++n }; } (0"] {
+        let up = Arc::new(Module::function("up.js", source));
+        for _ in 0..3 {
+            let item = (Bytes::from_static(b"{}"), Bytes::from_static(b"{}"));
+            let mapped = sandbox.map(&up, vec![item]).await.unwrap();
+            assert_eq!(mapped[0].as_ref().unwrap(), r#"{"n":1}"#, "{source}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn x5_the_parts_of_a_template_keep_nothing() {
+    // The engine makes them once for each place in the text, not once for each instance.
+    let sandbox = sandbox();
+    let tagged = module(
+        "const tag = (parts) => { for (const list of [parts, parts.raw]) for (const name of ['0', '1', 'length', 'x']) { \
+         Reflect.set(list, name, 7); Reflect.defineProperty(list, name, { value: 7 }); Reflect.deleteProperty(list, name); } \
+         return [...parts, ...parts.raw, parts.length, parts.x === undefined, parts.raw.x === undefined]; };\n\
+         export const decide = { a: () => [{ type: 'T', parts: tag`a${1}b` }] };",
+    );
+    for _ in 0..3 {
+        let decided = sandbox.decide(&tagged, "a", None, Bytes::from_static(b"{}")).await.unwrap();
+        assert_eq!(decided, Decision::Events(json(&[r#"{"type":"T","parts":["a","b","a","b",2,true,true]}"#])));
+    }
+}
+
+#[tokio::test]
+async fn x5_a_stack_trace_is_the_same_in_every_instance_and_its_place_is_right() {
+    let sandbox = sandbox();
+    let told =
+        module("export const decide = { a: () => [{ type: 'S', stack: new Error('x').stack }], b: () => { throw new Error('b'); } };");
+    let first = sandbox.decide(&told, "a", None, Bytes::from_static(b"{}")).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(sandbox.decide(&told, "a", None, Bytes::from_static(b"{}")).await.unwrap(), first);
+        let error = sandbox.decide(&told, "b", None, Bytes::from_static(b"{}")).await.unwrap_err();
+        assert_eq!((error.line, error.column), (Some(1), Some(101)));
+    }
+}
+
+#[tokio::test]
 async fn x5_intrinsics_are_frozen() {
     let sandbox = sandbox();
     let attempts = [
