@@ -1,5 +1,6 @@
 //! How do a category's events make a state? By the category's module, or by merging each event's data.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,7 +33,11 @@ pub(crate) struct Evolver {
 
 enum Fold {
     Merge,
-    Module(Arc<Module>),
+    Module {
+        module: Arc<Module>,
+        /// The types of events that change its state.
+        evolves: HashSet<String>,
+    },
     Rust {
         fold: Arc<typed::Fold>,
         name: &'static str,
@@ -64,7 +69,8 @@ impl Evolver {
     /// By a module that exports this.
     pub(crate) fn of_module(module: Arc<Module>, exports: Exports) -> Self {
         let snapshot_every = exports.snapshot_every.unwrap_or(DEFAULT_SNAPSHOT_EVERY);
-        Self { hash: module.hash(), fold: Fold::Module(module), snapshot_every, commands: exports.decide }
+        let (hash, evolves) = (module.hash(), exports.evolve.into_iter().collect());
+        Self { hash, fold: Fold::Module { module, evolves }, snapshot_every, commands: exports.decide }
     }
 
     /// By a Rust type.
@@ -80,14 +86,14 @@ impl Evolver {
 
     /// Of a module that was accepted by an earlier build and does not run on this one.
     pub(crate) fn broken(error: &ScriptError) -> Self {
-        Self { fold: Fold::Broken(fault(error, None)), snapshot_every: DEFAULT_SNAPSHOT_EVERY, hash: [0xff; 32], commands: Vec::new() }
+        Self { fold: Fold::Broken(fault(error, &[])), snapshot_every: DEFAULT_SNAPSHOT_EVERY, hash: [0xff; 32], commands: Vec::new() }
     }
 
     /// Continues from a state that was kept; `None` if it is none of this evolver's.
     pub(super) fn resume(&self, state: &Bytes) -> Option<Running> {
         match &self.fold {
             Fold::Merge => serde_json::from_slice(state).ok().map(Running::Merged),
-            Fold::Module(_) | Fold::Rust { .. } | Fold::Broken(_) => Some(Running::Json(state.clone())),
+            Fold::Module { .. } | Fold::Rust { .. } | Fold::Broken(_) => Some(Running::Json(state.clone())),
         }
     }
 
@@ -110,15 +116,19 @@ impl Evolver {
                 merging.await.map_err(|error| Error::Unavailable { shard, detail: error.to_string() })?
             }
             Fold::Merge => merge_all(running, &events, steps),
-            Fold::Module(module) => {
-                let first = events.first().map(RecordedEvent::version);
-                let texts = events.iter().map(|event| event_text(shard, event)).collect();
+            Fold::Module { module, evolves } => {
+                // What changes nothing need not be looked at, unless every step is wanted.
+                let wanted = events.iter().filter(|event| steps.is_some() || evolves.contains(event.event_type()));
+                let (texts, versions): (Vec<_>, Vec<_>) = wanted.map(|event| (event_text(shard, event), event.version())).unzip();
+                if texts.is_empty() {
+                    return Ok(running);
+                }
                 let state = match running {
                     Running::Initial => None,
                     Running::Json(state) => Some(state),
                     Running::Merged(value) => Some(value.to_string().into()),
                 };
-                let folded = sandbox.fold(module, state, texts, steps.is_some()).await.map_err(|error| script(&error, first))?;
+                let folded = sandbox.fold(module, state, texts, steps.is_some()).await.map_err(|error| script(&error, &versions))?;
                 if let Some(steps) = steps {
                     steps.extend(folded.steps);
                 }
@@ -143,8 +153,8 @@ impl Evolver {
             Running::Json(state) => Ok(state),
             Running::Initial => match &self.fold {
                 Fold::Merge => Ok(Bytes::from_static(b"{}")),
-                Fold::Module(module) => {
-                    Ok(sandbox.fold(module, None, Vec::new(), false).await.map_err(|error| script(&error, None))?.state)
+                Fold::Module { module, .. } => {
+                    Ok(sandbox.fold(module, None, Vec::new(), false).await.map_err(|error| script(&error, &[]))?.state)
                 }
                 Fold::Rust { fold, name } => Ok(fold(None, &[], false).map_err(|fault| of_type(fault, name, &[]))?.0),
                 Fold::Broken(fault) => Err(Error::Script(Box::new(fault.clone()))),
@@ -163,14 +173,14 @@ impl Evolver {
         let module = match &self.fold {
             Fold::Merge | Fold::Rust { .. } => return Ok(None),
             Fold::Broken(fault) => return Err(Error::Script(Box::new(fault.clone()))),
-            Fold::Module(module) => module,
+            Fold::Module { module, .. } => module,
         };
         if !self.commands.iter().any(|known| known == command) {
             return Ok(None);
         }
         match sandbox.decide(module, command, state, input).await {
             Ok(decision) => Ok(Some(decision)),
-            Err(error) => Err(script(&error, None)),
+            Err(error) => Err(script(&error, &[])),
         }
     }
 }
@@ -206,16 +216,16 @@ fn of_type(fault: typed::Fault, name: &'static str, events: &[RecordedEvent]) ->
     Error::Script(Box::new(fault))
 }
 
-/// What a caller is told of a script's failure; `first` is the version of the first event that it was given.
-pub(super) fn script(error: &ScriptError, first: Option<Version>) -> Error {
+/// What a caller is told of a script's failure; `versions` are those of the events that it was given.
+pub(super) fn script(error: &ScriptError, versions: &[Version]) -> Error {
     if error.kind == Kind::Busy {
         return Error::ScriptsBusy;
     }
-    Error::Script(Box::new(fault(error, first)))
+    Error::Script(Box::new(fault(error, versions)))
 }
 
-fn fault(error: &ScriptError, first: Option<Version>) -> ScriptFault {
-    let version = first.and_then(|first| Some(first.get() + error.at? as u64));
+fn fault(error: &ScriptError, versions: &[Version]) -> ScriptFault {
+    let version = error.at.and_then(|at| versions.get(at)).map(|version| version.get());
     ScriptFault {
         kind: error.kind.as_str(),
         message: error.message.clone(),

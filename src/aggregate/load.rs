@@ -252,7 +252,7 @@ impl Aggregates {
         let shard = source.shard.number();
         let events = if self.schemas.reshapes() {
             let with_shard = events.into_iter().map(|event| (shard, event)).collect();
-            let shaped = self.schemas.upcast(with_shard).await.map_err(|error| super::evolver::script(&error, None))?;
+            let shaped = self.schemas.upcast(with_shard).await.map_err(|error| super::evolver::script(&error, &[]))?;
             shaped.into_iter().map(|(_, event)| event).collect()
         } else {
             events
