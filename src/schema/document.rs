@@ -3,6 +3,7 @@
 //! Everything is refused here that would make a schema mean more than its own text: references that leave it, sub-schemas with another
 //! base address, keywords of earlier drafts.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use serde_json::Map;
@@ -16,7 +17,7 @@ use crate::schema::error::SchemaError;
 pub(in crate::schema) struct Document<'a> {
     root: &'a Value,
     /// Every schema in it, by JSON Pointer.
-    schemas: HashMap<String, &'a Value>,
+    schemas: BTreeMap<String, &'a Value>,
     /// Names that references may use, with the pointers of what they name.
     anchors: HashMap<&'a str, String>,
 }
@@ -50,7 +51,7 @@ impl<'a> Document<'a> {
         if bytes > SCHEMA_BYTES_MAX {
             return Err(SchemaError::at("", format!("the schema has {bytes} bytes, more than {SCHEMA_BYTES_MAX}")));
         }
-        let mut document = Self { root, schemas: HashMap::new(), anchors: HashMap::new() };
+        let mut document = Self { root, schemas: BTreeMap::new(), anchors: HashMap::new() };
         let mut patterns = 0;
         document.collect(String::new(), root, &mut patterns)?;
         if patterns > PATTERNS_MAX {
