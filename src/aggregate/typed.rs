@@ -52,12 +52,12 @@ use serde_json::Value;
 ///     }
 /// }
 ///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use factum::aggregate::given;
 /// given::<Account>([Event::Deposited { amount: 5 }]).when(&Command::Withdraw(3)).then([Event::Withdrawn { amount: 3 }]);
 /// given::<Account>([]).when(&Command::Withdraw(3)).then_rejected(&TooLittle);
 ///
-/// # #[tokio::main]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let database = factum::Database::in_memory().await?;
 /// let accounts = database.register::<Account>()?;
 /// accounts.execute("42", &Command::Deposit(10)).await.expect("nothing speaks against it");
