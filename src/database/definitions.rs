@@ -233,8 +233,17 @@ impl Database {
             metadata: bytes::Bytes::new(),
             data,
         };
-        let append = StreamAppend { stream: stream.clone(), expected: ExpectedVersion::Exact(definitions.version), events: vec![event] };
+        // One that was stored and could not be read back is caught up with first.
+        self.catch_up(definitions).await?;
+        let append = StreamAppend { stream, expected: ExpectedVersion::Exact(definitions.version), events: vec![event] };
         self.write(shard, Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() })).await?;
+        self.catch_up(definitions).await
+    }
+
+    /// Takes what was stored behind what is known.
+    async fn catch_up(&self, definitions: &mut Definitions) -> Result<(), Error> {
+        let stream = definitions_stream();
+        let shard = self.router().locate(stream.as_str());
         let next = Some(definitions.version.next());
         let slice = shard.read_stream(stream, next, Direction::Forward, READ_EVENTS, READ_BYTES).await?;
         for event in slice.iter().flat_map(|slice| &slice.events) {
