@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Aggregates;
 use super::evolver::Running;
 use super::load::Failed;
+use super::load::LOAD_TRIES;
 use super::load::check_gapless;
 use super::load::read;
 use crate::Error;
@@ -42,11 +43,14 @@ impl Aggregates {
         limit: usize,
         bytes_max: usize,
     ) -> Result<(Vec<Step>, Option<Version>), Error> {
-        match self.try_history(stream, from, limit, bytes_max).await {
-            Ok(history) => Ok(history),
-            Err(Failed::Error(error)) => Err(error),
-            Err(Failed::Moved) => Err(Error::StreamNotFound { stream: stream.to_string() }),
+        for _try in 1..LOAD_TRIES {
+            match self.try_history(stream, from, limit, bytes_max).await {
+                Err(Failed::Moved) => {}
+                Err(Failed::Error(error)) => return Err(error),
+                Ok(history) => return Ok(history),
+            }
         }
+        Err(Error::Unavailable { shard: 0, detail: format!("stream {stream} changes faster than it can be read") })
     }
 
     async fn try_history(

@@ -89,7 +89,10 @@ impl Aggregates {
         };
         let snapshot_version = (loaded.snapshot_version > Version::ZERO).then_some(loaded.snapshot_version);
         let Loaded { version, state, replayed, .. } = loaded;
-        Ok(AggregateState { version, state, snapshot_version, events_replayed: replayed, definition_hash: self.making(&source.evolver) })
+        // What was hidden since makes another state of the same version.
+        let is_whole = source.info.first_version == Version::new(1);
+        let definition_hash = if is_whole { self.making(&source.evolver) } else { source.hash };
+        Ok(AggregateState { version, state, snapshot_version, events_replayed: replayed, definition_hash })
     }
 
     /// The state of an aggregate as a command finds it; `None` if it has no events that can be seen.
@@ -137,10 +140,11 @@ impl Aggregates {
             self.keep(&source, &loaded);
             Ok(loaded.state)
         };
-        advanced.await.map_err(|failed: Failed| match failed {
-            Failed::Error(error) => error,
-            Failed::Moved => Error::StreamNotFound { stream: stream.to_string() },
-        })
+        match advanced.await {
+            Ok(state) => Ok(state),
+            Err(Failed::Error(error)) => Err(error),
+            Err(Failed::Moved) => Ok(self.state(stream, At::Version(version)).await?.state),
+        }
     }
 
     /// What there is of a stream, if it has events that can be seen.
@@ -253,6 +257,10 @@ impl Aggregates {
         let events = if self.schemas.reshapes() {
             let with_shard = events.into_iter().map(|event| (shard, event)).collect();
             let shaped = self.schemas.upcast(with_shard).await.map_err(|error| super::evolver::script(&error, &[]))?;
+            // A shape was added meanwhile: a state must not be made half of the old and half of the new.
+            if self.hash(&source.evolver, source.info.first_version) != source.hash {
+                return Err(Failed::Moved);
+            }
             shaped.into_iter().map(|(_, event)| event).collect()
         } else {
             events
@@ -362,4 +370,4 @@ pub(super) const EVENT_ID_BYTES: usize = 16;
 /// What is read and applied at a time: a script's call is bounded, and a batch of it must stay well below.
 pub(super) const READ_EVENTS: usize = 1000;
 pub(super) const READ_BYTES: usize = 1 << 20;
-const LOAD_TRIES: usize = 10;
+pub(super) const LOAD_TRIES: usize = 10;

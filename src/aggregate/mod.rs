@@ -60,8 +60,8 @@ pub struct AggregateState {
     pub snapshot_version: Option<Version>,
     /// How many events were applied for this answer; none if it was at hand.
     pub events_replayed: u64,
-    /// Of the definition that made it and the shapes that its events were given; zero for a category that nobody has defined while no type
-    /// has a second shape.
+    /// Of the definition that made it, the shapes that its events were given, and the first event that is visible if that is not the first
+    /// of all; zero for a category that nobody has defined while no type has a second shape and nothing is hidden.
     pub definition_hash: [u8; 32],
 }
 

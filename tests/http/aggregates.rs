@@ -57,6 +57,19 @@ async fn another_definition_is_another_state_with_another_etag() {
 }
 
 #[tokio::test]
+async fn what_is_hidden_makes_another_state_with_another_etag() {
+    let api = Api::new().await;
+    api.append("user-7", "Created", &json!({"name": "Ada"})).await.is(201);
+    api.append("user-7", "Moved", &json!({"city": "Paris"})).await.is(201);
+    api.send(request("PUT", "/v1/streams/user-7/retention", &[("content-type", "application/json")], r#"{"before_version": 2}"#))
+        .await
+        .is(200);
+    let answer = api.get_with("/v1/aggregates/user/7", &[("if-none-match", "\"2\"")]).await.is(200);
+    assert_eq!(answer.json()["state"], json!({"city": "Paris"}));
+    assert_ne!(answer.header("etag"), "\"2\"");
+}
+
+#[tokio::test]
 async fn a_state_is_told_as_of_a_version_and_of_two_times() {
     let api = Api::new().await;
     api.define("counter", COUNTER).await.is(201);
