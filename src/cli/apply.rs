@@ -112,10 +112,13 @@ async fn send(client: &Client, definition: &Found, dry_run: bool) -> Result<Stri
             let (event_type, version) = event_type(definition);
             vec!["v1", "schemas", event_type, version]
         }
+        Kind::Projection => vec!["v1", "projections", &definition.name],
+        Kind::Subscription => vec!["v1", "subscriptions", &definition.name],
     };
     let content_type = match definition.format {
         Format::Javascript => "text/javascript",
         Format::Json => "application/json",
+        Format::Toml => "application/toml",
     };
     let query: Vec<_> = dry_run.then(|| ("dry_run", "true".to_owned())).into_iter().collect();
     let request = client.request(Method::PUT, &path, &query)?.header(CONTENT_TYPE, content_type).timeout(ANSWER_TIMEOUT);

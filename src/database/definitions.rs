@@ -178,6 +178,9 @@ impl Database {
                 Ok(())
             }
             (Kind::Aggregate, Format::Json) => merging(key, text).map(|evolver| self.inner.aggregates.define(&key.name, Some(evolver))),
+            (Kind::Projection | Kind::Subscription, _) | (Kind::Aggregate, Format::Toml) => {
+                Err(invalid("kind", "is not known to this build"))
+            }
             (Kind::Schema, _) => {
                 schema_definition(key, text).and_then(|schema| self.inner.schemas.apply(schema).map_err(|error| from_schema(key, error)))
             }
@@ -205,7 +208,9 @@ impl Database {
                 let change = self.inner.schemas.check(&schema).await.map_err(|error| from_schema(key, error))?;
                 Ok((Compiled::Schema(schema), change == schema::Change::Same))
             }
-            (Kind::Schema, Format::Javascript) => Err(invalid("format", "a schema is a JSON document")),
+            (Kind::Projection | Kind::Subscription, _) => Err(invalid("kind", "is not known to this build")),
+            (Kind::Aggregate, Format::Toml) => Err(invalid("format", "an aggregate is a JavaScript module or a JSON document")),
+            (Kind::Schema, Format::Javascript | Format::Toml) => Err(invalid("format", "a schema is a JSON document")),
         }
     }
 
@@ -317,7 +322,7 @@ fn check_category(category: &str) -> Result<(), Error> {
 /// By name, versions by number.
 fn order(key: &Key) -> (String, u16) {
     match key.kind {
-        Kind::Aggregate => (key.name.clone(), 0),
+        Kind::Aggregate | Kind::Projection | Kind::Subscription => (key.name.clone(), 0),
         Kind::Schema => {
             schema_name(&key.name).map_or_else(|_| (key.name.clone(), 0), |(event_type, version)| (event_type.to_owned(), version))
         }
@@ -333,6 +338,8 @@ pub(super) fn file(key: &Key) -> String {
     match key.kind {
         Kind::Aggregate => format!("aggregates/{}.js", key.name),
         Kind::Schema => format!("schemas/{}.json", key.name),
+        Kind::Projection => format!("projections/{}.toml", key.name),
+        Kind::Subscription => format!("subscriptions/{}.toml", key.name),
     }
 }
 
@@ -340,6 +347,8 @@ pub(super) fn described(key: &Key) -> String {
     match key.kind {
         Kind::Aggregate => format!("category {}", key.name),
         Kind::Schema => format!("schema {}", key.name),
+        Kind::Projection => format!("projection {}", key.name),
+        Kind::Subscription => format!("subscription {}", key.name),
     }
 }
 

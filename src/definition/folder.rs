@@ -1,5 +1,6 @@
-//! What does a folder of definitions hold? `aggregates/<category>.js` or `.json`, and `schemas/<type>/<version>.json` with an
-//! `<version>.upcast.js` beside it if the upcaster is kept apart.
+//! What does a folder of definitions hold? `aggregates/<category>.js` or `.json`, `schemas/<type>/<version>.json` with an
+//! `<version>.upcast.js` beside it if the upcaster is kept apart, `projections/<view>.toml` or `.json` with the modules (`.js`) that they
+//! name, and `subscriptions/<name>.toml` or `.json`.
 //!
 //! Names are percent-decoded, so that a type with a slash has a file too. What is not known is refused: a definition that is passed over
 //! in silence is one that is not in force.
@@ -23,11 +24,11 @@ pub struct Found {
     pub name: String,
     /// How its text is to be read.
     pub format: Format,
-    /// Its text; that of a schema with its upcaster in it.
+    /// Its text; that of a schema with its upcaster in it, that of a projection with its module in it.
     pub text: String,
     /// Its file, seen from the folder.
     pub file: String,
-    /// The file of its upcaster, if that is one of its own.
+    /// The file of its JavaScript, if that is one of its own: a schema's upcaster, a projection's module.
     pub upcast_file: Option<String>,
 }
 
@@ -49,7 +50,7 @@ impl FolderFault {
 }
 
 impl Found {
-    /// The place in its files that an error is about. Only an upcaster has lines in a schema.
+    /// The place in its files that an error is about. Only the JavaScript has lines in a document that was put together.
     #[must_use]
     pub fn place(&self, line: Option<u64>, column: Option<u64>) -> String {
         let file = self.upcast_file.as_ref().filter(|_| line.is_some()).unwrap_or(&self.file);
@@ -70,24 +71,28 @@ impl Found {
     }
 }
 
-/// Reads a folder: schemas by type and version, then aggregates by name.
+/// Reads a folder: schemas by type and version, then aggregates, projections and subscriptions by name.
 ///
 /// # Errors
 ///
 /// The first file or folder that can't be read or is not known, with what is.
 pub fn read(folder: &Path) -> Result<Vec<Found>, FolderFault> {
-    let (mut schemas, mut aggregates) = (Vec::new(), Vec::new());
+    let (mut schemas, mut aggregates, mut projections, mut subscriptions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for entry in entries(folder, folder)? {
         match (entry.name.as_str(), entry.is_folder) {
             ("aggregates", true) => read_aggregates(folder, &entry.path, &mut aggregates)?,
             ("schemas", true) => read_schemas(folder, &entry.path, &mut schemas)?,
+            ("projections", true) => read_documents(folder, &entry.path, Kind::Projection, &mut projections)?,
+            ("subscriptions", true) => read_documents(folder, &entry.path, Kind::Subscription, &mut subscriptions)?,
             _ => return Err(FolderFault::new(entry.shown, format!("is not known here; a folder of definitions holds {SUPPORTED}"))),
         }
-        if schemas.len() + aggregates.len() > DEFINITIONS_MAX {
+        if schemas.len() + aggregates.len() + projections.len() + subscriptions.len() > DEFINITIONS_MAX {
             return Err(FolderFault::new(folder.display().to_string(), format!("holds more than {DEFINITIONS_MAX} definitions")));
         }
     }
     schemas.append(&mut aggregates);
+    schemas.append(&mut projections);
+    schemas.append(&mut subscriptions);
     Ok(schemas)
 }
 
@@ -107,6 +112,68 @@ fn read_aggregates(root: &Path, folder: &Path, found: &mut Vec<Found>) -> Result
         found.push(Found { kind: Kind::Aggregate, name, format, text, file: entry.shown, upcast_file: None });
     }
     Ok(())
+}
+
+/// Documents in TOML or JSON, one a name. A projection's module may lie beside it: its text comes along in the document.
+fn read_documents(root: &Path, folder: &Path, kind: Kind, found: &mut Vec<Found>) -> Result<(), FolderFault> {
+    let mut modules = Vec::new();
+    for entry in entries(root, folder)? {
+        let split = entry.name.rsplit_once('.').filter(|_| !entry.is_folder);
+        let (name, format) = match split {
+            Some((name, "toml")) => (name, Format::Toml),
+            Some((name, "json")) => (name, Format::Json),
+            Some((_, "js")) if kind == Kind::Projection => {
+                modules.push(entry);
+                continue;
+            }
+            _ if kind == Kind::Projection => {
+                return Err(FolderFault::new(
+                    entry.shown,
+                    "is not known here; projections/ holds <view>.toml, <view>.json and modules (.js)",
+                ));
+            }
+            _ => return Err(FolderFault::new(entry.shown, "is not known here; subscriptions/ holds <name>.toml and <name>.json")),
+        };
+        let name = decoded(name).ok_or_else(|| FolderFault::new(entry.shown.clone(), "has a % in its name that is no percent-encoding"))?;
+        if found.iter().any(|other: &Found| other.name == name) {
+            return Err(FolderFault::new(entry.shown, format!("defines {name} a second time")));
+        }
+        let text = text(&entry)?;
+        found.push(Found { kind, name, format, text, file: entry.shown, upcast_file: None });
+    }
+    let mut named = Vec::new();
+    for document in found.iter_mut().filter(|_| kind == Kind::Projection) {
+        if let Some(module) = embed_module(document, &modules)? {
+            named.push(module);
+        }
+    }
+    match modules.into_iter().find(|module| !named.contains(&module.name)) {
+        Some(module) => Err(FolderFault::new(module.shown, "is named by no projection: `module = \"<file>\"` in a .toml beside it does")),
+        None => Ok(()),
+    }
+}
+
+/// Puts the text of the module that a document names in its place (`script`), and answers the module's file name.
+fn embed_module(document: &mut Found, modules: &[Entry]) -> Result<Option<String>, FolderFault> {
+    let value: Option<Value> = match document.format {
+        Format::Toml => toml::from_str(&document.text).ok(),
+        Format::Json => serde_json::from_str(&document.text).ok(),
+        Format::Javascript => None,
+    };
+    // What can't be read is told by whoever puts it in force, with line and column.
+    let Some(Value::Object(mut members)) = value else { return Ok(None) };
+    let Some(name) = members.get("module").and_then(Value::as_str).map(str::to_owned) else { return Ok(None) };
+    let fault = |detail: String| FolderFault::new(document.file.clone(), detail);
+    let module = modules.iter().find(|module| module.name == name);
+    let module = module.ok_or_else(|| fault(format!("names the module {name:?}, which does not lie beside it")))?;
+    if members.contains_key("script") {
+        return Err(fault("has a script, and names a module too".to_owned()));
+    }
+    members.insert("script".to_owned(), Value::from(text(module)?));
+    let text = serde_json::to_string_pretty(&members).map_err(|error| fault(error.to_string()))?;
+    (document.text, document.format) = (text, Format::Json);
+    document.upcast_file = Some(module.shown.clone());
+    Ok(Some(name))
 }
 
 fn read_schemas(root: &Path, folder: &Path, found: &mut Vec<Found>) -> Result<(), FolderFault> {
@@ -218,8 +285,8 @@ fn decoded(name: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-const SUPPORTED: &str =
-    "aggregates/<category>.js, aggregates/<category>.json, schemas/<type>/<version>.json and schemas/<type>/<version>.upcast.js";
+const SUPPORTED: &str = "aggregates/<category>.js, aggregates/<category>.json, schemas/<type>/<version>.json, \
+    schemas/<type>/<version>.upcast.js, projections/<view>.toml and subscriptions/<name>.toml";
 const SCHEMA_FILES: &str = "<type>/<version>.json and <type>/<version>.upcast.js";
 /// As long as a module may be.
 const TEXT_BYTES_MAX: u64 = 256 << 10;
@@ -248,6 +315,10 @@ mod tests {
             ("schemas/a%2Fb/2.json", "{\"schema\": true }\n"),
             ("schemas/a%2Fb/2.upcast.js", "(data) => data\n"),
             ("aggregates/.hidden", ""),
+            ("projections/b.toml", "module = \"b.js\"\n"),
+            ("projections/b.js", "export {};"),
+            ("projections/c.json", "{}"),
+            ("subscriptions/mail.toml", ""),
         ]);
         let found = read(folder.path()).unwrap();
         let names: Vec<_> = found.iter().map(|found| (found.kind, found.name.as_str(), found.file.as_str())).collect();
@@ -258,17 +329,27 @@ mod tests {
                 (Kind::Schema, "a/b/10", "schemas/a%2Fb/10.json"),
                 (Kind::Aggregate, "order", "aggregates/order.js"),
                 (Kind::Aggregate, "user", "aggregates/user.json"),
+                (Kind::Projection, "b", "projections/b.toml"),
+                (Kind::Projection, "c", "projections/c.json"),
+                (Kind::Subscription, "mail", "subscriptions/mail.toml"),
             ]
         );
         assert_eq!(found[0].text, "{\"schema\": true,\"upcast\":\"(data) => data\"}");
         assert_eq!(found[0].place(Some(3), Some(4)), "schemas/a%2Fb/2.upcast.js:3:4");
+        assert_eq!(found[4].text, "{\n  \"module\": \"b.js\",\n  \"script\": \"export {};\"\n}");
+        assert_eq!((found[4].format, found[4].place(Some(1), None).as_str()), (Format::Json, "projections/b.js:1"));
         assert_eq!(found[0].place(None, None), "schemas/a%2Fb/2.json");
     }
 
     #[test]
     fn what_is_not_known_is_refused_with_what_is() {
         for (files, place, detail) in [
-            (&[("projections/a.toml", "")][..], "projections", "schemas/<type>/<version>.json"),
+            (&[("views/a.toml", "")][..], "views", "projections/<view>.toml"),
+            (&[("projections/a.yaml", "")], "projections/a.yaml", "<view>.toml"),
+            (&[("projections/a.js", "")], "projections/a.js", "named by no projection"),
+            (&[("projections/a.toml", "module = 'b.js'")], "projections/a.toml", "does not lie beside it"),
+            (&[("projections/a.toml", ""), ("projections/a.json", "{}")], "projections/a.toml", "a second time"),
+            (&[("subscriptions/a.js", "")], "subscriptions/a.js", "<name>.toml"),
             (&[("readme.md", "")], "readme.md", "aggregates/<category>.js"),
             (&[("aggregates/a.ts", "")], "aggregates/a.ts", "<category>.js"),
             (&[("aggregates/a.js", ""), ("aggregates/a.json", "")], "aggregates/a.json", "a second time"),

@@ -29,6 +29,10 @@ pub enum Kind {
     Aggregate,
     /// One version of the shape of an event type's data.
     Schema,
+    /// How events become the rows of a view.
+    Projection,
+    /// Who shares the work on which events: a consumer group.
+    Subscription,
 }
 
 /// How a definition's text is to be read.
@@ -39,6 +43,8 @@ pub enum Format {
     Javascript,
     /// A JSON document.
     Json,
+    /// A TOML document.
+    Toml,
 }
 
 /// Which definition.
@@ -46,7 +52,7 @@ pub enum Format {
 pub struct Key {
     /// Its kind.
     pub kind: Kind,
-    /// Its name: a category, or `<type>/<version>` of a schema.
+    /// Its name: a category, `<type>/<version>` of a schema, a view or a subscription.
     pub name: String,
 }
 

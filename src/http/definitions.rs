@@ -218,6 +218,7 @@ fn format_name(format: Format) -> &'static str {
     match format {
         Format::Javascript => "javascript",
         Format::Json => "json",
+        Format::Toml => "toml",
     }
 }
 
