@@ -1,6 +1,7 @@
 //! What has happened, and what happens next, on all shards?
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use factum_storage::Direction;
 use factum_storage::Filter;
@@ -28,6 +29,12 @@ pub(super) struct LogFeed {
     lane_events_max: usize,
     lane_bytes_max: usize,
     stage: Stage,
+    /// Tell of the end each time that it moves, and not only when it is reached.
+    tells_progress: bool,
+    /// The place that the reader was told last.
+    told: Cursor,
+    /// How often it was woken in a row for nothing that it wants.
+    idle_wakes: u32,
 }
 
 /// What the reader knows of where it stands.
@@ -49,7 +56,23 @@ impl LogFeed {
         let lanes = shards.iter().map(|shard| Lane::new(shard.number(), Direction::Forward, after.position(shard.number()))).collect();
         let lane_events_max = FEED_BOUNDS.events_max.div_ceil(shards.len()).max(LANE_EVENTS_MIN);
         let lane_bytes_max = (FEED_BOUNDS.bytes_max / shards.len()).max(LANE_BYTES_MIN);
-        Self { filter: Arc::new(filter), lanes, followers, lane_events_max, lane_bytes_max, stage: Stage::History, router }
+        Self {
+            filter: Arc::new(filter),
+            lanes,
+            followers,
+            lane_events_max,
+            lane_bytes_max,
+            stage: Stage::History,
+            tells_progress: false,
+            told: after.clone(),
+            idle_wakes: 0,
+            router,
+        }
+    }
+
+    pub(super) fn telling_progress(mut self) -> Self {
+        self.tells_progress = true;
+        self
     }
 
     pub(super) async fn next(&mut self) -> Result<FeedItem, Error> {
@@ -64,17 +87,26 @@ impl LogFeed {
             }
             let events = self.take_events();
             if !events.is_empty() {
+                self.idle_wakes = 0;
                 if self.stage == Stage::CaughtUp {
                     self.stage = Stage::Live;
                 }
+                self.told = merge::cursor(&self.lanes);
                 return Ok(FeedItem::Events(events));
             }
             if self.lanes.iter().all(Lane::is_done) {
-                if self.stage != Stage::CaughtUp {
+                let end = merge::cursor(&self.lanes);
+                if self.stage != Stage::CaughtUp || (self.tells_progress && end != self.told) {
                     self.stage = Stage::CaughtUp;
-                    return Ok(FeedItem::CaughtUp(merge::cursor(&self.lanes)));
+                    self.told = end.clone();
+                    return Ok(FeedItem::CaughtUp(end));
                 }
                 select_all(self.followers.iter_mut().map(|follower| Box::pin(follower.changed()))).await;
+                // Thousands who want nothing of what is written must not slow down who writes: they look at it in larger portions.
+                if self.idle_wakes >= IDLE_WAKES_MAX {
+                    tokio::time::sleep(IDLE_PAUSE).await;
+                }
+                self.idle_wakes = self.idle_wakes.saturating_add(1);
             }
         }
     }
@@ -129,6 +161,10 @@ enum Memory {
     TooShort,
 }
 
+/// So many commits in a row without anything for a reader make it an idle one,
+const IDLE_WAKES_MAX: u32 = 16;
+/// which takes this much longer to see what it does want. Whoever can't wait asks anew: a new call looks at once.
+const IDLE_PAUSE: Duration = Duration::from_millis(10);
 /// Less at a time would cost more for the asking than for the reading.
 const LANE_EVENTS_MIN: usize = 32;
 const LANE_BYTES_MIN: usize = 64 << 10;

@@ -68,6 +68,16 @@ impl Feed {
         Self { source: Source::Stream(StreamFeed::new(router, stream, from)), reshape: None, taken: None }
     }
 
+    /// The same feed, which also gives [`FeedItem::CaughtUp`] each time that the end has moved over events that the filter leaves out:
+    /// for a reader whose own place must keep up with the log's end. A feed of one stream has no such events.
+    pub(crate) fn telling_progress(mut self) -> Self {
+        self.source = match self.source {
+            Source::Log(feed) => Source::Log(feed.telling_progress()),
+            Source::Stream(feed) => Source::Stream(feed),
+        };
+        self
+    }
+
     /// The same feed, its events in another shape.
     pub(crate) fn reshaped_by(mut self, reshape: Option<Arc<dyn Reshape>>) -> Self {
         self.reshape = reshape;
