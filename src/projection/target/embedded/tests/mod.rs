@@ -1,0 +1,1 @@
+//! Does the embedded target keep what it promises?
