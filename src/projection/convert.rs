@@ -4,7 +4,9 @@ use rust_decimal::Decimal;
 use rust_decimal::RoundingStrategy;
 use serde_json::Value as Json;
 
+use super::row::Row;
 use super::spec::ColumnType;
+use super::spec::Columns;
 use super::spec::Found;
 use super::value::Value;
 use crate::subscription::time::parse_timestamp;
@@ -21,15 +23,13 @@ impl ColumnType {
             (Found::Nothing, _) => Ok(Value::Null),
             (Found::Text(text), Self::Text) => Ok(Value::Text((*text).into())),
             (Found::Text(text), _) => self.of_json(&Json::from(*text)),
-            (Found::Number(number), Self::Bigint) => i64::try_from(*number).map(Value::Integer).map_err(|_| self.misses(&Json::from(*number))),
+            (Found::Number(number), Self::Bigint) => {
+                i64::try_from(*number).map(Value::Integer).map_err(|_| self.misses(&Json::from(*number)))
+            }
             (Found::Number(number), _) => self.of_json(&Json::from(*number)),
             (Found::Time(micros), Self::Timestamp) => Ok(Value::Timestamp(*micros)),
             (Found::Time(micros), Self::Date) => Ok(Value::Date(days(*micros))),
-            (Found::Time(micros), _) => {
-                let mut text = Vec::with_capacity(27);
-                push_timestamp(&mut text, factum_storage::Timestamp::from_micros(*micros));
-                self.of_json(&Json::from(String::from_utf8_lossy(&text)))
-            }
+            (Found::Time(micros), _) => self.of_json(&Json::from(time_text(*micros))),
             (Found::Json(json), _) => self.of_json(json),
         }
     }
@@ -47,7 +47,9 @@ impl ColumnType {
             (Self::Text, Json::Number(_) | Json::Bool(_)) => Some(Value::Text(json.to_string().into())),
             (Self::Bigint, Json::Number(number)) => whole(number).map(Value::Integer),
             (Self::Integer, Json::Number(number)) => whole(number).filter(|number| i32::try_from(*number).is_ok()).map(Value::Integer),
-            (Self::Double, Json::Number(number)) => number.as_f64().filter(|number| number.is_finite()).map(|number| Value::Double(number + 0.0)),
+            (Self::Double, Json::Number(number)) => {
+                number.as_f64().filter(|number| number.is_finite()).map(|number| Value::Double(number + 0.0))
+            }
             (Self::Decimal { precision, scale }, Json::Number(number)) => return decimal(&number.to_string(), precision, scale),
             (Self::Decimal { precision, scale }, Json::String(text)) => return decimal(text, precision, scale),
             (Self::Boolean, Json::Bool(boolean)) => Some(Value::Boolean(*boolean)),
@@ -121,6 +123,41 @@ impl ColumnType {
             Self::Text | Self::Boolean | Self::Timestamp | Self::Date | Self::Uuid | Self::Json => None,
         }
     }
+}
+
+impl Value {
+    /// As JSON, for code that computes with it: a decimal is then the double next to it.
+    pub(crate) fn to_json(&self) -> Json {
+        match self {
+            Self::Null => Json::Null,
+            Self::Text(text) => Json::from(&**text),
+            Self::Integer(number) => Json::from(*number),
+            Self::Double(number) => Json::from(*number),
+            Self::Decimal(number) => number.to_string().parse::<serde_json::Number>().map_or(Json::Null, Json::Number),
+            Self::Boolean(boolean) => Json::from(*boolean),
+            Self::Timestamp(micros) => Json::from(time_text(*micros)),
+            Self::Date(days) => {
+                let mut text = time_text(i64::from(*days) * DAY_US);
+                text.truncate(10);
+                Json::from(text)
+            }
+            Self::Uuid(bytes) => Json::from(uuid::Uuid::from_bytes(*bytes).to_string()),
+            // What was put in was JSON.
+            Self::Json(text) => serde_json::from_str(text).unwrap_or(Json::Null),
+        }
+    }
+}
+
+/// A row as JSON, with its columns alone.
+pub(crate) fn row_json(columns: &Columns, row: &Row) -> Json {
+    let cells = columns.list().iter().zip(&row.values);
+    Json::Object(cells.map(|(column, value)| (column.name.clone(), value.to_json())).collect())
+}
+
+fn time_text(micros: i64) -> String {
+    let mut text = Vec::with_capacity(27);
+    push_timestamp(&mut text, factum_storage::Timestamp::from_micros(micros));
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// The number if it is whole and fits; `3.0` is.

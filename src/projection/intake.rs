@@ -93,8 +93,10 @@ async fn run(options: Options, chunks: mpsc::Sender<Result<Chunk, Error>>) {
     loop {
         let item = tokio::select! {
             item = feed.next() => item,
-            // A new call looks at once.
-            () = wake.notified() => continue,
+            () = wake.notified() => {
+                feed.hurry();
+                continue;
+            }
         };
         let chunk = match item {
             Ok(FeedItem::Events(events)) => {

@@ -12,12 +12,13 @@ use parking_lot::Mutex;
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
+use super::convert::row_json;
 use super::handle::Handle;
 use super::module::Lookup;
 use super::native;
 use super::place::Place;
-use super::query::row_json;
 use super::spec::Spec;
 use super::supervisor::Command;
 use super::supervisor::Shared;
@@ -40,12 +41,13 @@ pub(crate) struct Options {
     pub(crate) cache_bytes: usize,
 }
 
-/// All projections of a database.
+/// All projections of a database. Dropped, it ends what they do where that stands.
 pub(crate) struct Projections {
     shared: Arc<Shared>,
     folder: Option<PathBuf>,
     cache_bytes: usize,
     handles: Mutex<BTreeMap<String, Arc<Handle>>>,
+    supervisors: Mutex<JoinSet<()>>,
 }
 
 /// Why a projection can't be put in force.
@@ -63,7 +65,7 @@ impl Projections {
         Arc::new_cyclic(|own: &Weak<Self>| {
             let lookup = Arc::new(OtherViews(own.clone()));
             let shared = Arc::new(Shared { router, reshape, sandbox, lookup });
-            Self { shared, folder, cache_bytes, handles: Mutex::default() }
+            Self { shared, folder, cache_bytes, handles: Mutex::default(), supervisors: Mutex::default() }
         })
     }
 
@@ -102,7 +104,10 @@ impl Projections {
         self.handles.lock().insert(spec.name.clone(), Arc::clone(&handle));
         let target = handle.place.target();
         let supervisor = Supervisor { shared: Arc::clone(&self.shared), target, handle, spec, is_paused, rebuilds: false };
-        tokio::spawn(supervisor.run(commands));
+        let mut supervisors = self.supervisors.lock();
+        // Those that have ended are forgotten.
+        while supervisors.try_join_next().is_some() {}
+        supervisors.spawn(supervisor.run(commands));
         Ok(())
     }
 

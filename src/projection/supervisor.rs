@@ -153,7 +153,12 @@ impl Supervisor {
     }
 
     /// Follows orders until the round is over.
-    async fn attend(&mut self, commands: &mut mpsc::Receiver<Command>, mut live: Option<&mut Running>, mut building: Option<&mut Running>) -> Next {
+    async fn attend(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+        mut live: Option<&mut Running>,
+        mut building: Option<&mut Running>,
+    ) -> Next {
         let mut caught_up = building.as_ref().map(|building| building.status.watch_caught_up());
         loop {
             let has_caught_up = async {
@@ -177,7 +182,9 @@ impl Supervisor {
                 }
                 Some(Command::Resume) => {
                     self.is_paused = false;
-                    running.iter().for_each(|running| running.tell(|control| (control.is_paused, control.resumed) = (false, control.resumed + 1)));
+                    running
+                        .iter()
+                        .for_each(|running| running.tell(|control| (control.is_paused, control.resumed) = (false, control.resumed + 1)));
                 }
                 Some(Command::Skip(reply)) => {
                     running.retain(|running| running.failed_event().is_some());
@@ -325,9 +332,9 @@ impl Running {
     }
 
     /// Lets the worker bring what it has to an end.
-    async fn end(self) {
+    async fn end(mut self) {
         self.tell(|control| control.is_stopped = true);
-        let Some(task) = self.task else { return };
+        let Some(task) = self.task.take() else { return };
         let abort = task.abort_handle();
         match tokio::time::timeout(END_TIMEOUT, task).await {
             Ok(Ok(())) => {}
@@ -338,9 +345,19 @@ impl Running {
     }
 }
 
+impl Drop for Running {
+    /// Nobody waits for it any more: the database was dropped, and not closed.
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
 /// Comes back if a worker ends by itself, which it only does by a panic or when the database closes.
 async fn ended(running: Option<&mut Running>) -> Arc<Status> {
-    let Some((running, task)) = running.and_then(|running| Some((&running.status, &mut running.task))).filter(|(_, task)| task.is_some()) else {
+    let Some((running, task)) = running.and_then(|running| Some((&running.status, &mut running.task))).filter(|(_, task)| task.is_some())
+    else {
         return std::future::pending().await;
     };
     let Some(handle) = task else { return std::future::pending().await };

@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Failure;
 use super::FailedEvent;
+use super::Failure;
 use super::State;
 use super::Status;
 use super::intake;
@@ -141,7 +141,9 @@ impl Worker {
         match self.follow().await {
             Ok(end) => end,
             Err(Fault::Passing(reason)) => End::Passing(reason),
-            Err(Fault::Lasting(reason) | Fault::Fenced(reason)) => End::Failed(Failure { reason, event: None, attempts: self.attempts + 1 }),
+            Err(Fault::Lasting(reason) | Fault::Fenced(reason)) => {
+                End::Failed(Failure { reason, event: None, attempts: self.attempts + 1 })
+            }
             Err(Fault::Row { key, detail }) => {
                 let reason = format!("the row {key:?} was refused, and no event could be found that makes it: {detail}");
                 End::Failed(Failure { reason, event: None, attempts: self.attempts + 1 })

@@ -92,7 +92,9 @@ fn literal(text: &str, column_type: ColumnType) -> Result<Value, String> {
     let quoted = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
     let json = match (quoted, column_type) {
         _ if text.is_empty() => return Err("a value is missing behind `default`".to_owned()),
-        (Some(inside), ColumnType::Json) => serde_json::from_str(&inside.replace("''", "'")).map_err(|error| format!("default: {error}"))?,
+        (Some(inside), ColumnType::Json) => {
+            serde_json::from_str(&inside.replace("''", "'")).map_err(|error| format!("default: {error}"))?
+        }
         (Some(inside), _) => Json::from(inside.replace("''", "'")),
         (None, _) if text.eq_ignore_ascii_case("null") => Json::Null,
         (None, ColumnType::Text | ColumnType::Timestamp | ColumnType::Date | ColumnType::Uuid) => Json::from(text),

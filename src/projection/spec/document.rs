@@ -184,7 +184,9 @@ impl Document {
                 let column = before.map(|before| before.chars().rev().take_while(|character| *character != '\n').count() + 1);
                 fault(error.message().to_owned(), line, column)
             }),
-            Format::Javascript => Err(fault("a projection is a TOML or a JSON document; its module goes into `script`".to_owned(), None, None)),
+            Format::Javascript => {
+                Err(fault("a projection is a TOML or a JSON document; its module goes into `script`".to_owned(), None, None))
+            }
         }
     }
 }

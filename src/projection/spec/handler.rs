@@ -161,7 +161,11 @@ fn expression(columns: &Columns, place: usize, value: &Json) -> Result<Expressio
         Json::String(text) if text == "null" => Json::Null,
         Json::String(text) => {
             let inside = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
-            Json::from(inside.ok_or_else(|| format!("write {text:?} as \"'{text}'\" if it is a text, or as a path that begins with $"))?.replace("''", "'"))
+            Json::from(
+                inside
+                    .ok_or_else(|| format!("write {text:?} as \"'{text}'\" if it is a text, or as a path that begins with $"))?
+                    .replace("''", "'"),
+            )
         }
         Json::Null | Json::Bool(_) | Json::Number(_) => value.clone(),
         Json::Array(_) | Json::Object(_) => return Err("must be a path, a text in quotes, a number, true, false or null".to_owned()),

@@ -11,6 +11,8 @@ use super::source_event::Wanted;
 use crate::definition::Format;
 use crate::error::DefinitionFault;
 use crate::script::Module;
+use crate::script::Sandbox;
+use crate::script::ScriptError;
 
 mod column;
 mod column_text;
@@ -176,7 +178,10 @@ fn target(name: &str, document: &document::Target) -> Result<TargetSpec, handler
             let table = document.table.clone().unwrap_or_else(|| name.to_owned());
             for (field, value, bytes_max) in [("schema", &schema, IDENTIFIER_BYTES_MAX), ("table", &table, TABLE_BYTES_MAX)] {
                 if value.is_empty() || value.len() > bytes_max || value.chars().any(char::is_control) {
-                    return Err((format!("/target/{field}"), format!("{value:?} must be 1 to {bytes_max} bytes without control characters")));
+                    return Err((
+                        format!("/target/{field}"),
+                        format!("{value:?} must be 1 to {bytes_max} bytes without control characters"),
+                    ));
                 }
             }
             if schema == "factum" {
@@ -217,5 +222,57 @@ impl Columns {
         }
         let Only { columns } = serde_json::from_str(text).ok()?;
         Self::read(columns.0.iter().map(|(name, text)| (name.as_str(), text.as_str()))).ok()
+    }
+}
+
+impl Spec {
+    /// What a Rust projection says of itself.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with its columns.
+    pub(crate) fn native(projection: Arc<dyn super::Projection>) -> Result<Self, DefinitionFault> {
+        let name = projection.name().to_owned();
+        let fault = |pointer: String, detail| DefinitionFault {
+            what: format!("projection {name}"),
+            detail,
+            pointer: Some(pointer),
+            ..DefinitionFault::default()
+        };
+        let declared = projection.columns();
+        let columns = Columns::read(declared.iter().copied()).map_err(|(column, detail)| {
+            fault(column.map_or_else(|| "/columns".to_owned(), |column| format!("/columns/{column}")), detail)
+        })?;
+        let source = projection.source();
+        #[derive(serde::Serialize)]
+        struct Same<'a> {
+            columns: document::Entries<&'a str>,
+            source: String,
+            native: u32,
+        }
+        let entries = declared.iter().map(|(name, text)| ((*name).to_owned(), *text)).collect();
+        let same = Same { columns: document::Entries(entries), source: format!("{source:?}"), native: projection.version() };
+        let text = serde_json::to_string(&same).map_err(|error| fault(String::new(), error.to_string()))?;
+        Ok(Self {
+            name: name.clone(),
+            source,
+            target: TargetSpec::Embedded,
+            columns: Arc::new(columns),
+            on_error: OnError::Fail,
+            logic: Logic::Native(projection),
+            text,
+        })
+    }
+
+    /// Checks that a module exports what it must, by running it once.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(crate) async fn check_module(&self, sandbox: &Sandbox) -> Result<(), ScriptError> {
+        match &self.logic {
+            Logic::Module(module) => sandbox.inspect(module).await.map(drop),
+            Logic::Declared(_) | Logic::Native(_) => Ok(()),
+        }
     }
 }
