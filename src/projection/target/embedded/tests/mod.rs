@@ -24,6 +24,7 @@ mod crashes;
 mod encodings;
 mod files;
 mod model;
+mod speed;
 
 /// A view with a column of every type; `id` is the key.
 pub(crate) fn columns() -> Arc<Columns> {
