@@ -1,0 +1,1 @@
+//! Does a query answer as a plain filter and sort would?
