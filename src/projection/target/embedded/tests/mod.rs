@@ -21,7 +21,7 @@ use super::EmbeddedTarget;
 use crate::subscription::Cursor;
 
 mod crashes;
-mod encodings;
+pub(crate) mod encodings;
 mod files;
 mod model;
 mod speed;
