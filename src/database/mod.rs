@@ -110,6 +110,7 @@ mod shape;
 mod typed;
 mod types;
 mod validate;
+mod views;
 mod writes;
 
 pub use aggregates::CommandRequest;
@@ -126,6 +127,7 @@ pub use typed::Aggregates;
 pub use typed::ExecuteError;
 pub use typed::Loaded;
 pub use types::*;
+pub use views::ViewStatus;
 
 /// An open database. Clones share it; the last one dropped closes it, [`Database::close`] does so and waits.
 #[derive(Clone)]
