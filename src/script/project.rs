@@ -25,7 +25,7 @@ pub(crate) struct Projecting {
     /// The same for other views, each below its name.
     pub(crate) lookups: Bytes,
     /// What the view is like: `{"key": …, "blank": {…}, "kinds": {…}}`. The primary key's column, the cells of a new row, and what stands
-    /// in each column, in order: `"text"`, `"integer"`, `"double"`, `"boolean"`, `"uuid"`, `"date"`, `"timestamp"`, a decimal's scale as a
+    /// in each column: `"text"`, `"integer"`, `"double"`, `"boolean"`, `"uuid"`, `"date"`, `"timestamp"`, a decimal's scale as a
     /// number, or `"other"`.
     pub(crate) view: Bytes,
 }
