@@ -9,6 +9,7 @@ use super::Database;
 use super::definitions::described;
 use crate::Error;
 use crate::definition;
+use crate::definition::Format;
 use crate::definition::Key;
 use crate::definition::Kind;
 use crate::projection::Failure;
@@ -18,6 +19,7 @@ use crate::projection::Projection;
 use crate::projection::Refused;
 use crate::projection::Spec;
 use crate::projection::State;
+use crate::projection::Trial;
 use crate::subscription::Cursor;
 
 /// How a projection fares.
@@ -106,6 +108,17 @@ impl Database {
     pub async fn projection_reaches(&self, name: &str, min: &Cursor, wait: Duration) -> Result<(), Error> {
         let handle = self.projection_handle(name)?;
         reach(&handle, min, wait).await
+    }
+
+    /// What a definition would make of the first events of the log, beside the one in force. Nothing is put in force.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::define`]; [`Error::Storage`].
+    pub async fn try_projection(&self, name: &str, format: Format, text: &str) -> Result<Trial, Error> {
+        let key = Key { kind: Kind::Projection, name: name.to_owned() };
+        let spec = self.projection_spec(&key, format, text).await?;
+        self.inner.projections.try_out(&spec).await
     }
 
     /// Puts a Rust projection in force: the same as one that is defined in TOML, with a function of this program in place of handlers. It

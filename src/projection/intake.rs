@@ -116,7 +116,8 @@ async fn run(options: Options, chunks: mpsc::Sender<Result<Chunk, Error>>) {
     }
 }
 
-fn taken(spec: &Spec, event: Event, through: Cursor) -> Taken {
+/// What can be said of an event without looking at rows.
+pub(super) fn taken(spec: &Spec, event: Event, through: Cursor) -> Taken {
     let outcome = match (event.record.reshape_failure(), &spec.logic) {
         (Some(reason), _) => Outcome::Poison(format!("it can't be brought to its newest shape: {reason}")),
         (None, Logic::Declared(declared)) => match changes(declared, &spec.columns, &event) {

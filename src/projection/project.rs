@@ -6,7 +6,10 @@ use super::Projection;
 use super::Rows;
 use super::intake::Outcome;
 use super::intake::Taken;
+use super::module::Calls;
 use super::row::Change;
+use super::spec::Logic;
+use super::spec::Spec;
 use super::target::Fault;
 use super::target::Writer;
 use super::value::Value;
@@ -50,8 +53,27 @@ pub(super) async fn load_looked_at(
     working.load(writer, wanted.iter()).await
 }
 
+/// What an event does; the rows that its changes name by key are loaded.
+pub(super) async fn changes(
+    spec: &Spec,
+    outcome: Outcome,
+    event: &Event,
+    at: usize,
+    calls: &mut Option<Calls<'_>>,
+    working: &mut Working,
+    writer: &mut dyn Writer,
+) -> Result<Vec<Change>, Refusal> {
+    match (outcome, &spec.logic, calls) {
+        (Outcome::Changes(changes), ..) => Ok(changes),
+        (Outcome::Poison(reason), ..) => Err(Refusal::Poison(reason)),
+        (Outcome::Open, Logic::Native(projection), _) => native(projection.as_ref(), event, working, writer).await,
+        (Outcome::Open, _, Some(calls)) => calls.changes(at, working, writer).await,
+        (Outcome::Open, _, None) => Ok(Vec::new()),
+    }
+}
+
 /// What one event does, according to a Rust projection.
-pub(super) async fn native(
+async fn native(
     projection: &dyn Projection,
     event: &Event,
     working: &mut Working,

@@ -24,6 +24,9 @@ use super::supervisor::Command;
 use super::supervisor::Shared;
 use super::supervisor::Supervisor;
 use super::target::Fault;
+use super::trial;
+use super::trial::Trial;
+use crate::Error;
 use crate::script::Sandbox;
 use crate::shard::Router;
 use crate::subscription::Cursor;
@@ -88,6 +91,16 @@ impl Projections {
             return Err(refused("/target", detail.to_owned()));
         }
         self.place(spec).map(drop).map_err(|detail| refused("/target/url_env", detail))
+    }
+
+    /// What a definition would make of the first events of the log, beside the one in force.
+    ///
+    /// # Errors
+    ///
+    /// The log can't be read.
+    pub(crate) async fn try_out(&self, spec: &Spec) -> Result<Trial, Error> {
+        let before = self.get(&spec.name).map(|present| present.spec());
+        trial::run(&self.shared, before.as_deref(), spec).await
     }
 
     /// Puts a definition in force: a new one begins at the first event, a changed one is built beside the rows in use.

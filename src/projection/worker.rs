@@ -19,6 +19,7 @@ use super::intake::Chunk;
 use super::intake::Outcome;
 use super::intake::Taken;
 use super::module;
+use super::module::Calls;
 use super::project;
 use super::spec::Logic;
 use super::spec::OnError;
@@ -310,7 +311,7 @@ impl Worker {
             project::load_looked_at(projection.as_ref(), &mut working, writer, &batch).await?;
         }
         let mut said = match &spec.logic {
-            Logic::Module(module) => Some(module::Calls::new(module, &self.options.sandbox, self.options.lookup.as_ref(), &batch)),
+            Logic::Module(module) => Some(Calls::new(module, &self.options.sandbox, self.options.lookup.as_ref(), &batch)),
             Logic::Declared(_) | Logic::Native(_) => None,
         };
         for (at, taken) in batch.into_iter().enumerate() {
@@ -320,15 +321,7 @@ impl Worker {
                 Some((refused, reason)) if *refused == id => Outcome::Poison(reason.clone()),
                 _ => outcome,
             };
-            let changes = match (outcome, &spec.logic) {
-                (Outcome::Changes(changes), _) => Ok(changes),
-                (Outcome::Poison(reason), _) => Err(Refusal::Poison(reason)),
-                (Outcome::Open, Logic::Native(projection)) => project::native(projection.as_ref(), &event, &mut working, writer).await,
-                (Outcome::Open, _) => match &mut said {
-                    Some(calls) => calls.changes(at, &mut working, writer).await,
-                    None => Ok(Vec::new()),
-                },
-            };
+            let changes = project::changes(&spec, outcome, &event, at, &mut said, &mut working, writer).await;
             let stamp = Stamp { version: event.record.version().get(), position: id.1 };
             let done = match changes {
                 Ok(changes) if skip != Some(id) => working.apply(writer, changes, stamp).await,
@@ -341,14 +334,16 @@ impl Worker {
             match done {
                 Ok(()) => {}
                 Err(Refusal::Fault(fault)) => return Err(fault),
-                Err(Refusal::Poison(reason)) if skip == Some(id) => parked.push(record(&event, format!("skipped by hand. {reason}"))),
-                Err(Refusal::Poison(reason)) => match spec.on_error {
-                    OnError::Park => parked.push(record(&event, reason)),
-                    OnError::Fail => {
-                        poison = Some(Failure { reason, event: Some(FailedEvent::of(&event)), attempts: 1 });
-                        break;
-                    }
-                },
+                Err(Refusal::Poison(reason)) if skip == Some(id) || spec.on_error == OnError::Park => {
+                    let by_hand = if skip == Some(id) { "skipped by hand. " } else { "" };
+                    parked.push(record(&event, format!("{by_hand}{reason}")));
+                    // What was worked out for the events behind it may rest on it.
+                    said.iter_mut().for_each(Calls::forget);
+                }
+                Err(Refusal::Poison(reason)) => {
+                    poison = Some(Failure { reason, event: Some(FailedEvent::of(&event)), attempts: 1 });
+                    break;
+                }
             }
             applied += 1;
             last_recorded_at = Some(event.record.recorded_at());

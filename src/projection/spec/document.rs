@@ -71,6 +71,17 @@ pub enum OnError {
     Park,
 }
 
+impl OnError {
+    /// The name in a definition.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Park => "park",
+        }
+    }
+}
+
 /// One handler of a type, or several.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(untagged)]

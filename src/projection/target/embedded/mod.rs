@@ -37,7 +37,7 @@ pub(crate) mod sortable;
 mod spans;
 pub(crate) mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 pub(crate) use reader::Reader;

@@ -37,14 +37,22 @@ impl Reader {
         &self.columns
     }
 
-    /// Reads on one snapshot.
+    /// One state of the view, to be read as long as it is held.
     ///
     /// # Errors
     ///
-    /// What `read` says. A failure of the file is kept in mind, and the file opened again for the next one.
-    pub(crate) fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>) -> Result<T, Trouble> {
-        let done = guarded(|| read(&self.file.database()?.begin_read()?));
-        done.inspect_err(|trouble| self.file.note(trouble))
+    /// What redb says.
+    pub(crate) fn snapshot(&self) -> Result<ReadTransaction, Trouble> {
+        Ok(self.file.database()?.begin_read()?)
+    }
+
+    /// Keeps a failure of the file in mind: it is opened again for the next one.
+    pub(crate) fn note(&self, trouble: &Trouble) {
+        self.file.note(trouble);
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        guarded(|| read(&self.snapshot()?)).inspect_err(|trouble| self.note(trouble))
     }
 
     /// The checkpoint of a snapshot: everything up to it is in the rows.

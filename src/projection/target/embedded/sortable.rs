@@ -38,6 +38,29 @@ pub(crate) fn push_sortable(out: &mut Vec<u8>, value: &Value, column_type: Colum
     }
 }
 
+/// How many bytes at the beginning are the encoding of a value of a column of this type.
+pub(super) fn length(bytes: &[u8], column_type: ColumnType) -> Option<usize> {
+    if *bytes.first()? == NULL {
+        return Some(1);
+    }
+    let length = match column_type {
+        ColumnType::Text => {
+            let mut at = 1;
+            loop {
+                at += bytes.get(at..)?.iter().position(|byte| *byte == 0)? + 2;
+                if *bytes.get(at - 1)? == 1 {
+                    break at;
+                }
+            }
+        }
+        ColumnType::Bigint | ColumnType::Integer | ColumnType::Double | ColumnType::Timestamp | ColumnType::Date => 9,
+        ColumnType::Decimal { .. } | ColumnType::Uuid => 17,
+        ColumnType::Boolean => 2,
+        ColumnType::Json => 1,
+    };
+    Some(length)
+}
+
 /// Appends what the encodings of all texts with this beginning have behind [`PRESENT`].
 pub(crate) fn push_text_prefix(out: &mut Vec<u8>, text: &str) {
     if !text.as_bytes().contains(&0) {

@@ -5,12 +5,14 @@ use factum_storage::Timestamp;
 use redb::ReadableTable;
 use redb::TableDefinition;
 
+use super::super::super::spec::ColumnType;
 use super::super::super::spec::Columns;
 use super::super::Parked;
 use super::encoding::Input;
 use super::encoding::push_bytes;
 use super::encoding::push_varint;
 use super::fault::Trouble;
+use super::sortable;
 use crate::subscription::Cursor;
 
 /// The primary key, sortable → the row.
@@ -78,6 +80,12 @@ pub(super) fn read_number(meta: &impl ReadableTable<&'static str, &'static [u8]>
 /// How the entries of one column begin in [`INDEXES`].
 pub(crate) fn index_prefix(place: usize) -> [u8; 2] {
     u16::try_from(place).unwrap_or(u16::MAX).to_be_bytes()
+}
+
+/// The primary key in an entry of [`INDEXES`], sortable: what stands behind the value of a column of this type.
+pub(crate) fn key_of_entry(entry: &[u8], column_type: ColumnType) -> Option<&[u8]> {
+    let value = entry.get(2..)?;
+    value.get(sortable::length(value, column_type)?..)
 }
 
 pub(super) fn parked_key(shard: u16, position: u64) -> [u8; 10] {

@@ -21,9 +21,10 @@ use super::EmbeddedTarget;
 use crate::subscription::Cursor;
 
 mod crashes;
-mod encodings;
+pub(crate) mod encodings;
 mod files;
 mod model;
+mod speed;
 
 /// A view with a column of every type; `id` is the key.
 pub(crate) fn columns() -> Arc<Columns> {
