@@ -230,9 +230,9 @@ async fn an_event_that_fails_says_where_in_the_module() {
     events[20]["key"] = Json::Null;
     let (rows, parked) = run(&columns, &module, &events, 512).await;
     assert_eq!((rows.len(), parked.len()), (27, 3));
-    assert_eq!((parked[0].0, parked[0].1.as_str()), (11, "v.js:3:24: bad"));
+    assert_eq!((parked[0].0, parked[0].1.as_str()), (11, "v.js:3:28: bad"));
     assert!(parked[1].0 == 17 && parked[1].1.starts_with("v.js:4:") && parked[1].1.contains("took longer"), "{:?}", parked[1]);
-    assert_eq!((parked[2].0, parked[2].1.as_str()), (20, "v.js:2:14: TypeError: rows.upsert: the key is null, but must be a text"));
+    assert_eq!((parked[2].0, parked[2].1.as_str()), (20, "v.js:2:15: TypeError: rows.upsert: the key is null, but must be a text"));
 }
 
 #[tokio::test]
