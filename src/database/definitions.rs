@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::Database;
 use super::refusals::from_schema;
 use super::refusals::from_script;
+use super::subscriptions;
 use crate::Error;
 use crate::aggregate::Evolver;
 use crate::definition;
@@ -31,6 +32,7 @@ use crate::schema::SchemaDefinition;
 use crate::schema::SchemaError;
 use crate::script::Module;
 use crate::shard::Write;
+use crate::subscription::group::Terms;
 
 /// What a definition changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,7 @@ pub enum Change {
 enum Compiled {
     Aggregate(Evolver),
     Schema(SchemaDefinition),
+    Subscription(Terms),
 }
 
 impl Database {
@@ -68,7 +71,7 @@ impl Database {
             return Err(invalid("category", "a Rust type of the program that runs this database folds it"));
         }
         let change = if before.is_some() { Change::Changed } else { Change::Created };
-        let compiled = match self.compile(&key, format, text).await? {
+        let compiled = match self.compile(&key, format, text, before).await? {
             // The same in other words.
             (_, true) => return Ok(Change::Same),
             (compiled, false) => compiled,
@@ -76,25 +79,36 @@ impl Database {
         if dry_run {
             return Ok(change);
         }
+        if let (Compiled::Subscription(terms), Change::Created) = (&compiled, change) {
+            // Its progress has a place before anybody can ask for it.
+            self.inner.groups.prepare(name, terms).await?;
+        }
         let data = definition::defined_data(&key, format, text);
         self.record(&mut definitions, definition::DEFINED, data).await?;
-        self.put_in_force(&key, compiled).map_err(|error| from_schema(&key, error))?;
+        self.put_in_force(&key, compiled).await.map_err(|error| from_schema(&key, error))?;
         Ok(change)
     }
 
-    /// Ends the definition of a category: it folds by merging again.
+    /// Ends a definition: a category folds by merging again, a subscription is gone with its progress. A schema stays for ever.
     ///
     /// # Errors
     ///
     /// [`Error::DefinitionNotFound`], and as [`Database::append`].
-    pub async fn remove_aggregate_definition(&self, category: &str) -> Result<(), Error> {
-        let key = Key { kind: Kind::Aggregate, name: category.to_owned() };
+    pub async fn remove_definition(&self, kind: Kind, name: &str) -> Result<(), Error> {
+        if matches!(kind, Kind::Schema | Kind::Projection) {
+            return Err(invalid("kind", "is not one that can be removed"));
+        }
+        let key = Key { kind, name: name.to_owned() };
         let mut definitions = self.inner.definitions.lock().await;
         if definitions.get(&key).is_none() {
             return Err(Error::DefinitionNotFound { what: described(&key) });
         }
         self.record(&mut definitions, definition::REMOVED, definition::removed_data(&key)).await?;
-        self.inner.aggregates.define(category, None);
+        match kind {
+            Kind::Aggregate => self.inner.aggregates.define(name, None),
+            Kind::Subscription => self.inner.groups.remove(name).await?,
+            Kind::Schema | Kind::Projection => {}
+        }
         Ok(())
     }
 
@@ -153,7 +167,7 @@ impl Database {
             }
             from = slice.next;
         }
-        let mut in_force: Vec<_> = [Kind::Schema, Kind::Aggregate].iter().flat_map(|kind| definitions.of_kind(*kind).cloned()).collect();
+        let mut in_force: Vec<_> = [Kind::Schema, Kind::Aggregate, Kind::Subscription].iter().flat_map(|kind| definitions.of_kind(*kind).cloned()).collect();
         in_force.sort_by_cached_key(|definition| (definition.key.kind != Kind::Schema, order(&definition.key)));
         for definition in in_force {
             self.revive(&definition).await;
@@ -178,9 +192,11 @@ impl Database {
                 Ok(())
             }
             (Kind::Aggregate, Format::Json) => merging(key, text).map(|evolver| self.inner.aggregates.define(&key.name, Some(evolver))),
-            (Kind::Projection | Kind::Subscription, _) | (Kind::Aggregate, Format::Toml) => {
-                Err(invalid("kind", "is not known to this build"))
-            }
+            (Kind::Subscription, _) => match subscriptions::terms(key, *format, text) {
+                Ok(terms) => self.inner.groups.revive(&key.name, terms).await,
+                Err(error) => Err(error),
+            },
+            (Kind::Projection, _) | (Kind::Aggregate, Format::Toml) => Err(invalid("kind", "is not known to this build")),
             (Kind::Schema, _) => {
                 schema_definition(key, text).and_then(|schema| self.inner.schemas.apply(schema).map_err(|error| from_schema(key, error)))
             }
@@ -191,7 +207,7 @@ impl Database {
     }
 
     /// What the text means, and whether that is in force already.
-    async fn compile(&self, key: &Key, format: Format, text: &str) -> Result<(Compiled, bool), Error> {
+    async fn compile(&self, key: &Key, format: Format, text: &str, before: Option<&Definition>) -> Result<(Compiled, bool), Error> {
         match (key.kind, format) {
             (Kind::Aggregate, Format::Javascript) => {
                 check_category(&key.name)?;
@@ -208,19 +224,24 @@ impl Database {
                 let change = self.inner.schemas.check(&schema).await.map_err(|error| from_schema(key, error))?;
                 Ok((Compiled::Schema(schema), change == schema::Change::Same))
             }
-            (Kind::Projection | Kind::Subscription, _) => Err(invalid("kind", "is not known to this build")),
+            (Kind::Subscription, _) => {
+                let (terms, is_same) = self.check_subscription(key, format, text, before)?;
+                Ok((Compiled::Subscription(terms), is_same))
+            }
+            (Kind::Projection, _) => Err(invalid("kind", "is not known to this build")),
             (Kind::Aggregate, Format::Toml) => Err(invalid("format", "an aggregate is a JavaScript module or a JSON document")),
             (Kind::Schema, Format::Javascript | Format::Toml) => Err(invalid("format", "a schema is a JSON document")),
         }
     }
 
-    fn put_in_force(&self, key: &Key, compiled: Compiled) -> Result<(), SchemaError> {
+    async fn put_in_force(&self, key: &Key, compiled: Compiled) -> Result<(), SchemaError> {
         match compiled {
             Compiled::Aggregate(evolver) => self.inner.aggregates.define(&key.name, Some(evolver)),
             Compiled::Schema(schema) => {
                 self.inner.schemas.apply(schema)?;
                 self.inner.aggregates.reshaped();
             }
+            Compiled::Subscription(terms) => self.inner.groups.define(&key.name, terms).await,
         }
         Ok(())
     }

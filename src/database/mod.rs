@@ -77,9 +77,23 @@ use crate::script::Sandbox;
 use crate::shard;
 use crate::shard::Handle;
 use crate::shard::Router;
+use crate::subscription::group::Groups;
 pub use crate::subscription::After;
 pub use crate::subscription::Cursor;
 pub use crate::subscription::Event;
+pub use crate::subscription::group::Acknowledged;
+pub use crate::subscription::group::Begin;
+pub use crate::subscription::group::Consumer;
+pub use crate::subscription::group::ConsumerOptions;
+pub use crate::subscription::group::Delivery;
+pub use crate::subscription::group::DeliveryId;
+pub use crate::subscription::group::GroupState;
+pub use crate::subscription::group::GroupStatus;
+pub use crate::subscription::group::Nack;
+pub use crate::subscription::group::Ordering;
+pub use crate::subscription::group::ParkedEvent;
+pub use crate::subscription::group::ParkedPage;
+pub use crate::subscription::group::Terms;
 
 mod aggregates;
 mod command;
@@ -90,6 +104,7 @@ mod reads;
 mod refusals;
 mod same_content;
 mod shape;
+mod subscriptions;
 mod typed;
 mod types;
 mod validate;
@@ -123,6 +138,7 @@ struct Inner {
     definitions: tokio::sync::Mutex<Definitions>,
     turns: aggregates::Turns,
     snapshotter: AbortHandle,
+    groups: Groups,
 }
 
 impl Drop for Inner {
@@ -178,6 +194,8 @@ impl Database {
     /// What the last flush says; nothing acknowledged is lost by it.
     pub async fn close(&self) -> Result<(), Error> {
         self.inner.snapshotter.abort();
+        // They read the shards' logs to the end of what they have to do.
+        self.inner.groups.close().await;
         close(self.router().shards()).await
     }
 
@@ -220,7 +238,11 @@ impl Database {
             Arc::new(aggregate::Aggregates::new(Arc::clone(&router), sandbox, Arc::clone(&schemas), options.aggregate_cache_bytes));
         let snapshotter = tokio::spawn(Arc::clone(&aggregates).keep_snapshots()).abort_handle();
         let (definitions, turns) = (tokio::sync::Mutex::default(), aggregates::Turns::default());
-        let inner = Inner { router, schemas, aggregates, definitions, turns, snapshotter };
+        let reshape = shape::newest(Arc::clone(&schemas));
+        // Disks that a caller brings hold logs alone: the progress of groups stays in memory then, as in a database without a directory.
+        let folder = lock.as_ref().and(options.data.as_deref());
+        let groups = Groups::new(Arc::clone(&router), Some(reshape), folder);
+        let inner = Inner { router, schemas, aggregates, definitions, turns, snapshotter, groups };
         let database = Self { inner: Arc::new(inner), reads_stored: false };
         database.load_definitions().await?;
         Ok(database)
