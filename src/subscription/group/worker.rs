@@ -134,8 +134,10 @@ impl Worker {
         let mut rest = wanted;
         while let Some(first) = rest.first() {
             let near = rest.iter().enumerate().take_while(|(at, next)| {
-                let gap = at.checked_sub(1).and_then(|before| rest.get(before)).map_or(0, |before| next.position - before.position);
-                next.shard == first.shard && gap <= GAP_EVENTS && next.position - first.position < READ_EVENTS as u64
+                let before = at.checked_sub(1).and_then(|before| rest.get(before)).unwrap_or(first);
+                next.shard == first.shard
+                    && next.position - before.position <= GAP_EVENTS
+                    && next.position - first.position < READ_EVENTS as u64
             });
             let count = near.count().max(1);
             let last = rest.get(count - 1).map_or(first.position, |last| last.position);
