@@ -167,7 +167,8 @@ impl Database {
             }
             from = slice.next;
         }
-        let mut in_force: Vec<_> = [Kind::Schema, Kind::Aggregate, Kind::Subscription].iter().flat_map(|kind| definitions.of_kind(*kind).cloned()).collect();
+        let mut in_force: Vec<_> =
+            [Kind::Schema, Kind::Aggregate, Kind::Subscription].iter().flat_map(|kind| definitions.of_kind(*kind).cloned()).collect();
         in_force.sort_by_cached_key(|definition| (definition.key.kind != Kind::Schema, order(&definition.key)));
         for definition in in_force {
             self.revive(&definition).await;

@@ -31,6 +31,7 @@ mod serve;
 mod settings;
 mod stalled;
 mod streams;
+mod subscriptions;
 mod transactions;
 mod wire;
 
@@ -114,6 +115,14 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::versions))
         .routes(routes!(schemas::schema, schemas::register))
+        .routes(routes!(subscriptions::list))
+        .routes(routes!(subscriptions::status, subscriptions::define, subscriptions::remove))
+        .routes(routes!(subscriptions::consume))
+        .routes(routes!(subscriptions::acknowledge))
+        .routes(routes!(subscriptions::reject))
+        .routes(routes!(subscriptions::parked))
+        .routes(routes!(subscriptions::replay))
+        .routes(routes!(subscriptions::skip))
         .routes(routes!(operations::live))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::status))
@@ -135,6 +144,7 @@ fn described() -> OpenApiRouter<Shared> {
         (name = "streams", description = "What there is"),
         (name = "aggregates", description = "What a category's events come to, and what it can be told to do"),
         (name = "schemas", description = "Which shape the data of each event type has"),
+        (name = "subscriptions", description = "Who shares the work on which events, and how far they are"),
         (name = "operations", description = "How the server is"),
     ),
 )]

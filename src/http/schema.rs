@@ -2,11 +2,13 @@
 #![expect(dead_code, reason = "these types exist for the OpenAPI document that is made from them")]
 
 mod aggregates;
+mod subscriptions;
 
 use serde_json::Value;
 use utoipa::ToSchema;
 
 pub(crate) use aggregates::*;
+pub(crate) use subscriptions::*;
 
 /// An event as it is read.
 #[derive(ToSchema)]

@@ -346,7 +346,8 @@ impl Model {
         let next = record.version().get();
         assert!(!done.contains(&next), "{next} of {} came again after it was done", record.stream());
         for before in (1..next).filter(|before| !done.contains(before)) {
-            let is_held = held.iter().any(|held| held.event.record.stream() == record.stream() && held.event.record.version().get() == before);
+            let is_held =
+                held.iter().any(|held| held.event.record.stream() == record.stream() && held.event.record.version().get() == before);
             assert!(is_held, "{next} of {} came before {before}", record.stream());
         }
     }

@@ -184,15 +184,8 @@ impl Books {
     pub(super) fn join(&mut self, window: usize) -> ConsumerId {
         let id = ConsumerId(self.next_consumer);
         self.next_consumer += 1;
-        let seat = Seat {
-            window,
-            in_flight: 0,
-            own: VecDeque::new(),
-            lanes: BTreeSet::new(),
-            is_hungry: false,
-            is_gone: false,
-            takes_own: false,
-        };
+        let seat =
+            Seat { window, in_flight: 0, own: VecDeque::new(), lanes: BTreeSet::new(), is_hungry: false, is_gone: false, takes_own: false };
         self.seats.insert(id, seat);
         id
     }
