@@ -73,6 +73,14 @@ pub enum Error {
         /// Which, in words.
         what: String,
     },
+    /// A subscription's progress can't be read or written, or its work has failed: `detail` says what is to be done.
+    #[error("subscription {name}: {detail}")]
+    SubscriptionFailed {
+        /// Which.
+        name: String,
+        /// What has failed, and what to do.
+        detail: String,
+    },
     /// A definition that never changes is there with other content.
     #[error("{what} is there with other content")]
     DefinitionExists {

@@ -30,5 +30,7 @@ mod schemas;
 mod snapshots;
 #[path = "embedded/streams.rs"]
 mod streams;
+#[path = "embedded/subscriptions.rs"]
+mod subscriptions;
 #[path = "embedded/typed.rs"]
 mod typed;

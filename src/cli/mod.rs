@@ -21,6 +21,7 @@ mod serve;
 mod sse;
 mod state;
 mod streams;
+mod subscriptions;
 mod tail;
 mod verify;
 
@@ -61,6 +62,8 @@ enum Command {
     Tail(tail::Arguments),
     /// List streams.
     Streams(streams::Arguments),
+    /// List subscriptions (consumer groups), and see to what they have put aside.
+    Subscriptions(subscriptions::Arguments),
     /// Print what a stream's events come to, now or in the past.
     State(state::Arguments),
     /// Tell an aggregate to do something.
@@ -109,6 +112,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Read(arguments) => block_on(read::run(&arguments, &mut output))?,
         Command::Tail(arguments) => block_on(tail::run(&arguments, &mut output))?,
         Command::Streams(arguments) => block_on(streams::run(&arguments, &mut output))?,
+        Command::Subscriptions(arguments) => block_on(subscriptions::run(&arguments, &mut output))?,
         Command::State(arguments) => block_on(state::run(&arguments, &mut output))?,
         Command::Tell(arguments) => block_on(command::run(&arguments, &mut output))?,
         Command::Apply(arguments) => block_on(apply::run(&arguments, &mut output))?,

@@ -19,6 +19,7 @@ use super::projections::check_name;
 use super::projections::from_refused;
 use super::refusals::from_schema;
 use super::refusals::from_script;
+use super::subscriptions;
 use crate::Error;
 use crate::aggregate::Evolver;
 use crate::definition;
@@ -33,6 +34,7 @@ use crate::schema;
 use crate::schema::SchemaDefinition;
 use crate::script::Module;
 use crate::shard::Write;
+use crate::subscription::group::Terms;
 
 /// What a definition changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,7 @@ enum Compiled {
     Aggregate(Evolver),
     Schema(SchemaDefinition),
     Projection(Spec),
+    Subscription(Terms),
 }
 
 impl Database {
@@ -71,7 +74,7 @@ impl Database {
             return Err(invalid("category", "a Rust type of the program that runs this database folds it"));
         }
         let change = if before.is_some() { Change::Changed } else { Change::Created };
-        let compiled = match self.compile(&key, format, text).await? {
+        let compiled = match self.compile(&key, format, text, before).await? {
             // The same in other words.
             (_, true) => return Ok(Change::Same),
             (compiled, false) => compiled,
@@ -79,25 +82,36 @@ impl Database {
         if dry_run {
             return Ok(change);
         }
+        if let (Compiled::Subscription(terms), Change::Created) = (&compiled, change) {
+            // Its progress has a place before anybody can ask for it.
+            self.inner.groups.prepare(name, terms).await?;
+        }
         let data = definition::defined_data(&key, format, text);
         self.record(&mut definitions, definition::DEFINED, data).await?;
         self.put_in_force(&key, compiled).await?;
         Ok(change)
     }
 
-    /// Ends the definition of a category: it folds by merging again.
+    /// Ends a definition: a category folds by merging again, a subscription is gone with its progress. A schema stays for ever.
     ///
     /// # Errors
     ///
     /// [`Error::DefinitionNotFound`], and as [`Database::append`].
-    pub async fn remove_aggregate_definition(&self, category: &str) -> Result<(), Error> {
-        let key = Key { kind: Kind::Aggregate, name: category.to_owned() };
+    pub async fn remove_definition(&self, kind: Kind, name: &str) -> Result<(), Error> {
+        if matches!(kind, Kind::Schema | Kind::Projection) {
+            return Err(invalid("kind", "is not one that can be removed"));
+        }
+        let key = Key { kind, name: name.to_owned() };
         let mut definitions = self.inner.definitions.lock().await;
         if definitions.get(&key).is_none() {
             return Err(Error::DefinitionNotFound { what: described(&key) });
         }
         self.record(&mut definitions, definition::REMOVED, definition::removed_data(&key)).await?;
-        self.inner.aggregates.define(category, None);
+        match kind {
+            Kind::Aggregate => self.inner.aggregates.define(name, None),
+            Kind::Subscription => self.inner.groups.remove(name).await?,
+            Kind::Schema | Kind::Projection => {}
+        }
         Ok(())
     }
 
@@ -156,8 +170,10 @@ impl Database {
             }
             from = slice.next;
         }
-        let mut in_force: Vec<_> =
-            [Kind::Schema, Kind::Aggregate, Kind::Projection].iter().flat_map(|kind| definitions.of_kind(*kind).cloned()).collect();
+        let mut in_force: Vec<_> = [Kind::Schema, Kind::Aggregate, Kind::Projection, Kind::Subscription]
+            .iter()
+            .flat_map(|kind| definitions.of_kind(*kind).cloned())
+            .collect();
         // Schemas first: what comes after may need them.
         in_force.sort_by_cached_key(|definition| (definition.key.kind != Kind::Schema, definition.key.kind, order(&definition.key)));
         for definition in in_force {
@@ -189,7 +205,11 @@ impl Database {
                 }
                 Err(error) => Err(error),
             },
-            (Kind::Subscription, _) | (Kind::Aggregate, Format::Toml) => Err(invalid("kind", "is not known to this build")),
+            (Kind::Subscription, _) => match subscriptions::terms(key, *format, text) {
+                Ok(terms) => self.inner.groups.revive(&key.name, terms).await,
+                Err(error) => Err(error),
+            },
+            (Kind::Aggregate, Format::Toml) => Err(invalid("format", "an aggregate is a JavaScript module or a JSON document")),
             (Kind::Schema, _) => {
                 schema_definition(key, text).and_then(|schema| self.inner.schemas.apply(schema).map_err(|error| from_schema(key, error)))
             }
@@ -200,7 +220,7 @@ impl Database {
     }
 
     /// What the text means, and whether that is in force already.
-    async fn compile(&self, key: &Key, format: Format, text: &str) -> Result<(Compiled, bool), Error> {
+    async fn compile(&self, key: &Key, format: Format, text: &str, before: Option<&Definition>) -> Result<(Compiled, bool), Error> {
         match (key.kind, format) {
             (Kind::Aggregate, Format::Javascript) => {
                 check_category(&key.name)?;
@@ -224,7 +244,10 @@ impl Database {
                 let is_same = present.is_some_and(|present| present.text == spec.text && present.on_error == spec.on_error);
                 Ok((Compiled::Projection(spec), is_same))
             }
-            (Kind::Subscription, _) => Err(invalid("kind", "is not known to this build")),
+            (Kind::Subscription, _) => {
+                let (terms, is_same) = self.check_subscription(key, format, text, before)?;
+                Ok((Compiled::Subscription(terms), is_same))
+            }
             (Kind::Aggregate, Format::Toml) => Err(invalid("format", "an aggregate is a JavaScript module or a JSON document")),
             (Kind::Schema, Format::Javascript | Format::Toml) => Err(invalid("format", "a schema is a JSON document")),
         }
@@ -240,6 +263,7 @@ impl Database {
             Compiled::Projection(spec) => {
                 self.inner.projections.put(spec, false).await.map_err(|refused| from_refused(&file(key), refused))?;
             }
+            Compiled::Subscription(terms) => self.inner.groups.define(&key.name, terms).await,
         }
         Ok(())
     }

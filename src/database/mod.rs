@@ -101,6 +101,20 @@ use crate::shard::Router;
 pub use crate::subscription::After;
 pub use crate::subscription::Cursor;
 pub use crate::subscription::Event;
+pub use crate::subscription::group::Acknowledged;
+pub use crate::subscription::group::Begin;
+pub use crate::subscription::group::Consumer;
+pub use crate::subscription::group::ConsumerOptions;
+pub use crate::subscription::group::Delivery;
+pub use crate::subscription::group::DeliveryId;
+pub use crate::subscription::group::GroupState;
+pub use crate::subscription::group::GroupStatus;
+use crate::subscription::group::Groups;
+pub use crate::subscription::group::Nack;
+pub use crate::subscription::group::Ordering;
+pub use crate::subscription::group::ParkedEvent;
+pub use crate::subscription::group::ParkedPage;
+pub use crate::subscription::group::Terms;
 
 mod aggregates;
 mod command;
@@ -112,6 +126,7 @@ mod reads;
 mod refusals;
 mod same_content;
 mod shape;
+mod subscriptions;
 mod typed;
 mod types;
 mod validate;
@@ -125,7 +140,7 @@ pub use definitions::Change;
 pub use options::Durability;
 pub use options::Options;
 pub use options::ScriptLimits;
-pub use projections::ParkedEvent;
+pub use projections::PoisonEvent;
 pub use projections::ProjectionStatus;
 pub use projections::RebuildStatus;
 pub use typed::Aggregates;
@@ -151,6 +166,7 @@ struct Inner {
     turns: aggregates::Turns,
     projections: Arc<Projections>,
     snapshotter: AbortHandle,
+    groups: Groups,
 }
 
 impl Drop for Inner {
@@ -207,6 +223,8 @@ impl Database {
     pub async fn close(&self) -> Result<(), Error> {
         self.inner.snapshotter.abort();
         self.inner.projections.close().await;
+        // They read the shards' logs to the end of what they have to do.
+        self.inner.groups.close().await;
         close(self.router().shards()).await
     }
 
@@ -245,18 +263,23 @@ impl Database {
         let ScriptLimits { threads, memory_bytes, time } = options.scripts;
         let sandbox = Sandbox::new(script::Options { threads, memory_bytes, wall: time, ..script::Options::default() });
         let schemas = Arc::new(Registry::new(sandbox.clone()));
+        let data = options.data;
         let projections = Projections::new(projection::Options {
             router: Arc::clone(&router),
             reshape: Some(shape::newest(&schemas)),
             sandbox: sandbox.clone(),
-            folder: options.data.filter(|_| lock.is_some()).map(|data| data.join(VIEWS)),
+            folder: data.as_ref().filter(|_| lock.is_some()).map(|data| data.join(VIEWS)),
             cache_bytes: options.view_cache_bytes,
         });
         let aggregates =
             Arc::new(aggregate::Aggregates::new(Arc::clone(&router), sandbox, Arc::clone(&schemas), options.aggregate_cache_bytes));
         let snapshotter = tokio::spawn(Arc::clone(&aggregates).keep_snapshots()).abort_handle();
         let (definitions, turns) = (tokio::sync::Mutex::default(), aggregates::Turns::default());
-        let inner = Inner { router, schemas, aggregates, definitions, turns, projections, snapshotter };
+        let reshape = shape::newest(&schemas);
+        // Disks that a caller brings hold logs alone: the progress of groups stays in memory then, as in a database without a directory.
+        let folder = lock.as_ref().and(data.as_deref());
+        let groups = Groups::new(Arc::clone(&router), Some(reshape), folder);
+        let inner = Inner { router, schemas, aggregates, definitions, turns, projections, groups, snapshotter };
         let database = Self { inner: Arc::new(inner), reads_stored: false };
         database.load_definitions().await?;
         Ok(database)

@@ -66,7 +66,7 @@ pub struct RebuildStatus {
 
 /// An event that a projection has stepped over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParkedEvent {
+pub struct PoisonEvent {
     /// On which shard.
     pub shard: u16,
     /// Its position there.
@@ -190,11 +190,11 @@ impl Database {
     /// # Errors
     ///
     /// [`Error::DefinitionNotFound`]; [`Error::TargetUnavailable`] if the target does not answer.
-    pub async fn projection_parked(&self, name: &str, after: Option<(u16, u64)>, limit: usize) -> Result<Vec<ParkedEvent>, Error> {
+    pub async fn projection_parked(&self, name: &str, after: Option<(u16, u64)>, limit: usize) -> Result<Vec<PoisonEvent>, Error> {
         let handle = self.projection_handle(name)?;
         let parked = handle.place.target().parked(handle.live_hash(), after, limit).await;
         let parked = parked.map_err(|fault| Error::TargetUnavailable { view: name.to_owned(), detail: fault.to_string() })?;
-        let told = parked.into_iter().map(|parked| ParkedEvent {
+        let told = parked.into_iter().map(|parked| PoisonEvent {
             shard: parked.shard,
             position: parked.position,
             stream: parked.stream,

@@ -162,7 +162,7 @@ pub(crate) async fn remove(State(app): State<Shared>, request: Request) -> Resul
     json_only(&parts.headers)?;
     refuse_conditions(&parts.headers)?;
     Query::parse(parts.uri.query())?.finish()?;
-    app.database.remove_aggregate_definition(&category).await?;
+    app.database.remove_definition(Kind::Aggregate, &category).await?;
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 

@@ -33,6 +33,7 @@ mod serve;
 mod settings;
 mod stalled;
 mod streams;
+mod subscriptions;
 mod transactions;
 mod view_query;
 mod views;
@@ -129,6 +130,14 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(views::list))
         .routes(routes!(views::rows))
         .routes(routes!(views::row))
+        .routes(routes!(subscriptions::list))
+        .routes(routes!(subscriptions::status, subscriptions::define, subscriptions::remove))
+        .routes(routes!(subscriptions::consume))
+        .routes(routes!(subscriptions::acknowledge))
+        .routes(routes!(subscriptions::reject))
+        .routes(routes!(subscriptions::parked))
+        .routes(routes!(subscriptions::replay))
+        .routes(routes!(subscriptions::skip))
         .routes(routes!(operations::live))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::status))
@@ -152,6 +161,7 @@ fn described() -> OpenApiRouter<Shared> {
         (name = "schemas", description = "Which shape the data of each event type has"),
         (name = "projections", description = "Which read models are kept, and how they fare"),
         (name = "views", description = "The rows of read models"),
+        (name = "subscriptions", description = "Who shares the work on which events, and how far they are"),
         (name = "operations", description = "How the server is"),
     ),
 )]

@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use crate::database::Format;
 use crate::database::Kind;
-use crate::database::ParkedEvent;
+use crate::database::PoisonEvent;
 use crate::database::ProjectionStatus;
 use crate::database::State;
 use crate::database::Trial;
@@ -374,7 +374,7 @@ fn push_status(out: &mut Vec<u8>, status: &ProjectionStatus) {
     out.push(b'}');
 }
 
-fn push_parked(out: &mut Vec<u8>, event: &ParkedEvent) {
+fn push_parked(out: &mut Vec<u8>, event: &PoisonEvent) {
     out.extend_from_slice(format!("{{\"shard\":{},\"position\":{},\"stream\":", event.shard, event.position).as_bytes());
     push_string(out, &event.stream);
     out.extend_from_slice(format!(",\"version\":{},\"type\":", event.version).as_bytes());

@@ -3,6 +3,7 @@
 
 mod aggregates;
 mod projections;
+mod subscriptions;
 mod views;
 
 use serde_json::Value;
@@ -10,6 +11,7 @@ use utoipa::ToSchema;
 
 pub(crate) use aggregates::*;
 pub(crate) use projections::*;
+pub(crate) use subscriptions::*;
 pub(crate) use views::*;
 
 /// An event as it is read.

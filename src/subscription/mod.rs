@@ -10,6 +10,7 @@ use crate::shard::Router;
 
 mod cursor;
 pub(crate) mod event_json;
+pub(crate) mod group;
 pub(crate) mod json_text;
 mod log_feed;
 mod merge;

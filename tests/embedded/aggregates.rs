@@ -353,8 +353,8 @@ async fn definitions_survive_and_broken_ones_change_nothing() {
     assert_eq!(told(&database, "1", "deposit", json!({"amount": 5})).await.unwrap().version.get(), 2);
     let definition = database.definition(Kind::Aggregate, "account").await.unwrap();
     assert_eq!((definition.text.as_str(), definition.version.get()), (ACCOUNT, 1), "what was refused is not in the log");
-    database.remove_aggregate_definition("account").await.unwrap();
-    assert!(matches!(database.remove_aggregate_definition("account").await, Err(Error::DefinitionNotFound { .. })));
+    database.remove_definition(Kind::Aggregate, "account").await.unwrap();
+    assert!(matches!(database.remove_definition(Kind::Aggregate, "account").await, Err(Error::DefinitionNotFound { .. })));
     assert_eq!(state(&database, "account", "1", At::Head).await.unwrap(), (2, json!({"amount": 5})), "it merges again");
     database.close().await.unwrap();
     let database = Database::open(Options::new(directory.path())).await.unwrap();

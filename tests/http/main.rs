@@ -15,5 +15,6 @@ mod operations;
 mod reads;
 mod schemas;
 mod streams;
+mod subscriptions;
 mod support;
 mod transactions;

@@ -66,7 +66,7 @@ problems! {
         "No event has this id, or the stream has no visible event with this version.",
         "Check the id or version; retention may have hidden the event.";
     DefinitionNotFound, NOT_FOUND, "definition-not-found", "There is no such definition",
-        "Nobody has defined this category, or this version of this type's schema.",
+        "Nobody has defined this category, subscription, or version of this type's schema.",
         "List what is defined; put the definition if it should be there.";
     CommandNotFound, NOT_FOUND, "command-not-found", "The category has no such command",
         "The category's module exports no `decide` function of this name; `known` lists those that it has.",
@@ -161,6 +161,10 @@ problems! {
     ShardUnavailable, SERVICE_UNAVAILABLE, "shard-unavailable", "The shard is not available",
         "The shard is overloaded, stopping, or lost its disk. `outcome` says `not-stored` or `unknown`.",
         "Retry after `Retry-After` seconds, with the same event ids if the outcome is unknown.";
+    SubscriptionFailed, SERVICE_UNAVAILABLE, "subscription-failed", "The subscription does not work",
+        "The subscription's progress, or the log, cannot be read or written; `detail` says what is to be done. Events are not touched by that, \
+        and an acknowledgement that got this answer counts for nothing: the event may come again.",
+        "Call the operator; `GET /v1/subscriptions/{name}` says what is wrong.";
     StorageFull, INSUFFICIENT_STORAGE, "storage-full", "The disk is full",
         "There is no space for the append; nothing of it was stored. Reads go on.",
         "Free space or add some; appends go on by themselves then.";

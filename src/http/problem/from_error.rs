@@ -37,6 +37,7 @@ impl From<Error> for Problem {
                 .caused_by(&detail),
             Error::InvalidDefinition(fault) => invalid_definition(&fault),
             Error::DefinitionNotFound { what } => Self::new(Slug::DefinitionNotFound, format!("{what} is not defined")),
+            Error::SubscriptionFailed { name, detail } => Self::new(Slug::SubscriptionFailed, detail).with_text("subscription", &name),
             Error::DefinitionExists { what } => Self::new(Slug::DefinitionExists, format!("{what} is there with other content")),
             Error::SchemaViolation(fault) => schema_violation(&fault),
             Error::CommandRejected { code, message } => {
@@ -292,6 +293,7 @@ mod tests {
             (Error::InvalidDefinition(Box::default()), "invalid-definition", 422),
             (Error::DefinitionNotFound { what: "it".into() }, "definition-not-found", 404),
             (Error::DefinitionExists { what: "it".into() }, "definition-exists", 409),
+            (Error::SubscriptionFailed { name: "n".into(), detail: "d".into() }, "subscription-failed", 503),
             (Error::SchemaViolation(Box::new(violation())), "schema-violation", 422),
             (Error::CommandRejected { code: "c".into(), message: "m".into() }, "command-rejected", 422),
             (Error::CommandNotFound { category: "c".into(), command: "d".into(), known: vec!["e".into()] }, "command-not-found", 404),
