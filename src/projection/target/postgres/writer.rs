@@ -29,15 +29,21 @@ use crate::subscription::Cursor;
 
 /// One generation, opened. The transaction of a batch begins with its first `load`, `find` or `commit`.
 pub(super) struct PostgresWriter {
+    checkpoint: Option<Cursor>,
+    /// Given up at the first fault: a transaction that nobody goes on with must not keep the next writer waiting.
+    work: Option<Work>,
+}
+
+/// The connection of a writer and what it needs to know.
+pub(super) struct Work {
     pub(super) session: Session,
     pub(super) statements: Statements,
     pub(super) table: Table,
     pub(super) columns: Arc<Columns>,
     pub(super) ownership: Ownership,
-    pub(super) checkpoint: Option<Cursor>,
-    pub(super) is_begun: bool,
+    is_begun: bool,
     /// Prepared for each set of columns that was looked for; a definition has few.
-    pub(super) finds: HashMap<Vec<(usize, bool)>, Statement>,
+    finds: HashMap<Vec<(usize, bool)>, Statement>,
 }
 
 /// What the ownership row must say for a batch to count.
@@ -54,24 +60,23 @@ impl Writer for PostgresWriter {
     }
 
     fn load<'a>(&'a mut self, keys: &'a [Value]) -> BoxFuture<'a, Result<Vec<Option<Row>>, Fault>> {
-        Box::pin(async move { self.load_rows(keys).await.map_err(Trouble::into_fault) })
+        Box::pin(self.do_or_give_up(async move |work| work.load_rows(keys).await.map_err(Trouble::into_fault)))
     }
 
     fn find<'a>(&'a mut self, matching: &'a [(usize, Value)]) -> BoxFuture<'a, Result<Vec<Row>, Fault>> {
-        Box::pin(async move { self.find_rows(matching).await.map_err(Trouble::into_fault) })
+        Box::pin(self.do_or_give_up(async move |work| work.find_rows(matching).await.map_err(Trouble::into_fault)))
     }
 
     fn commit(&mut self, batch: Batch) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async move {
-            match self.write(&batch).await {
-                Ok(()) => {
-                    self.is_begun = false;
-                    self.checkpoint = Some(batch.through);
-                    Ok(())
-                }
+            self.do_or_give_up(async |work| match work.write(&batch).await {
+                Ok(()) => Ok(()),
                 Err(Trouble::Fault(fault)) => Err(fault),
-                Err(Trouble::Refused(detail)) => Err(culprit::find(self, &batch.writes, detail).await),
-            }
+                Err(Trouble::Refused(detail)) => Err(culprit::find(work, &batch.writes, detail).await),
+            })
+            .await?;
+            self.checkpoint = Some(batch.through);
+            Ok(())
         })
     }
 
@@ -82,6 +87,25 @@ impl Writer for PostgresWriter {
 }
 
 impl PostgresWriter {
+    pub(super) fn new(work: Work, checkpoint: Option<Cursor>) -> Self {
+        Self { checkpoint, work: Some(work) }
+    }
+
+    /// Taken out until it is done: who stops waiting in the middle has given up too.
+    async fn do_or_give_up<T>(&mut self, act: impl AsyncFnOnce(&mut Work) -> Result<T, Fault>) -> Result<T, Fault> {
+        let text = "postgres: an earlier part of the batch failed; it begins again on a new connection";
+        let mut work = self.work.take().ok_or_else(|| Fault::Passing(text.to_owned()))?;
+        let done = act(&mut work).await?;
+        self.work = Some(work);
+        Ok(done)
+    }
+}
+
+impl Work {
+    pub(super) fn new(session: Session, statements: Statements, table: Table, columns: Arc<Columns>, ownership: Ownership) -> Self {
+        Self { session, statements, table, columns, ownership, is_begun: false, finds: HashMap::new() }
+    }
+
     async fn load_rows(&mut self, keys: &[Value]) -> Result<Vec<Option<Row>>, Trouble> {
         // What Postgres can't keep it does not have; as a parameter it would be an error.
         let asked: Vec<Cell<'_>> = keys.iter().filter(|key| self.refusal(self.columns.primary_key(), key).is_none()).map(Cell).collect();
@@ -173,7 +197,9 @@ impl PostgresWriter {
         rows?;
         parked?;
         checkpoint?;
-        self.session.run("committing", "COMMIT").await
+        self.session.run("committing", "COMMIT").await?;
+        self.is_begun = false;
+        Ok(())
     }
 
     /// Writes rows, a bounded number of bytes at a time. Deletes are first: another row may get the value of a DBA's unique column.
