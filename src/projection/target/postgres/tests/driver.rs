@@ -99,9 +99,9 @@ async fn project(writer: &mut dyn Writer, events: &[&Event], at: &mut [u64; 2], 
 
 fn applied(row: Option<Row>, event: &Event) -> Option<Row> {
     let amount = event.amount?;
-    let (before, version) = row.map_or((0, 0), |row| match row.values[1] {
-        Value::Integer(amount) => (amount, row.version),
-        _ => panic!("{row:?}"),
+    let (before, version) = row.map_or((0, 0), |row| {
+        let Value::Integer(amount) = row.values[1] else { panic!("{row:?}") };
+        (amount, row.version)
     });
     Some(Row { version: version + 1, position: event.position, ..super::fixture::row(&event.key, before + amount, text("n")) })
 }

@@ -8,7 +8,6 @@ use super::super::super::Fault;
 use super::super::super::Target;
 use super::super::PostgresTarget;
 use super::super::Timeouts;
-use super::cluster::Cluster;
 use super::driver;
 use super::driver::Steps;
 use super::driver::run_to_the_end;
@@ -29,7 +28,7 @@ fn target_with(url: &str, timeouts: Timeouts) -> PostgresTarget {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p1_stopped_at_any_moment_the_table_is_exact() {
-    let Some(mut cluster) = Cluster::start(&[]) else { return };
+    let Some(mut cluster) = started(&[]) else { return };
     let mut rng = rng("p1");
     let (target, url) = (target(&cluster), cluster.url());
     let (steps, mut progress) = Steps::new();
@@ -54,7 +53,7 @@ async fn p1_stopped_at_any_moment_the_table_is_exact() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p2_rolled_back_for_others_the_whole_batch_is_done_again() {
-    let Some(cluster) = Cluster::start(&["deadlock_timeout=50ms"]) else { return };
+    let Some(cluster) = started(&["deadlock_timeout=50ms"]) else { return };
     let (url, mut rng) = (cluster.url(), rng("p2"));
     let target = target(&cluster);
     let mut writer = open(&target).await;
@@ -100,9 +99,9 @@ async fn p2_rolled_back_for_others_the_whole_batch_is_done_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p3_a_commit_whose_answer_is_lost_is_neither_repeated_nor_missed() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let mut rng = rng("p3");
-    let proxy = Proxy::start(cluster.port()).await;
+    let proxy = Proxy::start(cluster.port).await;
     let target = PostgresTarget::new(options(&proxy.url())).unwrap();
     for (cut, through, expected) in [(Cut::Question, [1, 0], None), (Cut::Answer, [2, 0], Some(cursor([2, 0])))] {
         let mut writer = open(&target).await;
@@ -131,7 +130,7 @@ async fn p3_a_commit_whose_answer_is_lost_is_neither_repeated_nor_missed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p4_of_two_writers_the_older_is_fenced() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let (url, mut rng) = (cluster.url(), rng("p4"));
     let target = target(&cluster);
     let mut older = open(&target).await;
@@ -181,7 +180,7 @@ async fn p4_of_two_writers_the_older_is_fenced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ended_by_an_operator_it_says_so_and_goes_on() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let (target, url) = (target(&cluster), cluster.url());
     let mut writer = open(&target).await;
     sql(&url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'factum:declarations'").await;

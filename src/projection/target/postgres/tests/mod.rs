@@ -10,4 +10,5 @@ mod proxy;
 mod refusals;
 mod rows;
 mod space;
+mod speed;
 mod tls;

@@ -1,7 +1,6 @@
 //! Does a reader ever notice that one table takes the place of another?
 
 use super::super::super::Target;
-use super::cluster::Cluster;
 use super::fixture::*;
 
 const ROWS: u64 = 500;
@@ -23,8 +22,8 @@ async fn read(url: String, mut until: tokio::sync::oneshot::Receiver<()>) -> usi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn p9_a_reader_sees_all_of_one_generation_while_tables_change_places() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+async fn a_reader_sees_all_of_one_generation_while_tables_change_places() {
+    let Some(cluster) = started(&[]) else { return };
     let (target, url) = (target(&cluster), cluster.url());
     let rows = |generation: u8| (0..ROWS).map(|id| put(row(&format!("{generation}-{id}"), 1, text(&generation.to_string())))).collect();
     let mut writer = target.open(opening([0; 16], true)).await.unwrap();
@@ -47,7 +46,7 @@ async fn p9_a_reader_sees_all_of_one_generation_while_tables_change_places() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_depends_on_the_table_is_named_and_stays() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let (target, url) = (target(&cluster), cluster.url());
     drop(open(&target).await);
     sql(&url, "CREATE VIEW large AS SELECT * FROM declarations WHERE amount > 1000").await;
@@ -61,7 +60,7 @@ async fn what_depends_on_the_table_is_named_and_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_query_holds_the_change_up_but_not_the_other_readers() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let (target, url) = (target(&cluster), cluster.url());
     drop(open(&target).await);
     drop(target.open(opening(NEXT, false)).await.unwrap());

@@ -9,7 +9,6 @@ use super::super::super::Opening;
 use super::super::super::Target;
 use super::super::Options;
 use super::super::PostgresTarget;
-use super::cluster::Cluster;
 use super::fixture::*;
 use crate::projection::row::Row;
 use crate::projection::spec::ColumnType;
@@ -22,7 +21,7 @@ async fn open_fails(target: &PostgresTarget) -> String {
 
 #[tokio::test]
 async fn an_altered_table_is_named_with_what_to_do() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let (target, url) = (target(&cluster), cluster.url());
     drop(open(&target).await);
     sql(&url, "ALTER TABLE declarations ADD COLUMN remark text, ADD COLUMN seen timestamptz NOT NULL DEFAULT now()").await;
@@ -58,7 +57,7 @@ async fn an_altered_table_is_named_with_what_to_do() {
 
 #[tokio::test]
 async fn a_table_of_somebody_else_is_left_alone() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let (target, url) = (target(&cluster), cluster.url());
     sql(&url, "CREATE TABLE declarations AS SELECT 1 AS mine").await;
     assert!(open_fails(&target).await.contains("a public.declarations already that Factum did not make"));
@@ -75,7 +74,7 @@ async fn a_table_of_somebody_else_is_left_alone() {
 
 #[tokio::test]
 async fn names_mean_themselves() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let (schema, table) = ("My \"Views\"; DROP SCHEMA public", "Décl\"arations' ".to_owned() + &"x".repeat(30));
     let named = || Options { schema: schema.to_owned(), table: table.clone(), ..options(&cluster.url()) };
     let target = PostgresTarget::new(named()).unwrap();
@@ -91,7 +90,7 @@ async fn names_mean_themselves() {
 
 #[tokio::test]
 async fn who_may_not_is_told_without_the_password() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let url = cluster.url();
     sql(&url, "CREATE ROLE app LOGIN PASSWORD 'right'").await;
     sql(&url, "CREATE DATABASE empty").await;
@@ -129,7 +128,7 @@ fn wide() -> Arc<Columns> {
 
 #[tokio::test]
 async fn p5_values_that_do_not_fit_are_told_with_their_row() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let target = target(&cluster);
     let opening = Opening { columns: wide(), ..opening(HASH, true) };
     let json = |json: &str| Value::Json(Arc::from(json));
@@ -162,7 +161,7 @@ async fn p5_values_that_do_not_fit_are_told_with_their_row() {
 
 #[tokio::test]
 async fn p5_what_a_constraint_refuses_is_told_with_its_row() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let (target, url) = (target(&cluster), cluster.url());
     let mut writer = open(&target).await;
     let stored = vec![put(row("used", 1, text("kept"))), put(row("free", 1, text("x")))];
@@ -210,7 +209,7 @@ async fn p5_what_a_constraint_refuses_is_told_with_its_row() {
 
 #[tokio::test]
 async fn rows_of_megabytes_are_written_and_read() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let target = target(&cluster);
     let columns = Arc::new(Columns {
         list: columns().list().iter().map(|column| crate::projection::spec::Column { is_indexed: false, ..column.clone() }).collect(),

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::Command;
 
 use super::super::super::Target;
-use super::cluster::Cluster;
 use super::cluster::give_away;
 use super::fixture::*;
 
@@ -28,12 +27,12 @@ impl Drop for SmallDisk<'_> {
 
 #[tokio::test]
 async fn p2_a_full_disk_is_waited_for() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
-    let folder = cluster.folder().join("small");
+    let Some(cluster) = started(&[]) else { return };
+    let folder = cluster.folder.path().join("small");
     std::fs::create_dir(&folder).unwrap();
     let disk = SmallDisk(&folder);
     if let Err(reason) = disk.mount("size=8m") {
-        eprintln!("NOTE: skipped, because no tmpfs can be mounted: {reason}");
+        eprintln!("SKIPPED: no tmpfs can be mounted: {reason}");
         return;
     }
     give_away(&folder);

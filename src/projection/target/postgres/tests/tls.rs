@@ -25,7 +25,7 @@ fn certificate(folder: &Path, name: &str, arguments: &[&str]) -> bool {
 
 /// A cluster whose certificate, for `localhost` only, is signed by `root.pem` or, if `is_own_root`, by itself.
 fn cluster(is_own_root: bool) -> Option<Cluster> {
-    let mut cluster = Cluster::start(&[])?;
+    let mut cluster = started(&[])?;
     let folder = cluster.data();
     let host = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
     let made = certificate(&folder, "root", &["-subj", "/CN=A root"])
@@ -40,7 +40,7 @@ fn cluster(is_own_root: bool) -> Option<Cluster> {
             )
         };
     if !made {
-        eprintln!("NOTE: skipped, because there is no openssl here to make a certificate with");
+        eprintln!("SKIPPED: there is no openssl here to make a certificate with");
         return None;
     }
     give_away(&folder.join("server.key"));
@@ -54,7 +54,7 @@ fn cluster(is_own_root: bool) -> Option<Cluster> {
 /// Whether a connection comes about, and is encrypted; else why not.
 async fn connects(cluster: &Cluster, host: &str, query: &str) -> Result<bool, String> {
     let query = query.replace("FOLDER", &cluster.data().display().to_string().replace('/', "%2F"));
-    let url = format!("postgres://postgres@{host}:{}/postgres?{query}", cluster.port());
+    let url = format!("postgres://postgres@{host}:{}/postgres?{query}", cluster.port);
     let target = PostgresTarget::new(options(&url)).unwrap();
     let opened = target.open(opening(HASH, true)).await;
     let writer = opened.map_err(|fault| passing(Err::<(), _>(fault)))?;
@@ -107,7 +107,7 @@ async fn a_server_that_signed_for_itself_can_be_named_as_its_own_root() {
 }
 #[tokio::test]
 async fn a_server_without_tls_is_refused_where_it_was_asked_for() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let fault = connects(&cluster, "127.0.0.1", "sslmode=require").await.unwrap_err();
     assert!(fault.contains("does not support TLS"), "{fault}");
     assert_eq!(connects(&cluster, "127.0.0.1", "sslmode=prefer").await, Ok(false));
