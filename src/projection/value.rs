@@ -1,5 +1,6 @@
 //! What can stand in a column?
 
+use std::cmp::Ordering;
 use std::hash::Hash;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -38,6 +39,21 @@ impl Value {
         matches!(self, Self::Null)
     }
 
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Text(_) => 0,
+            Self::Integer(_) => 1,
+            Self::Double(_) => 2,
+            Self::Decimal(_) => 3,
+            Self::Boolean(_) => 4,
+            Self::Timestamp(_) => 5,
+            Self::Date(_) => 6,
+            Self::Uuid(_) => 7,
+            Self::Json(_) => 8,
+            Self::Null => 9,
+        }
+    }
+
     /// About how many bytes it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -73,6 +89,29 @@ impl PartialEq for Value {
 }
 
 impl Eq for Value {}
+
+impl PartialOrd for Value {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Value {
+    /// Values of one type by size, texts by their bytes; null comes last. Between types there is some order, always the same.
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Null, Self::Null) => Ordering::Equal,
+            (Self::Text(one), Self::Text(other)) | (Self::Json(one), Self::Json(other)) => one.cmp(other),
+            (Self::Integer(one), Self::Integer(other)) | (Self::Timestamp(one), Self::Timestamp(other)) => one.cmp(other),
+            (Self::Double(one), Self::Double(other)) => one.total_cmp(other),
+            (Self::Decimal(one), Self::Decimal(other)) => one.cmp(other),
+            (Self::Boolean(one), Self::Boolean(other)) => one.cmp(other),
+            (Self::Date(one), Self::Date(other)) => one.cmp(other),
+            (Self::Uuid(one), Self::Uuid(other)) => one.cmp(other),
+            _ => self.rank().cmp(&other.rank()),
+        }
+    }
+}
 
 impl Hash for Value {
     fn hash<H: Hasher>(&self, state: &mut H) {

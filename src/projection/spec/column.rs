@@ -1,4 +1,4 @@
-//! Which columns do a view's rows have?
+//! Which columns do the rows of a view have?
 
 use super::super::value::Value;
 
