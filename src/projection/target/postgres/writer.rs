@@ -27,7 +27,8 @@ use crate::projection::spec::Columns;
 use crate::projection::value::Value;
 use crate::subscription::Cursor;
 
-/// One generation, opened. The transaction of a batch begins with its first `load`, `find` or `commit`.
+/// One generation, opened. Only `commit` has a transaction: what was loaded before it holds if the epoch is still the same then, because
+/// nobody else writes these rows without counting it up. So nothing is locked while a batch is worked out, or comes to nothing.
 pub(super) struct PostgresWriter {
     checkpoint: Option<Cursor>,
     /// Given up at the first fault: a transaction that nobody goes on with must not keep the next writer waiting.
@@ -41,7 +42,6 @@ pub(super) struct Work {
     pub(super) table: Table,
     pub(super) columns: Arc<Columns>,
     pub(super) ownership: Ownership,
-    is_begun: bool,
     /// Prepared for each set of columns that was looked for; a definition has few.
     finds: HashMap<Vec<(usize, bool)>, Statement>,
 }
@@ -103,13 +103,13 @@ impl PostgresWriter {
 
 impl Work {
     pub(super) fn new(session: Session, statements: Statements, table: Table, columns: Arc<Columns>, ownership: Ownership) -> Self {
-        Self { session, statements, table, columns, ownership, is_begun: false, finds: HashMap::new() }
+        Self { session, statements, table, columns, ownership, finds: HashMap::new() }
     }
 
-    async fn load_rows(&mut self, keys: &[Value]) -> Result<Vec<Option<Row>>, Trouble> {
+    async fn load_rows(&self, keys: &[Value]) -> Result<Vec<Option<Row>>, Trouble> {
         // What Postgres can't keep it does not have; as a parameter it would be an error.
         let asked: Vec<Cell<'_>> = keys.iter().filter(|key| self.refusal(self.columns.primary_key(), key).is_none()).map(Cell).collect();
-        let lines = self.read(|this| this.statements.load.clone(), &[&asked]).await?;
+        let lines = self.read(&self.statements.load, &[&asked]).await?;
         let mut found = HashMap::with_capacity(lines.len());
         for line in &lines {
             let row = read_row(line, &self.columns)?;
@@ -135,7 +135,7 @@ impl Work {
             }
         };
         let cells: Vec<Cell<'_>> = matching.iter().filter(|(_, value)| !value.is_null()).map(|(_, value)| Cell(value)).collect();
-        let lines = self.read(|_| statement, &as_parameters(&cells)).await?;
+        let lines = self.read(&statement, &as_parameters(&cells)).await?;
         let mut rows = Vec::with_capacity(lines.len());
         for line in &lines {
             rows.push(read_row(line, &self.columns)?);
@@ -143,18 +143,8 @@ impl Work {
         Ok(rows)
     }
 
-    /// Asks within the batch's transaction. Its beginning does not cost a round trip of its own.
-    async fn read(&mut self, which: impl FnOnce(&Self) -> Statement, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Line>, Trouble> {
-        let statement = which(self);
-        let client = self.session.client();
-        let asked = async { self.session.wait("reading rows", client.query(&statement, values)).await };
-        if self.is_begun {
-            return asked.await;
-        }
-        let (begun, lines) = futures::join!(self.begin(BEGIN), asked);
-        begun?;
-        self.is_begun = true;
-        lines
+    async fn read(&self, statement: &Statement, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Line>, Trouble> {
+        self.session.wait("reading rows", self.session.client().query(statement, values)).await
     }
 
     /// Begins a transaction, if it is still ours to begin.
@@ -180,26 +170,22 @@ impl Work {
         self.columns.list().get(place).and_then(|column| refusal(value, column.column_type))
     }
 
-    async fn write(&mut self, batch: &Batch) -> Result<(), Trouble> {
+    async fn write(&self, batch: &Batch) -> Result<(), Trouble> {
         for write in &batch.writes {
             let mut values = write.row.iter().flat_map(|row| row.values.iter().enumerate());
             if let Some(detail) = values.find_map(|(place, value)| self.refusal(place, value)) {
                 return Err(Fault::Row { key: write.key.clone(), detail: detail.to_owned() }.into());
             }
         }
-        if !self.is_begun {
-            self.begin(BEGIN).await?;
-            self.is_begun = true;
-        }
+        // Nothing is sent along with it: if there is no transaction after all, each statement would be one of its own.
+        self.begin(BEGIN).await?;
         // Only when all of it has been answered: a statement that could not even be sent must not be missing from what is committed.
         let (rows, parked, checkpoint) =
             futures::join!(self.write_rows(&batch.writes), self.write_parked(batch), self.write_checkpoint(&batch.through));
         rows?;
         parked?;
         checkpoint?;
-        self.session.run("committing", "COMMIT").await?;
-        self.is_begun = false;
-        Ok(())
+        self.session.run("committing", "COMMIT").await
     }
 
     /// Writes rows, a bounded number of bytes at a time. Deletes are first: another row may get the value of a DBA's unique column.
