@@ -1,6 +1,6 @@
 //! A Postgres of a test's own: made in a folder that goes with it, stopped and started as the test likes.
 //!
-//! Needs the programs of Debian's package `postgresql` (`tests/run.sh` installs it); [`Cluster::start`] says where it finds none.
+//! Needs the programs of Debian's package `postgresql` (`tests/run.sh` installs it); [`Cluster::start`] tells where it finds none.
 
 use std::ffi::OsStr;
 use std::io::BufRead;
@@ -17,20 +17,18 @@ use std::time::Duration;
 
 /// A cluster with the database `postgres` and the superuser `postgres`, who needs no password on this machine.
 pub(crate) struct Cluster {
-    folder: tempfile::TempDir,
+    /// A folder for the test's own files too: the server can read them.
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) port: u16,
     programs: PathBuf,
-    port: u16,
     settings: Vec<String>,
     server: Option<Child>,
 }
 
 impl Cluster {
-    /// Makes and starts one; `None`, and a note, where there is no Postgres. To be called on the test's own thread: the server ends with it.
-    pub(crate) fn start(settings: &[&str]) -> Option<Self> {
-        let Some(programs) = programs() else {
-            eprintln!("NOTE: skipped, because there is no Postgres here (Debian: apt-get install postgresql)");
-            return None;
-        };
+    /// Makes and starts one, or says why that is not possible here. To be called on the test's own thread: the server ends with it.
+    pub(crate) fn start(settings: &[&str]) -> Result<Self, String> {
+        let programs = programs().ok_or("there is no Postgres here (Debian: apt-get install postgresql)")?;
         let folder = tempfile::tempdir().expect("a folder can be made");
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let mut cluster = Self { folder, programs, port: 0, settings, server: None };
@@ -43,7 +41,7 @@ impl Cluster {
         for _ in 0..5 {
             cluster.port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
             if cluster.run().is_ok() {
-                return Some(cluster);
+                return Ok(cluster);
             }
         }
         panic!("Postgres does not start: {:?}", cluster.run());
@@ -58,18 +56,9 @@ impl Cluster {
         format!("postgres://{user}@127.0.0.1:{}/{database}", self.port)
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Where its files are.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
-    }
-
-    /// A folder for the test's own files, which the server can read.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// `pg_ctl stop -m immediate`: every backend is killed where it stands, nothing is written any more.

@@ -2,13 +2,13 @@
 
 use super::super::Fault;
 use super::fault::Trouble;
-use super::writer::PostgresWriter;
+use super::writer::Work;
 use crate::projection::row::Write;
 
 /// Tries the rows in a transaction that is rolled back: all, then halves of what fails, down to one row. What was fine stays for those
 /// behind it, so that the second of two rows that exclude each other is found.
-pub(super) async fn find(writer: &PostgresWriter, writes: &[Write], detail: String) -> Fault {
-    match search(writer, writes).await {
+pub(super) async fn find(work: &Work, writes: &[Write], detail: String) -> Fault {
+    match search(work, writes).await {
         Ok(Some(fault)) => fault,
         // It is fine now: whatever was in the way is gone, or stands in what is not a row.
         Ok(None) => Fault::Passing(detail),
@@ -16,11 +16,11 @@ pub(super) async fn find(writer: &PostgresWriter, writes: &[Write], detail: Stri
     }
 }
 
-async fn search(writer: &PostgresWriter, writes: &[Write]) -> Result<Option<Fault>, Trouble> {
-    let session = &writer.session;
+async fn search(work: &Work, writes: &[Write]) -> Result<Option<Fault>, Trouble> {
+    let session = &work.session;
     session.run("rolling back", "ROLLBACK").await?;
     // Constraints that wait for the commit must speak now.
-    writer.begin("BEGIN; SET CONSTRAINTS ALL IMMEDIATE").await?;
+    work.begin("BEGIN; SET CONSTRAINTS ALL IMMEDIATE").await?;
     // In the order in which a commit does them.
     let mut ordered: Vec<Write> = writes.iter().filter(|write| write.row.is_none()).cloned().collect();
     ordered.extend(writes.iter().filter(|write| write.row.is_some()).cloned());
@@ -28,7 +28,7 @@ async fn search(writer: &PostgresWriter, writes: &[Write]) -> Result<Option<Faul
     let mut culprit = None;
     while let Some(part) = waiting.pop() {
         session.run("looking for the row", "SAVEPOINT part").await?;
-        match writer.write_rows(part).await {
+        match work.write_rows(part).await {
             Ok(()) => session.run("looking for the row", "RELEASE SAVEPOINT part").await?,
             Err(Trouble::Fault(fault)) => return Err(fault.into()),
             Err(Trouble::Refused(detail)) => {

@@ -1,7 +1,8 @@
 //! How do rows and checkpoint stand in Postgres? Tables of the user's own names with native types; what Factum notes stands in the schema
 //! `factum`, in the same database, so that one transaction changes both.
 //!
-//! - Whoever opens a generation counts its epoch up; every transaction of a writer begins with a lock on that row and a look at the epoch.
+//! - Whoever opens a generation counts its epoch up; every transaction of a writer begins with a lock on that row and a look
+//!   at the epoch.
 //! - The live generation has the table that the definition names, one that is being built has `<table>__<8 digits of its hash>`.
 //! - A table that Factum did not make, or that was altered, is neither written to nor dropped.
 

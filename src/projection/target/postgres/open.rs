@@ -1,8 +1,5 @@
 //! How does a writer get hold of a generation?
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use factum_storage::Position;
 use tokio_postgres::types::ToSql;
 
@@ -17,6 +14,7 @@ use super::statements::Statements;
 use super::table;
 use super::writer::Ownership;
 use super::writer::PostgresWriter;
+use super::writer::Work;
 use crate::subscription::Cursor;
 
 /// Takes the generation over, or makes it, in one transaction; then reads how far it is.
@@ -56,16 +54,7 @@ pub(super) async fn open(target: &PostgresTarget, session: Session, opening: Ope
     session.run("opening", "COMMIT").await?;
     let statements = Statements::prepare(&session, &table, &columns).await?;
     let ownership = Ownership { projection: target.projection.clone(), generation, epoch };
-    Ok(PostgresWriter {
-        session,
-        statements,
-        table,
-        columns: Arc::clone(&columns),
-        ownership,
-        checkpoint,
-        is_begun: false,
-        finds: HashMap::new(),
-    })
+    Ok(PostgresWriter::new(Work::new(session, statements, table, columns, ownership), checkpoint))
 }
 
 /// Counts up: whoever had it open before can't commit any more. Waits for a batch that is being committed.

@@ -27,17 +27,23 @@ use crate::projection::spec::Columns;
 use crate::projection::value::Value;
 use crate::subscription::Cursor;
 
-/// One generation, opened. The transaction of a batch begins with its first `load`, `find` or `commit`.
+/// One generation, opened. Only `commit` has a transaction: what was loaded before it holds if the epoch is still the same then, because
+/// nobody else writes these rows without counting it up. So nothing is locked while a batch is worked out, or comes to nothing.
 pub(super) struct PostgresWriter {
+    checkpoint: Option<Cursor>,
+    /// Given up at the first fault: a transaction that nobody goes on with must not keep the next writer waiting.
+    work: Option<Work>,
+}
+
+/// The connection of a writer and what it needs to know.
+pub(super) struct Work {
     pub(super) session: Session,
     pub(super) statements: Statements,
     pub(super) table: Table,
     pub(super) columns: Arc<Columns>,
     pub(super) ownership: Ownership,
-    pub(super) checkpoint: Option<Cursor>,
-    pub(super) is_begun: bool,
     /// Prepared for each set of columns that was looked for; a definition has few.
-    pub(super) finds: HashMap<Vec<(usize, bool)>, Statement>,
+    finds: HashMap<Vec<(usize, bool)>, Statement>,
 }
 
 /// What the ownership row must say for a batch to count.
@@ -54,24 +60,23 @@ impl Writer for PostgresWriter {
     }
 
     fn load<'a>(&'a mut self, keys: &'a [Value]) -> BoxFuture<'a, Result<Vec<Option<Row>>, Fault>> {
-        Box::pin(async move { self.load_rows(keys).await.map_err(Trouble::into_fault) })
+        Box::pin(self.do_or_give_up(async move |work| work.load_rows(keys).await.map_err(Trouble::into_fault)))
     }
 
     fn find<'a>(&'a mut self, matching: &'a [(usize, Value)]) -> BoxFuture<'a, Result<Vec<Row>, Fault>> {
-        Box::pin(async move { self.find_rows(matching).await.map_err(Trouble::into_fault) })
+        Box::pin(self.do_or_give_up(async move |work| work.find_rows(matching).await.map_err(Trouble::into_fault)))
     }
 
     fn commit(&mut self, batch: Batch) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async move {
-            match self.write(&batch).await {
-                Ok(()) => {
-                    self.is_begun = false;
-                    self.checkpoint = Some(batch.through);
-                    Ok(())
-                }
+            self.do_or_give_up(async |work| match work.write(&batch).await {
+                Ok(()) => Ok(()),
                 Err(Trouble::Fault(fault)) => Err(fault),
-                Err(Trouble::Refused(detail)) => Err(culprit::find(self, &batch.writes, detail).await),
-            }
+                Err(Trouble::Refused(detail)) => Err(culprit::find(work, &batch.writes, detail).await),
+            })
+            .await?;
+            self.checkpoint = Some(batch.through);
+            Ok(())
         })
     }
 
@@ -82,10 +87,29 @@ impl Writer for PostgresWriter {
 }
 
 impl PostgresWriter {
-    async fn load_rows(&mut self, keys: &[Value]) -> Result<Vec<Option<Row>>, Trouble> {
+    pub(super) fn new(work: Work, checkpoint: Option<Cursor>) -> Self {
+        Self { checkpoint, work: Some(work) }
+    }
+
+    /// Taken out until it is done: who stops waiting in the middle has given up too.
+    async fn do_or_give_up<T>(&mut self, act: impl AsyncFnOnce(&mut Work) -> Result<T, Fault>) -> Result<T, Fault> {
+        let text = "postgres: an earlier part of the batch failed; it begins again on a new connection";
+        let mut work = self.work.take().ok_or_else(|| Fault::Passing(text.to_owned()))?;
+        let done = act(&mut work).await?;
+        self.work = Some(work);
+        Ok(done)
+    }
+}
+
+impl Work {
+    pub(super) fn new(session: Session, statements: Statements, table: Table, columns: Arc<Columns>, ownership: Ownership) -> Self {
+        Self { session, statements, table, columns, ownership, finds: HashMap::new() }
+    }
+
+    async fn load_rows(&self, keys: &[Value]) -> Result<Vec<Option<Row>>, Trouble> {
         // What Postgres can't keep it does not have; as a parameter it would be an error.
         let asked: Vec<Cell<'_>> = keys.iter().filter(|key| self.refusal(self.columns.primary_key(), key).is_none()).map(Cell).collect();
-        let lines = self.read(|this| this.statements.load.clone(), &[&asked]).await?;
+        let lines = self.read(&self.statements.load, &[&asked]).await?;
         let mut found = HashMap::with_capacity(lines.len());
         for line in &lines {
             let row = read_row(line, &self.columns)?;
@@ -111,7 +135,7 @@ impl PostgresWriter {
             }
         };
         let cells: Vec<Cell<'_>> = matching.iter().filter(|(_, value)| !value.is_null()).map(|(_, value)| Cell(value)).collect();
-        let lines = self.read(|_| statement, &as_parameters(&cells)).await?;
+        let lines = self.read(&statement, &as_parameters(&cells)).await?;
         let mut rows = Vec::with_capacity(lines.len());
         for line in &lines {
             rows.push(read_row(line, &self.columns)?);
@@ -119,18 +143,8 @@ impl PostgresWriter {
         Ok(rows)
     }
 
-    /// Asks within the batch's transaction. Its beginning does not cost a round trip of its own.
-    async fn read(&mut self, which: impl FnOnce(&Self) -> Statement, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Line>, Trouble> {
-        let statement = which(self);
-        let client = self.session.client();
-        let asked = async { self.session.wait("reading rows", client.query(&statement, values)).await };
-        if self.is_begun {
-            return asked.await;
-        }
-        let (begun, lines) = futures::join!(self.begin(BEGIN), asked);
-        begun?;
-        self.is_begun = true;
-        lines
+    async fn read(&self, statement: &Statement, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Line>, Trouble> {
+        self.session.wait("reading rows", self.session.client().query(statement, values)).await
     }
 
     /// Begins a transaction, if it is still ours to begin.
@@ -156,17 +170,15 @@ impl PostgresWriter {
         self.columns.list().get(place).and_then(|column| refusal(value, column.column_type))
     }
 
-    async fn write(&mut self, batch: &Batch) -> Result<(), Trouble> {
+    async fn write(&self, batch: &Batch) -> Result<(), Trouble> {
         for write in &batch.writes {
             let mut values = write.row.iter().flat_map(|row| row.values.iter().enumerate());
             if let Some(detail) = values.find_map(|(place, value)| self.refusal(place, value)) {
                 return Err(Fault::Row { key: write.key.clone(), detail: detail.to_owned() }.into());
             }
         }
-        if !self.is_begun {
-            self.begin(BEGIN).await?;
-            self.is_begun = true;
-        }
+        // Nothing is sent along with it: if there is no transaction after all, each statement would be one of its own.
+        self.begin(BEGIN).await?;
         // Only when all of it has been answered: a statement that could not even be sent must not be missing from what is committed.
         let (rows, parked, checkpoint) =
             futures::join!(self.write_rows(&batch.writes), self.write_parked(batch), self.write_checkpoint(&batch.through));

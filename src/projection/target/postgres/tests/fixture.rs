@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use factum_storage::Position;
 use factum_storage::Timestamp;
+use tokio_postgres::SimpleQueryMessage;
 
 use super::super::super::Batch;
 use super::super::super::Fault;
@@ -25,6 +26,11 @@ use crate::subscription::Cursor;
 
 pub(super) const HASH: [u8; 16] = [0xab; 16];
 pub(super) const NEXT: [u8; 16] = [0xcd; 16];
+
+/// A cluster of the test's own; `None` where there is no Postgres, and the test is skipped.
+pub(super) fn started(settings: &[&str]) -> Option<Cluster> {
+    Cluster::start(settings).map_err(|reason| eprintln!("SKIPPED: {reason}")).ok()
+}
 
 pub(super) fn column(name: &str, column_type: ColumnType) -> Column {
     Column { name: name.to_owned(), column_type, is_primary_key: false, is_indexed: false, default: Value::Null }
@@ -101,10 +107,7 @@ pub(super) fn parked(shard: u16, position: u64, reason: &str) -> Parked {
 pub(super) async fn sql(url: &str, statements: &str) -> Vec<Vec<String>> {
     let client = client(url).await;
     let messages = client.simple_query(statements).await.unwrap_or_else(|error| panic!("{statements}: {error:?}"));
-    let rows = messages.iter().filter_map(|message| match message {
-        tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    });
+    let rows = messages.iter().filter_map(|message| if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None });
     rows.map(|row| (0..row.len()).map(|place| row.get(place).unwrap_or("(null)").to_owned()).collect()).collect()
 }
 

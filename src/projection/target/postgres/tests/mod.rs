@@ -2,5 +2,13 @@
 
 #[path = "../../../../../tests/postgres/cluster.rs"]
 mod cluster;
+mod driver;
+mod faults;
 mod fixture;
+mod promotion;
+mod proxy;
+mod refusals;
 mod rows;
+mod space;
+mod speed;
+mod tls;

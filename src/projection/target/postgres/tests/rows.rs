@@ -7,7 +7,6 @@ use rust_decimal::Decimal;
 use super::super::super::Batch;
 use super::super::super::Opening;
 use super::super::super::Target;
-use super::cluster::Cluster;
 use super::fixture::*;
 use crate::projection::row::Row;
 use crate::projection::spec::ColumnType;
@@ -55,7 +54,7 @@ fn every_value(id: u8) -> Row {
 
 #[tokio::test]
 async fn rows_of_every_type_come_back_as_they_were() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let target = target(&cluster);
     let opening = Opening { columns: every_type(), ..opening(HASH, true) };
     let full = every_value(1);
@@ -67,7 +66,8 @@ async fn rows_of_every_type_come_back_as_they_were() {
     let keys = [Value::Uuid([3; 16]), full.values[0].clone(), empty.values[0].clone()];
     assert_eq!(writer.load(&keys).await.unwrap(), [None, Some(full.clone()), Some(empty.clone())]);
     for (place, value) in full.values.iter().enumerate() {
-        assert_eq!(writer.find(&[(place, value.clone())]).await.unwrap(), [full.clone()], "column {place}");
+        let matching = [(place, value.clone())];
+        assert_eq!(writer.find(&matching).await.unwrap(), [full.clone()], "column {place}");
     }
     assert_eq!(writer.find(&[(1, Value::Null), (2, Value::Null)]).await.unwrap(), [empty.clone()]);
     assert_eq!(writer.find(&[(1, Value::Null), (2, Value::Integer(1))]).await.unwrap(), []);
@@ -85,7 +85,7 @@ async fn rows_of_every_type_come_back_as_they_were() {
 
 #[tokio::test]
 async fn a_batch_is_there_whole_with_its_checkpoint() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let target = target(&cluster);
     assert_eq!(target.generations().await.unwrap(), []);
     let mut writer = open(&target).await;
@@ -118,7 +118,7 @@ async fn a_batch_is_there_whole_with_its_checkpoint() {
 
 #[tokio::test]
 async fn a_generation_that_is_built_takes_the_place_of_the_live_one() {
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = started(&[]) else { return };
     let (target, url) = (target(&cluster), cluster.url());
     sql(&url, "CREATE ROLE reporting").await;
     let mut live = open(&target).await;
