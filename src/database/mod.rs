@@ -75,18 +75,23 @@ use crate::projection;
 pub use crate::projection::Column;
 pub use crate::projection::ColumnType;
 pub use crate::projection::Columns;
+pub use crate::projection::Comparison;
 pub use crate::projection::Difference;
 pub use crate::projection::FailedEvent;
 pub use crate::projection::Failure;
 pub use crate::projection::OnError;
+pub use crate::projection::Order;
 pub use crate::projection::ProjectError;
 pub use crate::projection::Projection;
 use crate::projection::Projections;
 pub use crate::projection::Row;
 pub use crate::projection::Rows;
 pub use crate::projection::State;
+pub use crate::projection::Test;
 pub use crate::projection::Trial;
 pub use crate::projection::Value;
+pub use crate::projection::ViewPage;
+pub use crate::projection::ViewQuery;
 use crate::schema::Registry;
 use crate::script;
 use crate::script::Sandbox;
@@ -127,7 +132,7 @@ pub use typed::Aggregates;
 pub use typed::ExecuteError;
 pub use typed::Loaded;
 pub use types::*;
-pub use views::ViewStatus;
+pub use views::ViewInfo;
 
 /// An open database. Clones share it; the last one dropped closes it, [`Database::close`] does so and waits.
 #[derive(Clone)]

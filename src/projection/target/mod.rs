@@ -1,6 +1,8 @@
 //! Where do rows go? Every target keeps the rows *and* the checkpoint, and changes both in one transaction: an event is in the rows
 //! exactly if the checkpoint is behind it.
 
+pub(crate) mod postgres;
+
 use std::sync::Arc;
 
 use factum_storage::Timestamp;
