@@ -17,3 +17,4 @@ mod schemas;
 mod streams;
 mod support;
 mod transactions;
+mod views;
