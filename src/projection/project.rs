@@ -26,7 +26,8 @@ pub(super) async fn load_named(working: &mut Working, writer: &mut dyn Writer, e
     working.load(writer, keys.filter_map(named)).await
 }
 
-fn named(change: &Change) -> Option<&Value> {
+/// The key that a change names.
+pub(super) fn named(change: &Change) -> Option<&Value> {
     match change {
         Change::Upsert { key, .. } | Change::Delete { key } => Some(key),
         Change::Update { .. } | Change::DeleteMatching { .. } => None,

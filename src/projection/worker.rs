@@ -328,6 +328,9 @@ impl Worker {
                 Ok(_) => Err(Refusal::Poison(String::new())),
                 Err(refusal) => Err(refusal),
             };
+            if let (Err(_), Some(calls)) = (&done, &mut said) {
+                calls.forget();
+            }
             match done {
                 Ok(()) => {}
                 Err(Refusal::Fault(fault)) => return Err(fault),

@@ -271,7 +271,7 @@ impl Spec {
     /// What is wrong with it.
     pub(crate) async fn check_module(&self, sandbox: &Sandbox) -> Result<(), ScriptError> {
         match &self.logic {
-            Logic::Module(module) => sandbox.inspect(module).await.map(drop),
+            Logic::Module(module) => super::module::check(sandbox, module).await,
             Logic::Declared(_) | Logic::Native(_) => Ok(()),
         }
     }
