@@ -1,5 +1,6 @@
 //! What do the rows of a view say? Filters, order, pages and single rows, as far as the reader has written itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -10,7 +11,7 @@ use http::HeaderName;
 use http::request::Parts;
 
 use crate::Error;
-use crate::database::ViewStatus;
+use crate::database::ViewInfo;
 use crate::http::Shared;
 use crate::http::answer;
 use crate::http::answer::FACTUM_POSITION;
@@ -29,6 +30,7 @@ use crate::http::schema;
 use crate::http::view_query;
 use crate::projection::Columns;
 use crate::projection::ViewPage;
+use crate::projection::ViewQuery;
 use crate::projection::query::json::push_row;
 use crate::projection::query::text::type_name;
 use crate::subscription::event_json::push_number;
@@ -51,14 +53,20 @@ pub(crate) async fn list(State(app): State<Shared>, request: Request) -> Result<
     let mut query = Query::parse(parts.uri.query())?;
     let page = PageOf::take_plain(&mut query, &parts)?;
     query.finish()?;
-    let named = page.cut(app.database.views().await.into_iter().map(|view| (view.name.clone(), view)));
-    let answer = page.answer(&parts, "views", named, |out, _, view| push_view(out, view));
+    let mut named = Vec::new();
+    for (name, view) in page.cut(app.database.views().into_iter().map(|info| (info.view.clone(), info))) {
+        let counting = ViewQuery { limit: 1, count: true, ..ViewQuery::default() };
+        // A view that is only being made has no rows to be counted yet.
+        let count = app.database.query_view(&name, counting, None, Duration::ZERO).await.ok().and_then(|page| page.count);
+        named.push((name, (view, count)));
+    }
+    let answer = page.answer(&parts, "views", named, |out, _, (view, count)| push_view(out, view, *count));
     Ok(answer.into_response(&parts.headers).await)
 }
 
-fn push_view(out: &mut Vec<u8>, view: &ViewStatus) {
+fn push_view(out: &mut Vec<u8>, view: &ViewInfo, count: Option<u64>) {
     out.extend_from_slice(b"{\"view\":");
-    push_string(out, &view.name);
+    push_string(out, &view.view);
     out.extend_from_slice(b",\"columns\":[");
     for (number, column) in view.columns.list().iter().enumerate() {
         out.extend_from_slice(if number > 0 { b",{\"name\":" } else { b"{\"name\":" });
@@ -69,7 +77,10 @@ fn push_view(out: &mut Vec<u8>, view: &ViewStatus) {
         out.extend_from_slice(rest.as_bytes());
     }
     out.extend_from_slice(b"],\"rows\":");
-    push_number(out, view.rows);
+    match count {
+        Some(count) => push_number(out, count),
+        None => out.extend_from_slice(b"null"),
+    }
     out.extend_from_slice(b",\"position\":");
     push_string(out, &cursor_text(&view.position));
     out.push(b'}');
@@ -113,7 +124,7 @@ pub(crate) async fn rows(State(app): State<Shared>, request: Request) -> Result<
         if query.count && is_lines {
             return Err(Problem::malformed("count", "cannot be asked for with application/x-ndjson, which has rows alone"));
         }
-        let page = app.database.query_view_of(&view, &columns, query, min.cursor.as_ref(), min.wait).await;
+        let page = app.database.query_view_of(&view, Arc::clone(&columns), query, min.cursor.as_ref(), min.wait).await;
         if let Some(page) = tries.settled(page).await? {
             break (page, columns);
         }
@@ -185,7 +196,7 @@ pub(crate) async fn row(State(app): State<Shared>, request: Request) -> Result<R
         let columns = app.database.view_columns(&view)?;
         let column = columns.list().get(columns.primary_key()).ok_or_else(|| Problem::malformed("key", "the view has no primary key"))?;
         let value = view_query::value(column, &key).map_err(|detail| Problem::malformed("key", detail))?;
-        let found = app.database.view_row_of(&view, &columns, value, min.cursor.as_ref(), min.wait).await;
+        let found = app.database.view_row_of(&view, Arc::clone(&columns), value, min.cursor.as_ref(), min.wait).await;
         if let Some((row, cursor)) = tries.settled(found).await? {
             break (row, cursor, columns);
         }

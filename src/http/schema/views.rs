@@ -16,8 +16,8 @@ pub(crate) struct ViewItem {
     #[schema(example = "declarations")]
     view: String,
     columns: Vec<ViewColumn>,
-    /// How many rows there are.
-    rows: u64,
+    /// How many rows there are; null while the view is only being made.
+    rows: Option<u64>,
     /// Everything up to this cursor is in them.
     position: String,
 }
