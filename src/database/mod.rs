@@ -132,7 +132,7 @@ pub use typed::Aggregates;
 pub use typed::ExecuteError;
 pub use typed::Loaded;
 pub use types::*;
-pub use views::ViewInfo;
+pub use views::ViewStatus;
 
 /// An open database. Clones share it; the last one dropped closes it, [`Database::close`] does so and waits.
 #[derive(Clone)]

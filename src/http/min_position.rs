@@ -14,6 +14,8 @@ use crate::http::problem::Problem;
 pub(crate) struct MinPosition {
     pub(crate) cursor: Option<Cursor>,
     pub(crate) wait: Duration,
+    /// `wait` was asked for.
+    pub(crate) is_preferred: bool,
 }
 
 impl MinPosition {
@@ -36,7 +38,8 @@ impl MinPosition {
                 })?)
             }
         };
-        Ok(Self { cursor, wait: wait(headers)?.unwrap_or(WAIT_DEFAULT) })
+        let wait = wait(headers)?;
+        Ok(Self { cursor, wait: wait.unwrap_or(WAIT_DEFAULT), is_preferred: wait.is_some() })
     }
 }
 

@@ -34,6 +34,8 @@ mod settings;
 mod stalled;
 mod streams;
 mod transactions;
+mod view_query;
+mod views;
 mod wire;
 
 use std::sync::Arc;
@@ -124,6 +126,9 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(projections::rebuild))
         .routes(routes!(projections::skip))
         .routes(routes!(projections::parked))
+        .routes(routes!(views::list))
+        .routes(routes!(views::rows))
+        .routes(routes!(views::row))
         .routes(routes!(operations::live))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::status))

@@ -3,12 +3,14 @@
 
 mod aggregates;
 mod projections;
+mod views;
 
 use serde_json::Value;
 use utoipa::ToSchema;
 
 pub(crate) use aggregates::*;
 pub(crate) use projections::*;
+pub(crate) use views::*;
 
 /// An event as it is read.
 #[derive(ToSchema)]

@@ -2,6 +2,7 @@
 
 use super::row::Row;
 use super::spec::Columns;
+use super::target::Fault;
 use super::target::embedded::fault::Trouble;
 use super::value::Value;
 use crate::subscription::Cursor;
@@ -110,6 +111,12 @@ pub(crate) enum QueryFault {
 impl From<Trouble> for QueryFault {
     fn from(trouble: Trouble) -> Self {
         Self::Unread(trouble)
+    }
+}
+
+impl From<Fault> for QueryFault {
+    fn from(fault: Fault) -> Self {
+        Self::Unread(Trouble::Told(fault))
     }
 }
 

@@ -44,6 +44,23 @@ pub(crate) fn parse(text: &str, column_type: ColumnType) -> Result<Value, String
     }
 }
 
+/// What a column of this type is called.
+pub(crate) fn type_name(column_type: ColumnType) -> String {
+    match column_type {
+        ColumnType::Text => "text",
+        ColumnType::Bigint => "bigint",
+        ColumnType::Integer => "integer",
+        ColumnType::Double => "double",
+        ColumnType::Decimal { precision, scale } => return format!("decimal({precision},{scale})"),
+        ColumnType::Boolean => "boolean",
+        ColumnType::Timestamp => "timestamp",
+        ColumnType::Date => "date",
+        ColumnType::Uuid => "uuid",
+        ColumnType::Json => "json",
+    }
+    .to_owned()
+}
+
 fn decimal(text: &str, scale: u32) -> Result<Value, String> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let is_plain = digits.starts_with(|first: char| first.is_ascii_digit())

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -13,6 +14,7 @@ use factum_storage::DiskFile;
 use redb::Database;
 use redb::ReadableDatabase;
 
+use super::super::super::spec::Columns;
 use super::super::Opening;
 use super::backend::Backend;
 use super::fault::Trouble;
@@ -25,7 +27,9 @@ pub(crate) struct OpenFile {
     pub(super) path: String,
     pub(super) hash: [u8; 16],
     pub(super) definition: String,
-    pub(super) fingerprint: [u8; 32],
+    fingerprint: [u8; 32],
+    /// Columns that were found to have the fingerprint.
+    known_columns: OnceLock<Arc<Columns>>,
     pub(super) shards: u16,
     /// 0: it is not live.
     pub(super) promotion: AtomicU64,
@@ -41,6 +45,18 @@ pub(crate) struct OpenFile {
 impl OpenFile {
     pub(crate) fn database(&self) -> Result<&Database, Trouble> {
         self.database.as_ref().ok_or_else(|| Trouble::Disk(io::Error::other("the file is closed")))
+    }
+
+    /// Whether its rows have these columns.
+    pub(super) fn has_columns(&self, columns: &Arc<Columns>) -> bool {
+        if self.known_columns.get().is_some_and(|known| Arc::ptr_eq(known, columns) || known == columns) {
+            return true;
+        }
+        let is_so = self.fingerprint == tables::fingerprint(columns);
+        if is_so {
+            self.known_columns.get_or_init(|| Arc::clone(columns));
+        }
+        is_so
     }
 
     /// Nobody who still holds it reaches the disk any more.
@@ -88,6 +104,7 @@ pub(super) fn open(disk: &dyn Disk, path: &str, cache_bytes: usize) -> Result<Op
             hash,
             definition,
             fingerprint,
+            known_columns: OnceLock::new(),
             shards,
             promotion: AtomicU64::new(promotion),
             writers: AtomicU64::new(0),

@@ -231,9 +231,8 @@ impl Inner {
     fn file_for_writing(&self, opening: &Opening) -> Result<Arc<OpenFile>, Trouble> {
         let mut state = self.state.lock();
         self.scan(&mut state)?;
-        let fingerprint = tables::fingerprint(&opening.columns);
         if let Some(file) = state.files.iter().find(|file| file.hash == opening.hash).cloned() {
-            if file.fingerprint == fingerprint && file.shards == opening.shards {
+            if file.has_columns(&opening.columns) && file.shards == opening.shards {
                 return Ok(file);
             }
             self.discard(&file.path, "its columns or shards are others")?;

@@ -26,7 +26,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(super) fn new(file: Arc<OpenFile>, columns: Arc<Columns>) -> Result<Self, Fault> {
-        if file.fingerprint != tables::fingerprint(&columns) {
+        if !file.has_columns(&columns) {
             return Err(Fault::Passing("the view has just got other columns: try again".to_owned()));
         }
         Ok(Self { file, columns })
