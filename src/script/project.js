@@ -110,10 +110,11 @@
       if (missing.size < MISSING_MAX) missing.add(text);
       return pending(method);
     };
-    const standing = (key, text) => {
+    // `isPlain`: there is no other way to write the key.
+    const standing = (text, isPlain) => {
       const mine = own.get(text);
       if (mine !== undefined) return mine;
-      if (isSwept || barred.has(text) || (overlay.size > 0 && !isExact(keyKind, key))) return BARRED;
+      if (isSwept || barred.has(text) || (overlay.size > 0 && !isPlain)) return BARRED;
       const made = overlay.get(text);
       const found = made === undefined ? known[text] : made;
       if (found === undefined || found === UNKNOWN) return UNKNOWN;
@@ -133,27 +134,40 @@
       operations.push(operation);
       left(8);
     };
+    // The key at hand: mostly what is got is written next.
+    let raw, given, text, isPlain;
+    const locate = (method, key) => {
+      if (typeof key === "string" && key === raw) return;
+      raw = undefined;
+      given = keyOf(method, keyKind, key);
+      text = textOf(given);
+      isPlain = isExact(keyKind, given);
+      raw = key;
+    };
     const rows = Object.freeze({
       get(key) {
-        const given = keyOf("rows.get", keyKind, key);
-        const text = textOf(given);
-        const found = standing(given, text);
+        locate("rows.get", key);
+        const found = standing(text, isPlain);
         if (found === BARRED) throw pending("rows.get");
         if (found === UNKNOWN) throw miss("rows.get", text);
         if (typeof found === "string") throw new TypeError(`rows.get: ${found}`);
         return found === null ? null : copyOf(found);
       },
       upsert(key, row) {
-        const given = keyOf("rows.upsert", keyKind, key);
-        const text = textOf(given);
+        locate("rows.upsert", key);
         const set = cells("rows.upsert", "the row", row);
-        if (hasOwn(set, view.key) && textOf(keyOf("rows.upsert", keyKind, set[view.key])) === text) delete set[view.key];
-        if (hasOwn(set, view.key) && isExact(keyKind, given)) throw new TypeError(`rows.upsert: the row's ${view.key} is another than its key`);
+        if (hasOwn(set, view.key)) {
+          if (textOf(keyOf("rows.upsert", keyKind, set[view.key])) === text) delete set[view.key];
+          else if (isPlain) throw new TypeError(`rows.upsert: the row's ${view.key} is another than its key`);
+        }
         record(["upsert", given, set]);
-        if (!isExact(keyKind, given)) sweeps = true;
-        const before = standing(given, text);
-        const isRow = before === null || (typeof before === "object" && before !== UNKNOWN && before !== BARRED);
-        own.set(text, isRow ? { ...(before ?? { ...view.blank, [view.key]: given }), ...set } : before);
+        sweeps ||= !isPlain;
+        const before = standing(text, isPlain);
+        if (before === UNKNOWN || before === BARRED || typeof before === "string") {
+          own.set(text, before);
+          return;
+        }
+        own.set(text, { ...(before ?? { ...view.blank, [view.key]: given }), ...set });
         for (const name of keys(set)) if (!isExact(kinds.get(name), set[name])) inexact.add(text);
       },
       update(where, changes) {
@@ -165,23 +179,22 @@
         sweeps = true;
       },
       delete(key) {
-        const given = keyOf("rows.delete", keyKind, key);
-        const text = textOf(given);
+        locate("rows.delete", key);
         record(["delete", cleaned("rows.delete", given)]);
-        if (!isExact(keyKind, given)) sweeps = true;
+        sweeps ||= !isPlain;
         own.set(text, null);
         inexact.delete(text);
       },
       lookup(name, key) {
         if (typeof name !== "string" || !name.isWellFormed()) throw new TypeError(`rows.lookup: the view is ${shown(name)}, but must be a text`);
-        const text = textOf(keyOf("rows.lookup", "other", key));
-        const found = others.get(name)?.[text];
+        const place = textOf(keyOf("rows.lookup", "other", key));
+        const found = others.get(name)?.[place];
         if (found === undefined) {
           const wanted = missingElsewhere.get(name) ?? new Set();
-          if (wanted.size < MISSING_MAX && missingElsewhere.size < MISSING_MAX) missingElsewhere.set(name, wanted.add(text));
+          if (wanted.size < MISSING_MAX && missingElsewhere.size < MISSING_MAX) missingElsewhere.set(name, wanted.add(place));
           throw pending("rows.lookup");
         }
-        looked.push([name, text, found]);
+        looked.push([name, place, found]);
         if (typeof found === "string") throw new TypeError(`rows.lookup: ${found}`);
         return found === null ? null : copyOf(found);
       },
