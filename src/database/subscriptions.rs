@@ -162,6 +162,7 @@ impl Database {
             let at = |detail: String| of_file(key, crate::subscription::group::terms::at("/after", &detail));
             self.inner.groups.beginning(&terms).map_err(|error| match error {
                 Error::BadCursor { detail, .. } => at(format!("not a cursor of this database: {detail}")),
+                #[expect(clippy::wildcard_enum_match_arm, reason = "any other error is told as it is")]
                 other => other,
             })?;
             return Ok((terms, false));
