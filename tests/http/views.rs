@@ -32,7 +32,7 @@ async fn with_orders(count: u64) -> (Api, String) {
     api.put("/v1/projections/orders", &[("content-type", "application/toml")], ORDERS).await.is(201);
     let mut cursor = String::new();
     for number in 1..=count {
-        let amount = f64::from(u32::try_from(number).unwrap()) * 10.5;
+        let amount = f64::from(u32::try_from(number).expect("a small number")) * 10.5;
         let stream = format!("order-{number:03}");
         cursor = api.append(&stream, "Placed", &json!({"amount": amount})).await.is(201).header("factum-position").to_owned();
         if number % 3 == 0 {
@@ -43,7 +43,7 @@ async fn with_orders(count: u64) -> (Api, String) {
 }
 
 fn ids(rows: &Value) -> Vec<&str> {
-    rows.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap()).collect()
+    rows.as_array().expect("rows").iter().map(|row| row["id"].as_str().expect("a text")).collect()
 }
 
 #[tokio::test]
@@ -124,6 +124,12 @@ async fn a_view_that_is_behind_says_so() {
     let (api, cursor) = with_orders(1).await;
     api.get_with("/v1/views/orders", &[("factum-min-position", cursor.as_str())]).await.is(200);
     api.post("/v1/projections/orders/pause", "").await;
+    let paused = async {
+        while api.get("/v1/projections/orders").await.is(200).json()["state"] != "paused" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), paused).await.expect("it comes to rest");
     let written = api.append("order-002", "Placed", &json!({"amount": 1})).await.is(201);
     let min = [("factum-min-position", written.header("factum-position")), ("prefer", "wait=0")];
     let answer = api.get_with("/v1/views/orders", &min).await;

@@ -258,7 +258,7 @@ mod tests {
             assert_eq!(fault.pointer.as_deref(), pointer, "{text}: {fault:?}");
         }
         let fault = Terms::parse(Format::Json, "{\n nonsense").unwrap_err();
-        assert_eq!((fault.line, fault.column), (Some(2), Some(3)));
+        assert_eq!((fault.line, fault.column), (Some(2), Some(2)));
         let fault = Terms::parse(Format::Toml, "after = \"0\"\nmax = = 1").unwrap_err();
         assert_eq!(fault.line, Some(2));
     }

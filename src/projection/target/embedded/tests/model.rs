@@ -46,10 +46,8 @@ pub(crate) async fn step(rng: &mut Rng, writer: &mut Box<dyn Writer>, model: &mu
 }
 
 pub(crate) fn text(key: &Value) -> &str {
-    match key {
-        Value::Text(text) => text,
-        other => panic!("{other:?} is no key"),
-    }
+    let Value::Text(text) = key else { panic!("{key:?} is no key") };
+    text
 }
 
 /// The whole file against a model: rows, indexes, count.
