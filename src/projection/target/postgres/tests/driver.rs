@@ -60,7 +60,7 @@ pub(super) async fn run_to_the_end(target: &PostgresTarget, events: &[Event], ba
             Err(other) => return Err(other),
         }
         // As a runner backs off.
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
 
