@@ -73,8 +73,8 @@ async fn bench_postgres_catch_up() {
         }
         let keys: Vec<Value> = touched.keys().map(|key| text(&format!("declaration-{key:06}"))).collect();
         let writes: Vec<Write> = touched
-            .iter()
-            .map(|(key, _)| {
+            .keys()
+            .map(|key| {
                 let (version, position) = rows[key];
                 put(row_of(*key, version, position))
             })
