@@ -136,8 +136,14 @@ fn the_guide_to_schemas_is_true() {
 }
 
 #[test]
-fn the_examples_of_projections_are_true() {
+fn the_guide_to_projections_is_true() {
     let wrong = run("docs/guide/projections.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn the_guide_to_consumer_groups_is_true() {
+    let wrong = run("docs/guide/consumer-groups.md");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
