@@ -14,6 +14,7 @@ mod failure;
 mod import;
 mod offline;
 mod output;
+mod projections;
 mod read;
 mod reindex;
 mod repair;
@@ -63,6 +64,8 @@ enum Command {
     Tail(tail::Arguments),
     /// List streams.
     Streams(streams::Arguments),
+    /// List projections, and tell them to pause, resume, rebuild or skip.
+    Projections(projections::Arguments),
     /// List subscriptions (consumer groups), and see to what they have put aside.
     Subscriptions(subscriptions::Arguments),
     /// Print what a stream's events come to, now or in the past.
@@ -115,6 +118,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Read(arguments) => block_on(read::run(&arguments, &mut output))?,
         Command::Tail(arguments) => block_on(tail::run(&arguments, &mut output))?,
         Command::Streams(arguments) => block_on(streams::run(&arguments, &mut output))?,
+        Command::Projections(arguments) => block_on(projections::run(&arguments, &mut output))?,
         Command::Subscriptions(arguments) => block_on(subscriptions::run(&arguments, &mut output))?,
         Command::State(arguments) => block_on(state::run(&arguments, &mut output))?,
         Command::Tell(arguments) => block_on(command::run(&arguments, &mut output))?,

@@ -226,6 +226,10 @@ impl Database {
                 check_category(&key.name)?;
                 let module = Arc::new(Module::new(file(key), text));
                 let exports = self.inner.aggregates.sandbox().inspect(&module).await.map_err(|error| from_script(key, &error))?;
+                if exports.project {
+                    let detail = "exports project: it is a projection's module; an aggregate's exports evolve and decide".to_owned();
+                    return Err(fault(DefinitionFault { what: file(key), detail, ..DefinitionFault::default() }));
+                }
                 Ok((Compiled::Aggregate(Evolver::of_module(module, exports)), false))
             }
             (Kind::Aggregate, Format::Json) => {
