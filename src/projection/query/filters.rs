@@ -37,7 +37,7 @@ impl Filters {
         for comparison in comparisons {
             let invalid = |detail: &str| QueryFault::Invalid { field: name_of(columns, comparison.place), detail: detail.to_owned() };
             let column = columns.list().get(comparison.place).ok_or_else(|| invalid("is not a column of the view"))?;
-            let ranges = ranges(column, &comparison.test).map_err(|detail| invalid(detail))?;
+            let ranges = ranges(column, &comparison.test).map_err(invalid)?;
             let is_point = matches!(comparison.test, Test::Equal(_) | Test::IsNull(true));
             match by_place.get_mut(&comparison.place) {
                 Some(before) => {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use redb::ReadableDatabase;
 use redb::ReadableTable;
 
+use super::super::Reader;
 use super::super::encoding;
 use super::super::sortable::push_sortable;
 use super::super::tables;
@@ -46,18 +47,22 @@ pub(crate) async fn step(rng: &mut Rng, writer: &mut Box<dyn Writer>, model: &mu
 }
 
 pub(crate) fn text(key: &Value) -> &str {
-    match key {
-        Value::Text(text) => text,
-        other => panic!("{other:?} is no key"),
-    }
+    let Value::Text(text) = key else { panic!("{key:?} is no key") };
+    text
+}
+
+/// How many rows there are said to be, and the checkpoint.
+pub(crate) fn count(reader: &Reader) -> (u64, Cursor) {
+    let snapshot = reader.snapshot().unwrap();
+    let count = tables::read_row_count(&snapshot.open_table(tables::META).unwrap()).unwrap();
+    (count, reader.checkpoint(&snapshot).unwrap())
 }
 
 /// The whole file against a model: rows, indexes, count.
 pub(crate) fn check(target: &EmbeddedTarget, model: &Model, through: u64, context: &str) {
     let columns = columns();
     let reader = target.reader(&columns).unwrap();
-    let (count, checkpoint) = reader.count().unwrap();
-    assert_eq!((count, checkpoint), (model.len() as u64, cursor(through)), "{context}");
+    assert_eq!(count(&reader), (model.len() as u64, cursor(through)), "{context}");
     let live = target.inner.live().unwrap().unwrap();
     let snapshot = live.database().unwrap().begin_read().unwrap();
     let stored = snapshot.open_table(tables::ROWS).unwrap();
