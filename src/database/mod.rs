@@ -147,11 +147,7 @@ pub use typed::Aggregates;
 pub use typed::ExecuteError;
 pub use typed::Loaded;
 pub use types::*;
-<<<<<<< HEAD
 pub use views::ViewInfo;
-=======
-pub use views::ViewStatus;
->>>>>>> main
 
 /// An open database. Clones share it; the last one dropped closes it, [`Database::close`] does so and waits.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! What have users defined, and since when? Definitions are events of the stream `$definitions`; this is their fold.
 //!
-//! One event type puts a definition in force (`Defined`), another ends it (`Removed`); `Paused` and `Resumed` are about what it does. The newest word counts; all of them stay in the
+//! One event type puts a definition in force (`Defined`), another ends it (`Removed`);
+//! `Paused` and `Resumed` are about what it does. The newest word counts; all of them stay in the
 //! log: who changed what, when, and the way back.
 
 pub mod folder;

@@ -32,9 +32,11 @@ impl MinPosition {
             (Some(_), Some(_)) => return Err(Problem::malformed(field, "stands there more than once")),
             (Some(value), None) => {
                 let text = value.to_str().map_err(|_| Problem::malformed(field, "is not ASCII"))?;
-                Some(database.parse_cursor(text).map_err(|error| match error {
-                    Error::BadCursor { detail, .. } => Problem::malformed(field, format!("not a cursor of this database: {detail}")),
-                    other => Problem::from(other),
+                Some(database.parse_cursor(text).map_err(|error| {
+                    if let Error::BadCursor { detail, .. } = error {
+                        return Problem::malformed(field, format!("not a cursor of this database: {detail}"));
+                    }
+                    Problem::from(error)
                 })?)
             }
         };

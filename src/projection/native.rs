@@ -192,8 +192,5 @@ pub(crate) fn cells(columns: &Columns, members: &Map<String, Json>) -> Result<Ve
 }
 
 fn object(json: Json) -> Result<Map<String, Json>, ProjectError> {
-    match json {
-        Json::Object(members) => Ok(members),
-        _ => Err("cells are given as an object: {column: value}".into()),
-    }
+    if let Json::Object(members) = json { Ok(members) } else { Err("cells are given as an object: {column: value}".into()) }
 }

@@ -54,6 +54,7 @@ pub(super) async fn load_looked_at(
 }
 
 /// What an event does; the rows that its changes name by key are loaded.
+#[expect(clippy::too_many_arguments, reason = "one event in all that it may touch")]
 pub(super) async fn changes(
     spec: &Spec,
     outcome: Outcome,

@@ -56,6 +56,4 @@ pub(crate) enum Change {
 pub(crate) struct Write {
     pub(crate) key: Value,
     pub(crate) row: Option<Row>,
-    /// Whether the target had a row of this key before the batch.
-    pub(crate) is_stored: bool,
 }

@@ -356,8 +356,7 @@ impl Drop for Running {
 
 /// Comes back if a worker ends by itself, which it only does by a panic or when the database closes.
 async fn ended(running: Option<&mut Running>) -> Arc<Status> {
-    let Some((running, task)) = running.and_then(|running| Some((&running.status, &mut running.task))).filter(|(_, task)| task.is_some())
-    else {
+    let Some((running, task)) = running.map(|running| (&running.status, &mut running.task)).filter(|(_, task)| task.is_some()) else {
         return std::future::pending().await;
     };
     let Some(handle) = task else { return std::future::pending().await };

@@ -136,7 +136,7 @@ async fn apply(shared: &Shared, spec: &Spec, made: &mut Made, batch: Vec<Taken>)
         through = Some(behind);
     }
     if let Some(through) = through {
-        writer.commit(Batch { writes: working.into_writes(), parked: Vec::new(), through, is_caught_up: false }).await?;
+        writer.commit(Batch { writes: working.into_writes(), parked: Vec::new(), through }).await?;
     }
     Ok(())
 }
@@ -179,10 +179,7 @@ fn compare(old: Option<&MemoryWriter>, new: &MemoryWriter, trial: &mut Trial) {
 }
 
 fn cells(columns: &Columns, row: &Row) -> Map<String, Json> {
-    match row_json(columns, row) {
-        Json::Object(cells) => cells,
-        _ => Map::new(),
-    }
+    if let Json::Object(cells) = row_json(columns, row) { cells } else { Map::new() }
 }
 
 fn count(writer: &MemoryWriter) -> u64 {

@@ -197,33 +197,16 @@ impl Worker {
                     continue;
                 }
             };
-            let mut chunks = Vec::new();
-            let mut failure = None;
-            let mut next = chunk;
-            let mut events = 0;
-            while let Some(taken) = next.take() {
-                match taken {
-                    Ok(chunk) => {
-                        events += chunk.events.len();
-                        chunks.push(chunk);
-                    }
-                    Err(error) => failure = Some(error),
-                }
-                if failure.is_none() && events < self.events_max {
-                    next = intake.ready();
-                }
-            }
+            let (chunks, failure) = self.gather(&mut intake, chunk);
             if let Some(end) = self.apply(writer.as_mut(), &mut place, chunks).await? {
                 return Ok(end);
             }
             if let Some(error) = failure {
-                return Ok(match error {
-                    Error::Unavailable { .. } => {
-                        self.settle(writer.as_mut(), &mut place).await?;
-                        End::Stopped
-                    }
-                    error => End::Passing(format!("the log can't be read: {error}")),
-                });
+                if matches!(error, Error::Unavailable { .. }) {
+                    self.settle(writer.as_mut(), &mut place).await?;
+                    return Ok(End::Stopped);
+                }
+                return Ok(End::Passing(format!("the log can't be read: {error}")));
             }
             if self.attempts > 0 {
                 self.attempts = 0;
@@ -232,10 +215,29 @@ impl Worker {
         }
     }
 
+    /// What came, and what is there besides, up to one batch; and what has ended the intake.
+    fn gather(&self, intake: &mut intake::Handle, first: Option<Result<Chunk, Error>>) -> (Vec<Chunk>, Option<Error>) {
+        let (mut chunks, mut events) = (Vec::new(), 0);
+        let mut next = first;
+        while let Some(taken) = next.take() {
+            match taken {
+                Ok(chunk) => {
+                    events += chunk.events.len();
+                    chunks.push(chunk);
+                }
+                Err(error) => return (chunks, Some(error)),
+            }
+            if events < self.events_max {
+                next = intake.ready();
+            }
+        }
+        (chunks, None)
+    }
+
     /// Brings the checkpoint to where the worker stands, and makes it durable.
     async fn settle(&self, writer: &mut dyn Writer, place: &mut Place) -> Result<(), Fault> {
         if place.committed != place.applied {
-            let batch = Batch { writes: Vec::new(), parked: Vec::new(), through: place.applied.clone(), is_caught_up: true };
+            let batch = Batch { writes: Vec::new(), parked: Vec::new(), through: place.applied.clone() };
             writer.commit(batch).await?;
             place.committed = place.applied.clone();
         }
@@ -259,7 +261,7 @@ impl Worker {
             let batch: Vec<Taken> = waiting.drain(..count).collect();
             let first = batch.first().map(|taken| (taken.event.shard, taken.event.record.position().get()));
             let alone = (batch.len() == 1).then_some(first).flatten();
-            match self.write(writer, place, batch, is_caught_up && waiting.is_empty()).await {
+            match self.write(writer, place, batch).await {
                 Ok(None) => self.events_max = (self.events_max * 2).min(BATCH_EVENTS_MAX),
                 Ok(Some(failure)) => return Ok(Some(End::Failed(failure))),
                 Err(Fault::Row { key, detail }) => {
@@ -278,7 +280,7 @@ impl Worker {
             let gone = |cursor: &Cursor| cursor.positions().iter().map(|position| position.get()).sum::<u64>();
             // The rows are the same; a checkpoint now and then saves the next start the way.
             if gone(&place.applied) - gone(&place.committed) >= IDLE_POSITIONS_MAX {
-                let batch = Batch { writes: Vec::new(), parked: Vec::new(), through: place.applied.clone(), is_caught_up: false };
+                let batch = Batch { writes: Vec::new(), parked: Vec::new(), through: place.applied.clone() };
                 writer.commit(batch).await?;
                 place.committed = place.applied.clone();
             }
@@ -291,13 +293,7 @@ impl Worker {
     }
 
     /// Commits what a batch comes to. Answers the failure if it ends at an event that can't be digested: what came before it is committed.
-    async fn write(
-        &mut self,
-        writer: &mut dyn Writer,
-        place: &mut Place,
-        batch: Vec<Taken>,
-        is_caught_up: bool,
-    ) -> Result<Option<Failure>, Fault> {
+    async fn write(&mut self, writer: &mut dyn Writer, place: &mut Place, batch: Vec<Taken>) -> Result<Option<Failure>, Fault> {
         let mut working = Working::new(Arc::clone(&self.options.spec.columns));
         let mut parked = Vec::new();
         let mut poison = None;
@@ -352,7 +348,7 @@ impl Worker {
         if let Some(through) = through {
             let writes = working.into_writes();
             if !writes.is_empty() || !parked.is_empty() {
-                writer.commit(Batch { writes, parked, through: through.clone(), is_caught_up }).await?;
+                writer.commit(Batch { writes, parked, through: through.clone() }).await?;
                 place.committed = through.clone();
                 place.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
             }
@@ -375,7 +371,7 @@ struct Place {
 
 fn record(event: &crate::subscription::Event, reason: String) -> Parked {
     let FailedEvent { shard, position, stream, version, event_type } = FailedEvent::of(event);
-    let micros = i64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or_default();
+    let micros = jiff::Timestamp::now().as_microsecond();
     Parked { shard, position, stream, version, event_type, reason, parked_at: Timestamp::from_micros(micros) }
 }
 

@@ -125,7 +125,7 @@ impl Working {
     /// What the target is to be told.
     pub(crate) fn into_writes(self) -> Vec<Write> {
         let changed = self.slots.into_iter().filter(|(_, slot)| slot.is_changed && (slot.is_stored || slot.row.is_some()));
-        changed.map(|(key, slot)| Write { key, row: slot.row, is_stored: slot.is_stored }).collect()
+        changed.map(|(key, slot)| Write { key, row: slot.row }).collect()
     }
 
     fn upsert(

@@ -94,6 +94,19 @@ async fn rows(database: &Database, view: &str) -> Vec<Row> {
     }
 }
 
+/// Opens a directory that another may just be letting go of.
+async fn reopened(directory: &std::path::Path) -> Database {
+    let opened = async {
+        loop {
+            match Database::open(Options::new(directory)).await {
+                Err(Error::Storage(factum_storage::Error::Locked { .. })) => tokio::time::sleep(Duration::from_millis(5)).await,
+                opened => return opened.expect("it opens"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), opened).await.expect("it is let go of")
+}
+
 /// Waits until a projection is in a state.
 async fn state(database: &Database, name: &str, wanted: State) -> factum::database::ProjectionStatus {
     let found = async {
@@ -146,10 +159,7 @@ impl Ledger {
                 let [Value::Text(account), owner, Value::Decimal(balance), Value::Integer(moves), _] = values.as_slice() else {
                     panic!("a row of other types: {values:?}")
                 };
-                let owner = match owner {
-                    Value::Text(owner) => Some(owner.to_string()),
-                    _ => None,
-                };
+                let owner = if let Value::Text(owner) = owner { Some(owner.to_string()) } else { None };
                 (account.to_string(), (owner, balance.to_string(), *moves, version))
             })
             .collect();
@@ -214,7 +224,7 @@ async fn rows_are_the_fold_of_the_events_across_restarts() {
             database.close().await.unwrap();
         }
         drop(database);
-        database = Database::open(Options::new(directory.path())).await.unwrap();
+        database = reopened(directory.path()).await;
     }
     settled(&database, "accounts").await;
     traffic.ledger.check(&rows(&database, "accounts").await);
@@ -553,7 +563,7 @@ async fn definitions_that_make_no_sense_are_refused_with_the_place() {
         (&format!("{columns}[on.X]\nkey = \"$.stream\"\nset = {{ n = \"one\" }}"), Some("/on/X/set/n"), "'one'"),
         (&format!("{columns}[on.X]\nkey = \"$.strema\""), Some("/on/X/key"), "finds nothing in any event"),
         (&format!("{columns}[on.X]\nkey = \"$[\""), Some("/on/X/key"), "RFC 9535"),
-        (&format!("{columns}[on.X]\nkey = \"$.stream\"\nadd = {{ id = 1 }}"), Some("/on/X/add/id"), "whole number"),
+        (&format!("{columns}[on.X]\nkey = \"$.stream\"\nadd = {{ id = 1 }}"), Some("/on/X/add/id"), "numbers"),
         (&format!("{columns}[on.X]\nkey = \"$.stream\"\ndelete = true\nset = {{ n = 1 }}"), Some("/on/X/delete"), "goes"),
         (&format!("{columns}[on.X]\nkye = \"$.stream\""), Some("/on/X/kye"), "a handler has"),
         (&format!("{columns}[on.X]\nkey = \"$.stream\"\n[target]\nkind = \"embedded\"\ntable = \"t\""), Some("/target/table"), "postgres"),
@@ -596,9 +606,9 @@ async fn rows_are_found_by_their_columns() {
     let found: Vec<_> = page
         .rows
         .iter()
-        .map(|row| match &row.values[0] {
-            Value::Text(text) => text.as_ref(),
-            other => panic!("{other:?}"),
+        .map(|row| {
+            let Value::Text(text) = &row.values[0] else { panic!("{row:?}") };
+            text.as_ref()
         })
         .collect();
     assert_eq!(found, expected);

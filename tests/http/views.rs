@@ -1,10 +1,7 @@
 //! Views: filters, order, pages, rows by key, and reading what one has just written.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::support::Api;
 
@@ -30,12 +27,12 @@ add = { limit = 1 }
 "#;
 
 /// Orders 1 to `count` of 10.50, 21.00 …; every third is paid. The cursor behind the last event.
-async fn with_orders(count: u32) -> (Api, String) {
+async fn with_orders(count: u64) -> (Api, String) {
     let api = Api::new().await;
     api.put("/v1/projections/orders", &[("content-type", "application/toml")], ORDERS).await.is(201);
     let mut cursor = String::new();
     for number in 1..=count {
-        let amount = f64::from(number) * 10.5;
+        let amount = f64::from(u32::try_from(number).expect("a small number")) * 10.5;
         let stream = format!("order-{number:03}");
         cursor = api.append(&stream, "Placed", &json!({"amount": amount})).await.is(201).header("factum-position").to_owned();
         if number % 3 == 0 {
@@ -46,7 +43,7 @@ async fn with_orders(count: u32) -> (Api, String) {
 }
 
 fn ids(rows: &Value) -> Vec<&str> {
-    rows.as_array().into_iter().flatten().map(|row| row["id"].as_str().unwrap_or_default()).collect()
+    rows.as_array().expect("rows").iter().map(|row| row["id"].as_str().expect("a text")).collect()
 }
 
 #[tokio::test]
@@ -127,13 +124,12 @@ async fn a_view_that_is_behind_says_so() {
     let (api, cursor) = with_orders(1).await;
     api.get_with("/v1/views/orders", &[("factum-min-position", cursor.as_str())]).await.is(200);
     api.post("/v1/projections/orders/pause", "").await;
-    // The pause is taken on, and takes effect after the batch that the worker is at.
     let paused = async {
         while api.get("/v1/projections/orders").await.is(200).json()["state"] != "paused" {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), paused).await.expect("it comes to rest");
+    tokio::time::timeout(std::time::Duration::from_secs(30), paused).await.expect("it comes to rest");
     let written = api.append("order-002", "Placed", &json!({"amount": 1})).await.is(201);
     let min = [("factum-min-position", written.header("factum-position")), ("prefer", "wait=0")];
     let answer = api.get_with("/v1/views/orders", &min).await;
@@ -201,14 +197,14 @@ async fn a_rebuild_is_not_seen_from_outside() {
         let changed = changed.replace("[on.Placed]", &format!("# {round}\n[on.Placed]"));
         api.put("/v1/projections/orders", &[("content-type", "application/toml")], &changed).await.is(200);
         let wanted = round % 2 == 0;
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
         loop {
             let page = api.get("/v1/views/orders?status=paid&count=true").await.is(200).json();
             assert_eq!(page["count"], 20);
             if page["rows"][0].get("extra").is_some() == wanted {
                 break;
             }
-            assert!(Instant::now() < deadline, "round {round}: the new rows never came");
+            assert!(tokio::time::Instant::now() < deadline, "round {round}: the new rows never came");
         }
     }
 }

@@ -45,7 +45,8 @@ pub(crate) struct ViewPage {
     count: Option<u64>,
 }
 
-/// A row: every column by its name, in the order of the definition, and what it comes from. A decimal is a JSON number with all the digits of
+/// A row: every column by its name, in the order of the definition, and what it comes from. A decimal is a JSON number with all the digits
+/// of
 /// its column.
 #[derive(ToSchema)]
 pub(crate) struct ViewRow {

@@ -93,7 +93,8 @@ export function project(event, rows) {
       break;
     }
     case "write":
-      rows.upsert(key, { tags: { b: [n, { c: null }], a: n / 7 }, total: n / 3, small: n % 3, day: event.at.slice(0, 10), owner: event.owner });
+      rows.upsert(key, { tags: { b: [n, { c: null }], a: n / 7 }, total: n / 3, small: n % 3 });
+      rows.upsert(key, { day: event.at.slice(0, 10), owner: event.owner });
       break;
     case "move": {
       const row = rows.get(key);

@@ -113,10 +113,7 @@ impl<'de> Deserialize<'de> for Handler {
         let members = Entries::<Json>::deserialize(deserializer)?;
         let mut handler = Self::default();
         for (name, value) in members.0 {
-            let entries = |value: Json| match value {
-                Json::Object(members) => Some(Entries(members.into_iter().collect())),
-                _ => None,
-            };
+            let entries = |value: Json| if let Json::Object(members) = value { Some(Entries(members.into_iter().collect())) } else { None };
             match (name.as_str(), value) {
                 ("key", value) => handler.key = Some(value),
                 ("where", value @ Json::Object(_)) => handler.matching = entries(value),

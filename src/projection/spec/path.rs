@@ -128,14 +128,11 @@ fn follow<'a>(steps: &[Step], event: &'a SourceEvent<'a>) -> Result<Found<'a>, S
         _ => {
             let scalar = event.member(first)?;
             // Below a scalar there is nothing, except in the list of tags.
-            return Ok(match scalar {
-                Found::Json(json) if !rest.is_empty() => match below(Some(json.as_ref()), rest) {
-                    Some(found) => Found::Json(Cow::Owned(found.clone())),
-                    None => Found::Nothing,
-                },
-                found if rest.is_empty() => found,
-                _ => Found::Nothing,
-            });
+            if rest.is_empty() {
+                return Ok(scalar);
+            }
+            let Found::Json(json) = scalar else { return Ok(Found::Nothing) };
+            return Ok(below(Some(json.as_ref()), rest).map_or(Found::Nothing, |found| Found::Json(Cow::Owned(found.clone()))));
         }
     };
     Ok(json.map_or(Found::Nothing, |json| Found::Json(Cow::Borrowed(json))))

@@ -87,8 +87,6 @@ pub(crate) struct Batch {
     pub(crate) parked: Vec<Parked>,
     /// The new checkpoint: everything up to it is in the rows.
     pub(crate) through: Cursor,
-    /// Nobody will ask for a while: make it durable now rather than soon, where a target may choose.
-    pub(crate) is_caught_up: bool,
 }
 
 /// One generation of one view, opened for writing. A batch is: `load` and `find` as often as needed, then `commit`. What was loaded holds

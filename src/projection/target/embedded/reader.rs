@@ -79,4 +79,18 @@ impl Reader {
         })?;
         Ok(found)
     }
+
+    /// How many rows there are, and the checkpoint that goes with it, for tests.
+    ///
+    /// # Errors
+    ///
+    /// What the file says.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> Result<(u64, Cursor), Fault> {
+        let found = self.read(|snapshot| {
+            let count = tables::read_row_count(&snapshot.open_table(tables::META)?)?;
+            Ok((count, self.checkpoint(snapshot)?))
+        })?;
+        Ok(found)
+    }
 }

@@ -85,7 +85,8 @@ async fn rename(session: &Session, from: &Table, to: &Table) -> Result<(), Troub
 /// What others may do with the live table, to be said again of the one that takes its place.
 async fn grants(session: &Session, live: &Table, place: &Table) -> Result<Vec<String>, Trouble> {
     let sql = "SELECT a.privilege_type, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END, a.is_grantable \
-               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee \
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, \
+               aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee \
                WHERE n.nspname = $1 AND c.relname = $2 AND a.grantee <> c.relowner AND (a.grantee = 0 OR r.oid IS NOT NULL)";
     let rows = session.wait("reading grants", session.client().query(sql, &[&live.schema, &live.name])).await?;
     let statements = rows.iter().map(|row| {

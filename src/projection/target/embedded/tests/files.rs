@@ -11,7 +11,6 @@ use super::super::super::Parked;
 use super::super::file::folder_name;
 use super::model::Model;
 use super::model::check;
-use super::model::count;
 use super::model::step;
 use super::*;
 
@@ -105,9 +104,9 @@ async fn generations_come_and_go() {
     let old = target.reader(&columns()).unwrap();
     target.promote([2; 16]).await.unwrap();
     assert_eq!(target.generations().await.unwrap().len(), 1);
-    assert_eq!(count(&target.reader(&columns()).unwrap()), (0, cursor(0)));
+    assert_eq!(target.reader(&columns()).unwrap().count().unwrap(), (0, cursor(0)));
     // Who reads on is not disturbed.
-    assert_eq!(count(&old), (model.len() as u64, cursor(4)));
+    assert_eq!(old.count().unwrap(), (model.len() as u64, cursor(4)));
     assert!(matches!(target.promote([9; 16]).await, Err(Fault::Lasting(_))));
     target.drop_generation([2; 16], true).await.unwrap();
     target.drop_generation([2; 16], false).await.unwrap();

@@ -93,8 +93,8 @@ pub(crate) fn opening(hash: u8, is_live: bool) -> Opening {
 }
 
 pub(crate) fn batch(rows: impl IntoIterator<Item = (Value, Option<Row>)>, through: u64) -> Batch {
-    let writes = rows.into_iter().map(|(key, row)| Write { key, row, is_stored: false }).collect();
-    Batch { writes, parked: Vec::new(), through: cursor(through), is_caught_up: false }
+    let writes = rows.into_iter().map(|(key, row)| Write { key, row }).collect();
+    Batch { writes, parked: Vec::new(), through: cursor(through) }
 }
 
 pub(crate) fn target(disk: &Arc<dyn Disk>) -> EmbeddedTarget {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use redb::ReadableDatabase;
 use redb::ReadableTable;
 
-use super::super::Reader;
 use super::super::encoding;
 use super::super::sortable::push_sortable;
 use super::super::tables;
@@ -51,18 +50,12 @@ pub(crate) fn text(key: &Value) -> &str {
     text
 }
 
-/// How many rows there are said to be, and the checkpoint.
-pub(crate) fn count(reader: &Reader) -> (u64, Cursor) {
-    let snapshot = reader.snapshot().unwrap();
-    let count = tables::read_row_count(&snapshot.open_table(tables::META).unwrap()).unwrap();
-    (count, reader.checkpoint(&snapshot).unwrap())
-}
-
 /// The whole file against a model: rows, indexes, count.
 pub(crate) fn check(target: &EmbeddedTarget, model: &Model, through: u64, context: &str) {
     let columns = columns();
     let reader = target.reader(&columns).unwrap();
-    assert_eq!(count(&reader), (model.len() as u64, cursor(through)), "{context}");
+    let (count, checkpoint) = reader.count().unwrap();
+    assert_eq!((count, checkpoint), (model.len() as u64, cursor(through)), "{context}");
     let live = target.inner.live().unwrap().unwrap();
     let snapshot = live.database().unwrap().begin_read().unwrap();
     let stored = snapshot.open_table(tables::ROWS).unwrap();

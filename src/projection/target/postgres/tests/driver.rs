@@ -60,7 +60,7 @@ pub(super) async fn run_to_the_end(target: &PostgresTarget, events: &[Event], ba
             Err(other) => return Err(other),
         }
         // As a runner backs off.
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
 
@@ -91,8 +91,7 @@ async fn project(writer: &mut dyn Writer, events: &[&Event], at: &mut [u64; 2], 
         let now = rows.get_mut(event.key.as_str()).unwrap();
         *now = applied(now.take(), event);
     }
-    let writes =
-        rows.into_iter().zip(stored).map(|((key, row), stored)| Write { key: text(key), row, is_stored: stored.is_some() }).collect();
+    let writes = rows.into_iter().map(|(key, row)| Write { key: text(key), row }).collect();
     steps.step();
     writer.commit(Batch { parked: Vec::new(), ..batch(writes, *at) }).await
 }

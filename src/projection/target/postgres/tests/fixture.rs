@@ -76,11 +76,11 @@ pub(super) fn row(id: &str, amount: i64, note: Value) -> Row {
 }
 
 pub(super) fn put(row: Row) -> Write {
-    Write { key: row.values[0].clone(), row: Some(row), is_stored: false }
+    Write { key: row.values[0].clone(), row: Some(row) }
 }
 
 pub(super) fn delete(id: &str) -> Write {
-    Write { key: text(id), row: None, is_stored: true }
+    Write { key: text(id), row: None }
 }
 
 pub(super) fn cursor(positions: [u64; 2]) -> Cursor {
@@ -88,7 +88,7 @@ pub(super) fn cursor(positions: [u64; 2]) -> Cursor {
 }
 
 pub(super) fn batch(writes: Vec<Write>, through: [u64; 2]) -> Batch {
-    Batch { writes, parked: Vec::new(), through: cursor(through), is_caught_up: false }
+    Batch { writes, parked: Vec::new(), through: cursor(through) }
 }
 
 pub(super) fn parked(shard: u16, position: u64, reason: &str) -> Parked {

@@ -67,7 +67,7 @@ async fn rows_of_every_type_come_back_as_they_were() {
     assert_eq!(writer.load(&keys).await.unwrap(), [None, Some(full.clone()), Some(empty.clone())]);
     for (place, value) in full.values.iter().enumerate() {
         let matching = [(place, value.clone())];
-        assert_eq!(writer.find(&matching).await.unwrap(), [full.clone()], "column {place}");
+        assert_eq!(writer.find(&matching).await.unwrap(), std::slice::from_ref(&full), "column {place}");
     }
     assert_eq!(writer.find(&[(1, Value::Null), (2, Value::Null)]).await.unwrap(), [empty.clone()]);
     assert_eq!(writer.find(&[(1, Value::Null), (2, Value::Integer(1))]).await.unwrap(), []);

@@ -73,10 +73,10 @@ async fn bench_postgres_catch_up() {
         }
         let keys: Vec<Value> = touched.keys().map(|key| text(&format!("declaration-{key:06}"))).collect();
         let writes: Vec<Write> = touched
-            .iter()
-            .map(|(key, is_stored)| {
+            .keys()
+            .map(|key| {
                 let (version, position) = rows[key];
-                Write { is_stored: *is_stored, ..put(row_of(*key, version, position)) }
+                put(row_of(*key, version, position))
             })
             .collect();
         written += writes.len();
