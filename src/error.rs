@@ -111,6 +111,42 @@ pub enum Error {
     /// A function of a definition broke its rules or its limits while it was called.
     #[error("{}: {}", .0.file, .0.message)]
     Script(Box<ScriptFault>),
+    /// There is no view of this name.
+    #[error("view {view} was not found")]
+    ViewNotFound {
+        /// Its name.
+        view: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// A view has not come as far as the reader wants it to, within the time that the reader waits.
+    #[error("view {view} is at {position}, and {min_position} is wanted: {detail}")]
+    ReadModelBehind {
+        /// Which view.
+        view: String,
+        /// Where it is.
+        position: String,
+        /// Where it should be.
+        min_position: String,
+        /// Why, and what can be done.
+        detail: String,
+    },
+    /// What was asked of a projection does not go with what it does just now.
+    #[error("projection {name}: {detail}")]
+    ProjectionConflict {
+        /// Which projection.
+        name: String,
+        /// Why.
+        detail: String,
+    },
+    /// The place where the rows of a view are kept does not answer.
+    #[error("the rows of {view}: {detail}")]
+    TargetUnavailable {
+        /// Which view.
+        view: String,
+        /// Why.
+        detail: String,
+    },
     /// All threads for scripts are busy and enough callers wait already: try again in a moment.
     #[error("too many scripts are waiting")]
     ScriptsBusy,

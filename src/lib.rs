@@ -9,6 +9,7 @@ pub mod database;
 pub mod definition;
 pub mod error;
 pub mod http;
+pub mod projection;
 mod schema;
 mod script;
 pub mod server;

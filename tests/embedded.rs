@@ -22,6 +22,8 @@ mod imports;
 mod opening;
 #[path = "embedded/pages.rs"]
 mod pages;
+#[path = "embedded/projections.rs"]
+mod projections;
 #[path = "embedded/schemas.rs"]
 mod schemas;
 #[path = "embedded/snapshots.rs"]

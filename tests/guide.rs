@@ -136,6 +136,12 @@ fn the_guide_to_schemas_is_true() {
 }
 
 #[test]
+fn the_examples_of_projections_are_true() {
+    let wrong = run("docs/guide/projections.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
 fn the_readme_is_true() {
     let wrong = run("README.md");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));

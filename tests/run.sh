@@ -81,8 +81,33 @@ find_tools() {
     command -v cc > /dev/null || apt_install gcc libc6-dev || { echo "   a C compiler is missing: apt-get install gcc libc6-dev" >&2 && return 1; }
     command -v curl > /dev/null || apt_install curl || { echo "   curl is missing: apt-get install curl" >&2 && return 1; }
     command -v strace > /dev/null || apt_install strace || note "no strace here and no way to install it: the tests that fail system calls of a real process are skipped"
+    find_postgres
     tool cargo-nextest "$NEXTEST_VERSION"
     tool cargo-deny "$DENY_VERSION"
+}
+
+newest_postgres() {
+    local folder
+    for folder in /usr/lib/postgresql/*/bin "$(dirname "$(command -v initdb || echo none)")"; do
+        [[ ! -x "$folder/initdb" || ! -x "$folder/postgres" ]] || echo "$folder"
+    done | sort -V | tail -n 1
+}
+
+# Tests make clusters of their own, in folders that go with them, on free ports; all that they need is the programs. As root they run
+# them as the user postgres, which the package makes.
+find_postgres() {
+    local programs
+    programs="$(newest_postgres)"
+    if [[ -z "$programs" ]]; then
+        echo "   PostgreSQL is missing: installing Debian's postgresql"
+        apt_install postgresql || true
+        programs="$(newest_postgres)"
+    fi
+    if [[ -n "$programs" ]]; then
+        echo "   $("$programs/postgres" --version), started by the tests themselves"
+    else
+        note "no PostgreSQL here and no way to install it: the tests of projections into Postgres are skipped"
+    fi
 }
 
 # The advisories are a clone of a repository on the network; without it there is nothing to check against.

@@ -30,7 +30,7 @@ use report::Measured;
     factum bench consume --clients 4 --batch 100 --events 200000\n\n\
     append: each client owns its streams and checks their versions. read: streams of 1,000 events, one a request.\n\
     subscribe: each client follows live what one writer appends; the time is from sending to receiving.\n\
-    consume: the clients are a consumer group that shares --events events of 1,000 streams; the time is that of acknowledging --batch of them.\n\
+    consume: the clients share --events events of 1,000 streams as a consumer group; the time is that of acknowledging --batch of them.\n\
     Writes to streams of the category `bench`; use a data directory that you can throw away.")]
 pub(crate) struct Arguments {
     /// What to measure.

@@ -24,6 +24,7 @@ mod streams;
 mod subscriptions;
 mod tail;
 mod verify;
+mod views;
 
 use std::io;
 use std::io::IsTerminal;
@@ -71,6 +72,8 @@ enum Command {
     Tell(command::Arguments),
     /// Put a folder of definitions in force.
     Apply(apply::Arguments),
+    /// Print the rows of a read model.
+    Views(views::Arguments),
     /// Check every byte of a data directory (offline).
     Verify(verify::Arguments),
     /// Give up damaged events so that the rest takes appends again (offline).
@@ -115,6 +118,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Subscriptions(arguments) => block_on(subscriptions::run(&arguments, &mut output))?,
         Command::State(arguments) => block_on(state::run(&arguments, &mut output))?,
         Command::Tell(arguments) => block_on(command::run(&arguments, &mut output))?,
+        Command::Views(arguments) => block_on(views::run(&arguments, &mut output))?,
         Command::Apply(arguments) => block_on(apply::run(&arguments, &mut output))?,
     };
     output.flush()?;

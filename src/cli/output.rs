@@ -1,5 +1,6 @@
 //! What does a command print: tables for people, JSON lines for programs?
 
+use std::borrow::Cow;
 use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
@@ -87,17 +88,22 @@ impl Output {
 
 /// A column's head and how its cells stand.
 pub(crate) struct Column {
-    name: &'static str,
+    name: Cow<'static, str>,
     right: bool,
 }
 
 impl Column {
     pub(crate) const fn left(name: &'static str) -> Self {
-        Self { name, right: false }
+        Self { name: Cow::Borrowed(name), right: false }
     }
 
     pub(crate) const fn right(name: &'static str) -> Self {
-        Self { name, right: true }
+        Self { name: Cow::Borrowed(name), right: true }
+    }
+
+    /// A column that somebody else has named.
+    pub(crate) fn named(name: String, right: bool) -> Self {
+        Self { name: Cow::Owned(name), right }
     }
 }
 
@@ -143,7 +149,7 @@ fn table_text(columns: &[Column], rows: Vec<Vec<String>>, width: u16, colour: bo
     if colour {
         table.enforce_styling();
     }
-    table.set_header(columns.iter().map(|column| Cell::new(column.name.to_uppercase()).add_attribute(Attribute::Bold)));
+    table.set_header(columns.iter().map(|column| Cell::new(printable(&column.name.to_uppercase())).add_attribute(Attribute::Bold)));
     for row in rows {
         table.add_row(row.iter().map(|cell| printable(cell)));
     }

@@ -15,6 +15,8 @@ use storage::Version;
 use uuid::Uuid;
 
 use super::Database;
+use super::projections::check_name;
+use super::projections::from_refused;
 use super::refusals::from_schema;
 use super::refusals::from_script;
 use super::subscriptions;
@@ -27,9 +29,9 @@ use crate::definition::Format;
 use crate::definition::Key;
 use crate::definition::Kind;
 use crate::error::DefinitionFault;
+use crate::projection::Spec;
 use crate::schema;
 use crate::schema::SchemaDefinition;
-use crate::schema::SchemaError;
 use crate::script::Module;
 use crate::shard::Write;
 use crate::subscription::group::Terms;
@@ -49,6 +51,7 @@ pub enum Change {
 enum Compiled {
     Aggregate(Evolver),
     Schema(SchemaDefinition),
+    Projection(Spec),
     Subscription(Terms),
 }
 
@@ -85,7 +88,7 @@ impl Database {
         }
         let data = definition::defined_data(&key, format, text);
         self.record(&mut definitions, definition::DEFINED, data).await?;
-        self.put_in_force(&key, compiled).await.map_err(|error| from_schema(&key, error))?;
+        self.put_in_force(&key, compiled).await?;
         Ok(change)
     }
 
@@ -167,9 +170,12 @@ impl Database {
             }
             from = slice.next;
         }
-        let mut in_force: Vec<_> =
-            [Kind::Schema, Kind::Aggregate, Kind::Subscription].iter().flat_map(|kind| definitions.of_kind(*kind).cloned()).collect();
-        in_force.sort_by_cached_key(|definition| (definition.key.kind != Kind::Schema, order(&definition.key)));
+        let mut in_force: Vec<_> = [Kind::Schema, Kind::Aggregate, Kind::Projection, Kind::Subscription]
+            .iter()
+            .flat_map(|kind| definitions.of_kind(*kind).cloned())
+            .collect();
+        // Schemas first: what comes after may need them.
+        in_force.sort_by_cached_key(|definition| (definition.key.kind != Kind::Schema, definition.key.kind, order(&definition.key)));
         for definition in in_force {
             self.revive(&definition).await;
         }
@@ -193,11 +199,17 @@ impl Database {
                 Ok(())
             }
             (Kind::Aggregate, Format::Json) => merging(key, text).map(|evolver| self.inner.aggregates.define(&key.name, Some(evolver))),
+            (Kind::Projection, format) => match self.projection_spec(key, *format, text).await {
+                Ok(spec) => {
+                    self.inner.projections.put(spec, definition.is_paused).await.map_err(|refused| from_refused(&file(key), refused))
+                }
+                Err(error) => Err(error),
+            },
             (Kind::Subscription, _) => match subscriptions::terms(key, *format, text) {
                 Ok(terms) => self.inner.groups.revive(&key.name, terms).await,
                 Err(error) => Err(error),
             },
-            (Kind::Projection, _) | (Kind::Aggregate, Format::Toml) => Err(invalid("kind", "is not known to this build")),
+            (Kind::Aggregate, Format::Toml) => Err(invalid("format", "an aggregate is a JavaScript module or a JSON document")),
             (Kind::Schema, _) => {
                 schema_definition(key, text).and_then(|schema| self.inner.schemas.apply(schema).map_err(|error| from_schema(key, error)))
             }
@@ -225,29 +237,46 @@ impl Database {
                 let change = self.inner.schemas.check(&schema).await.map_err(|error| from_schema(key, error))?;
                 Ok((Compiled::Schema(schema), change == schema::Change::Same))
             }
+            (Kind::Projection, format) => {
+                let spec = self.projection_spec(key, format, text).await?;
+                self.inner.projections.check(&spec).map_err(|refused| from_refused(&file(key), refused))?;
+                let present = self.inner.projections.get(&key.name).map(|present| present.spec());
+                let is_same = present.is_some_and(|present| present.text == spec.text && present.on_error == spec.on_error);
+                Ok((Compiled::Projection(spec), is_same))
+            }
             (Kind::Subscription, _) => {
                 let (terms, is_same) = self.check_subscription(key, format, text, before)?;
                 Ok((Compiled::Subscription(terms), is_same))
             }
-            (Kind::Projection, _) => Err(invalid("kind", "is not known to this build")),
             (Kind::Aggregate, Format::Toml) => Err(invalid("format", "an aggregate is a JavaScript module or a JSON document")),
             (Kind::Schema, Format::Javascript | Format::Toml) => Err(invalid("format", "a schema is a JSON document")),
         }
     }
 
-    async fn put_in_force(&self, key: &Key, compiled: Compiled) -> Result<(), SchemaError> {
+    async fn put_in_force(&self, key: &Key, compiled: Compiled) -> Result<(), Error> {
         match compiled {
             Compiled::Aggregate(evolver) => self.inner.aggregates.define(&key.name, Some(evolver)),
             Compiled::Schema(schema) => {
-                self.inner.schemas.apply(schema)?;
+                self.inner.schemas.apply(schema).map_err(|error| from_schema(key, error))?;
                 self.inner.aggregates.reshaped();
+            }
+            Compiled::Projection(spec) => {
+                self.inner.projections.put(spec, false).await.map_err(|refused| from_refused(&file(key), refused))?;
             }
             Compiled::Subscription(terms) => self.inner.groups.define(&key.name, terms).await,
         }
         Ok(())
     }
 
-    async fn record(&self, definitions: &mut Definitions, event_type: &str, data: bytes::Bytes) -> Result<(), Error> {
+    /// What a projection's text means, its module included.
+    pub(super) async fn projection_spec(&self, key: &Key, format: Format, text: &str) -> Result<Spec, Error> {
+        check_name(&key.name)?;
+        let spec = Spec::read(&key.name, &file(key), format, text).map_err(fault)?;
+        spec.check_module(self.inner.aggregates.sandbox()).await.map_err(|error| from_script(key, &error))?;
+        Ok(spec)
+    }
+
+    pub(super) async fn record(&self, definitions: &mut Definitions, event_type: &str, data: bytes::Bytes) -> Result<(), Error> {
         let stream = definitions_stream();
         let shard = self.router().locate(stream.as_str());
         let event = NewEvent {

@@ -71,6 +71,27 @@ pub use crate::definition::Definition;
 use crate::definition::Definitions;
 pub use crate::definition::Format;
 pub use crate::definition::Kind;
+use crate::projection;
+pub use crate::projection::Column;
+pub use crate::projection::ColumnType;
+pub use crate::projection::Columns;
+pub use crate::projection::Comparison;
+pub use crate::projection::Difference;
+pub use crate::projection::FailedEvent;
+pub use crate::projection::Failure;
+pub use crate::projection::OnError;
+pub use crate::projection::Order;
+pub use crate::projection::ProjectError;
+pub use crate::projection::Projection;
+use crate::projection::Projections;
+pub use crate::projection::Row;
+pub use crate::projection::Rows;
+pub use crate::projection::State;
+pub use crate::projection::Test;
+pub use crate::projection::Trial;
+pub use crate::projection::Value;
+pub use crate::projection::ViewPage;
+pub use crate::projection::ViewQuery;
 use crate::schema::Registry;
 use crate::script;
 use crate::script::Sandbox;
@@ -100,6 +121,7 @@ mod command;
 mod definitions;
 mod directory;
 mod options;
+mod projections;
 mod reads;
 mod refusals;
 mod same_content;
@@ -108,6 +130,7 @@ mod subscriptions;
 mod typed;
 mod types;
 mod validate;
+mod views;
 mod writes;
 
 pub use aggregates::CommandRequest;
@@ -117,10 +140,14 @@ pub use definitions::Change;
 pub use options::Durability;
 pub use options::Options;
 pub use options::ScriptLimits;
+pub use projections::PoisonEvent;
+pub use projections::ProjectionStatus;
+pub use projections::RebuildStatus;
 pub use typed::Aggregates;
 pub use typed::ExecuteError;
 pub use typed::Loaded;
 pub use types::*;
+pub use views::ViewInfo;
 
 /// An open database. Clones share it; the last one dropped closes it, [`Database::close`] does so and waits.
 #[derive(Clone)]
@@ -137,6 +164,7 @@ struct Inner {
     aggregates: Arc<aggregate::Aggregates>,
     definitions: tokio::sync::Mutex<Definitions>,
     turns: aggregates::Turns,
+    projections: Arc<Projections>,
     snapshotter: AbortHandle,
     groups: Groups,
 }
@@ -194,6 +222,7 @@ impl Database {
     /// What the last flush says; nothing acknowledged is lost by it.
     pub async fn close(&self) -> Result<(), Error> {
         self.inner.snapshotter.abort();
+        self.inner.projections.close().await;
         // They read the shards' logs to the end of what they have to do.
         self.inner.groups.close().await;
         close(self.router().shards()).await
@@ -234,15 +263,23 @@ impl Database {
         let ScriptLimits { threads, memory_bytes, time } = options.scripts;
         let sandbox = Sandbox::new(script::Options { threads, memory_bytes, wall: time, ..script::Options::default() });
         let schemas = Arc::new(Registry::new(sandbox.clone()));
+        let data = options.data;
+        let projections = Projections::new(projection::Options {
+            router: Arc::clone(&router),
+            reshape: Some(shape::newest(&schemas)),
+            sandbox: sandbox.clone(),
+            folder: data.as_ref().filter(|_| lock.is_some()).map(|data| data.join(VIEWS)),
+            cache_bytes: options.view_cache_bytes,
+        });
         let aggregates =
             Arc::new(aggregate::Aggregates::new(Arc::clone(&router), sandbox, Arc::clone(&schemas), options.aggregate_cache_bytes));
         let snapshotter = tokio::spawn(Arc::clone(&aggregates).keep_snapshots()).abort_handle();
         let (definitions, turns) = (tokio::sync::Mutex::default(), aggregates::Turns::default());
-        let reshape = shape::newest(Arc::clone(&schemas));
+        let reshape = shape::newest(&schemas);
         // Disks that a caller brings hold logs alone: the progress of groups stays in memory then, as in a database without a directory.
-        let folder = lock.as_ref().and(options.data.as_deref());
+        let folder = lock.as_ref().and(data.as_deref());
         let groups = Groups::new(Arc::clone(&router), Some(reshape), folder);
-        let inner = Inner { router, schemas, aggregates, definitions, turns, snapshotter, groups };
+        let inner = Inner { router, schemas, aggregates, definitions, turns, projections, groups, snapshotter };
         let database = Self { inner: Arc::new(inner), reads_stored: false };
         database.load_definitions().await?;
         Ok(database)
@@ -262,6 +299,9 @@ impl Database {
         Arc::clone(&self.inner.router)
     }
 }
+
+/// The folder of the embedded views below the data directory.
+const VIEWS: &str = "views";
 
 /// Closes shards side by side.
 async fn close(shards: &[Handle]) -> Result<(), Error> {

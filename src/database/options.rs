@@ -20,6 +20,8 @@ pub struct Options {
     pub scripts: ScriptLimits,
     /// What the states of aggregates that were asked for lately may take in memory.
     pub aggregate_cache_bytes: usize,
+    /// What the pages of each embedded view may take in memory.
+    pub view_cache_bytes: usize,
     /// The engine's own settings. What the same content is the database says itself, and it draws a log id if there is none.
     pub storage: storage::Options,
 }
@@ -63,6 +65,7 @@ impl Options {
             queue_appends: QUEUE_APPENDS,
             scripts: ScriptLimits::default(),
             aggregate_cache_bytes: AGGREGATE_CACHE_BYTES,
+            view_cache_bytes: VIEW_CACHE_BYTES,
             storage: storage::Options::default(),
         }
     }
@@ -83,3 +86,4 @@ impl Default for Options {
 /// Half a second of a fast disk's work: whoever comes later does better to try again than to wait.
 const QUEUE_APPENDS: usize = 8_192;
 const AGGREGATE_CACHE_BYTES: usize = 64 << 20;
+const VIEW_CACHE_BYTES: usize = 32 << 20;

@@ -58,13 +58,13 @@ impl Database {
 
     /// What brings a feed's events into shape.
     pub(super) fn reshaper(&self) -> Option<Arc<dyn Reshape>> {
-        if self.reads_stored { None } else { Some(newest(Arc::clone(&self.inner.schemas))) }
+        if self.reads_stored { None } else { Some(newest(&self.inner.schemas)) }
     }
 }
 
-/// Brings events into the newest shape.
-pub(super) fn newest(schemas: Arc<Registry>) -> Arc<dyn Reshape> {
-    Arc::new(Newest(schemas))
+/// What brings events into the newest shape.
+pub(super) fn newest(schemas: &Arc<Registry>) -> Arc<dyn Reshape> {
+    Arc::new(Newest(Arc::clone(schemas)))
 }
 
 /// Brings the events of feeds into the newest shape.

@@ -160,9 +160,11 @@ impl Database {
         let terms = terms(key, format, text)?;
         let Some(before) = before.and_then(|before| self::terms(key, before.format, &before.text).ok()) else {
             let at = |detail: String| of_file(key, crate::subscription::group::terms::at("/after", &detail));
-            self.inner.groups.beginning(&terms).map_err(|error| match error {
-                Error::BadCursor { detail, .. } => at(format!("not a cursor of this database: {detail}")),
-                other => other,
+            self.inner.groups.beginning(&terms).map_err(|error| {
+                if let Error::BadCursor { detail, .. } = error {
+                    return at(format!("not a cursor of this database: {detail}"));
+                }
+                error
             })?;
             return Ok((terms, false));
         };

@@ -1,6 +1,7 @@
 //! What have users defined, and since when? Definitions are events of the stream `$definitions`; this is their fold.
 //!
-//! One event type puts a definition in force (`Defined`), another ends it (`Removed`). The newest word counts; all of them stay in the
+//! One event type puts a definition in force (`Defined`), another ends it (`Removed`);
+//! `Paused` and `Resumed` are about what it does. The newest word counts; all of them stay in the
 //! log: who changed what, when, and the way back.
 
 pub mod folder;
@@ -20,6 +21,11 @@ pub(crate) const STREAM: &str = "$definitions";
 pub(crate) const DEFINED: &str = "Defined";
 /// The type of an event that ends a definition.
 pub(crate) const REMOVED: &str = "Removed";
+
+/// The type of an event that makes what is defined rest.
+pub(crate) const PAUSED: &str = "Paused";
+/// The type of an event that ends a rest.
+pub(crate) const RESUMED: &str = "Resumed";
 
 /// What kind of thing is defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -69,6 +75,8 @@ pub struct Definition {
     pub version: Version,
     /// Since when.
     pub defined_at: Timestamp,
+    /// Somebody has told it to rest: a projection that is paused stays so, whatever is restarted.
+    pub is_paused: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,12 +113,19 @@ impl Definitions {
                     text: text.into_owned(),
                     version: event.version(),
                     defined_at: event.recorded_at(),
+                    is_paused: self.in_force.get(&key).is_some_and(|before| before.is_paused),
                 };
                 self.in_force.insert(key, definition);
             }
             REMOVED => {
                 let key: Key = serde_json::from_slice(event.data()).map_err(|error| error.to_string())?;
                 self.in_force.remove(&key);
+            }
+            PAUSED | RESUMED => {
+                let key: Key = serde_json::from_slice(event.data()).map_err(|error| error.to_string())?;
+                if let Some(definition) = self.in_force.get_mut(&key) {
+                    definition.is_paused = event.event_type() == PAUSED;
+                }
             }
             other => return Err(format!("unknown type {other:?}")),
         }
@@ -133,7 +148,7 @@ pub(crate) fn defined_data(key: &Key, format: Format, text: &str) -> Bytes {
     serde_json::to_vec(&data).expect("text is JSON").into()
 }
 
-/// The data of an event that ends a definition.
+/// The data of an event that ends, pauses or resumes a definition.
 pub(crate) fn removed_data(key: &Key) -> Bytes {
     serde_json::to_vec(key).expect("text is JSON").into()
 }

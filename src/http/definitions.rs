@@ -214,7 +214,8 @@ pub(crate) fn definition_text(body: &Bytes) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(|error| Problem::malformed("body", format!("is not UTF-8 at byte {}", error.valid_up_to())))
 }
 
-fn format_name(format: Format) -> &'static str {
+/// The name that answers give a format.
+pub(crate) fn format_name(format: Format) -> &'static str {
     match format {
         Format::Javascript => "javascript",
         Format::Json => "json",

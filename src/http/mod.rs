@@ -16,6 +16,7 @@ mod feed;
 mod ids;
 mod import;
 mod listings;
+mod min_position;
 mod negotiate;
 mod new_events;
 mod observe;
@@ -23,6 +24,7 @@ mod one_event;
 mod operations;
 mod pages;
 pub mod problem;
+mod projections;
 mod query;
 mod request;
 mod schema;
@@ -33,6 +35,8 @@ mod stalled;
 mod streams;
 mod subscriptions;
 mod transactions;
+mod view_query;
+mod views;
 mod wire;
 
 use std::sync::Arc;
@@ -115,6 +119,17 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::versions))
         .routes(routes!(schemas::schema, schemas::register))
+        .routes(routes!(projections::list))
+        .routes(routes!(projections::status, projections::define, projections::remove))
+        .routes(routes!(projections::definition))
+        .routes(routes!(projections::pause))
+        .routes(routes!(projections::resume))
+        .routes(routes!(projections::rebuild))
+        .routes(routes!(projections::skip))
+        .routes(routes!(projections::parked))
+        .routes(routes!(views::list))
+        .routes(routes!(views::rows))
+        .routes(routes!(views::row))
         .routes(routes!(subscriptions::list))
         .routes(routes!(subscriptions::status, subscriptions::define, subscriptions::remove))
         .routes(routes!(subscriptions::consume))
@@ -144,6 +159,8 @@ fn described() -> OpenApiRouter<Shared> {
         (name = "streams", description = "What there is"),
         (name = "aggregates", description = "What a category's events come to, and what it can be told to do"),
         (name = "schemas", description = "Which shape the data of each event type has"),
+        (name = "projections", description = "Which read models are kept, and how they fare"),
+        (name = "views", description = "The rows of read models"),
         (name = "subscriptions", description = "Who shares the work on which events, and how far they are"),
         (name = "operations", description = "How the server is"),
     ),

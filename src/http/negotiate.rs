@@ -51,6 +51,15 @@ pub(crate) fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
     pick(headers, &[("application/json", ())])
 }
 
+/// Whether rows are wanted one a line; the page wins ties.
+///
+/// # Errors
+///
+/// 406 if neither is acceptable.
+pub(crate) fn wants_lines(headers: &HeaderMap) -> Result<bool, Problem> {
+    pick(headers, &[("application/json", false), ("application/x-ndjson", true), ("application/ndjson", true)])
+}
+
 /// Whether a module itself is wanted instead of the JSON that describes it.
 ///
 /// # Errors

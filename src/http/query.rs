@@ -89,6 +89,11 @@ impl Query {
         }
     }
 
+    /// Takes everything that is left, in order.
+    pub(crate) fn rest(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.pairs)
+    }
+
     /// Ends the taking.
     ///
     /// # Errors

@@ -2,13 +2,17 @@
 #![expect(dead_code, reason = "these types exist for the OpenAPI document that is made from them")]
 
 mod aggregates;
+mod projections;
 mod subscriptions;
+mod views;
 
 use serde_json::Value;
 use utoipa::ToSchema;
 
 pub(crate) use aggregates::*;
+pub(crate) use projections::*;
 pub(crate) use subscriptions::*;
+pub(crate) use views::*;
 
 /// An event as it is read.
 #[derive(ToSchema)]

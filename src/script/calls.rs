@@ -27,6 +27,7 @@ impl Realm {
                 snapshot_every: snapshot_every.and_then(|every| format!("{every}").parse().ok()),
                 evolve: seen.get("evolve")?,
                 decide: seen.get("decide")?,
+                project: seen.get("project")?,
             })
         })
     }
@@ -124,7 +125,7 @@ impl Realm {
     }
 }
 
-fn text_of(module: &Module, bytes: &Bytes) -> Result<String, ScriptError> {
+pub(super) fn text_of(module: &Module, bytes: &Bytes) -> Result<String, ScriptError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| ScriptError::new(Kind::Output, module.name(), "what was given is not UTF-8"))
 }
 
@@ -133,7 +134,10 @@ fn state_text(module: &Module, state: Option<&Bytes>) -> Result<Option<String>, 
 }
 
 /// The JSON texts of `rows` as one list: of themselves where a row has one, of lists where it has more.
-fn joined<'a, const WIDTH: usize>(module: &Module, rows: impl Iterator<Item = [&'a Bytes; WIDTH]>) -> Result<String, ScriptError> {
+pub(super) fn joined<'a, const WIDTH: usize>(
+    module: &Module,
+    rows: impl Iterator<Item = [&'a Bytes; WIDTH]>,
+) -> Result<String, ScriptError> {
     let mut text = Vec::new();
     for row in rows {
         text.push(if text.is_empty() { b'[' } else { b',' });

@@ -1,5 +1,5 @@
 // Calls a module's functions and lets nothing but JSON in and out. Runs once in each runtime, in the context that realm.js froze.
-(realm) => {
+(realm, projecting) => {
   "use strict";
   const { engineError, parse, stringify } = realm;
   const { getOwnPropertyDescriptor, getPrototypeOf, keys, prototype: plain } = Object;
@@ -228,14 +228,16 @@
     }
     return found;
   };
-  const EXPORTS = ["initial", "snapshotEvery", "evolve", "decide"];
+  const EXPORTS = ["initial", "snapshotEvery", "evolve", "decide", "project"];
 
   // What the functions below work on, made from the namespace of a module that has just been evaluated.
   const aggregate = (namespace, limit) => {
     for (const name of keys(namespace)) {
       if (!call(list.includes, EXPORTS, name)) wrong(`${name} is no export that means something here`, name, EXPORTS);
     }
-    const { initial, snapshotEvery, evolve, decide } = namespace;
+    const { initial, snapshotEvery, evolve, decide, project } = namespace;
+    if (project !== undefined && typeof project !== "function") wrong("project must be a function");
+    if (project !== undefined && keys(namespace).length > 1) wrong("a module that exports project exports nothing else");
     if (snapshotEvery !== undefined && (!isInteger(snapshotEvery) || snapshotEvery < 1 || snapshotEvery > 1000000)) {
       wrong("snapshotEvery must be a whole number from 1 to 1000000");
     }
@@ -250,7 +252,7 @@
         throw thrown;
       }
     }
-    return { initial: text, snapshotEvery, evolve: handlers(evolve, "evolve"), decide: handlers(decide, "decide") };
+    return { initial: text, snapshotEvery, evolve: handlers(evolve, "evolve"), decide: handlers(decide, "decide"), project };
   };
   const single = (namespace) => {
     const upcast = namespace.default;
@@ -267,11 +269,31 @@
     return clean(next, 0);
   };
 
+  const tools = {
+    describe, outOfMemory, parse, progress, read, Refusal, stringify,
+    begin: (limit) => {
+      room = limit;
+    },
+    // What may still come, after so much more.
+    left: (amount) => (room -= amount),
+    copied: (value, what) => {
+      root = what;
+      return clean(value, 0);
+    },
+    isPromise: (value) => typeof value === "object" && value !== null && className(getPrototypeOf(value) ?? {}) === "a Promise",
+    written: (value, what) => {
+      root = what;
+      return written(value);
+    },
+  };
+
   return {
     progress,
     describe,
+    project: guarded(projecting(tools)),
     prepare: guarded((namespace, isFunction, limit) => ({ instance: isFunction ? single(namespace) : aggregate(namespace, limit) })),
-    inspect: guarded(({ initial, snapshotEvery, evolve, decide }) => ({ initial, snapshotEvery, evolve: [...evolve.keys()], decide: [...decide.keys()] })),
+    inspect: guarded(({ initial, snapshotEvery, evolve, decide, project }) =>
+      ({ initial, snapshotEvery, evolve: [...evolve.keys()], decide: [...decide.keys()], project: project !== undefined })),
     // `before` is the state before the last event that has a handler, if another one came earlier, and `last` says which event that is.
     fold: guarded((instance, stateText, eventsText, count, everyStep, limit) => {
       let state = start(instance, stateText);

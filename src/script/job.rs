@@ -7,6 +7,8 @@ use super::Exports;
 use super::Folded;
 use super::Kind;
 use super::Module;
+use super::Projected;
+use super::Projecting;
 use super::ScriptError;
 
 /// What a thread is asked to do with a module.
@@ -26,6 +28,7 @@ pub(super) enum Work {
     Map {
         items: Vec<(Bytes, Bytes)>,
     },
+    Project(Projecting),
     /// Lets the thread fail, to see that another takes its place.
     #[cfg(test)]
     Panic,
@@ -41,6 +44,7 @@ pub(super) enum Answer {
     Folded(Folded),
     Decided(Decision),
     Mapped(Vec<Result<Bytes, ScriptError>>),
+    Projected(Projected),
 }
 
 /// An answer to another question than the one that was asked.

@@ -12,6 +12,7 @@ mod fault;
 mod job;
 mod module;
 mod pool;
+mod project;
 mod realm;
 mod report;
 mod worker;
@@ -32,6 +33,9 @@ use self::job::Work;
 use self::job::unexpected;
 pub(crate) use self::module::Module;
 use self::pool::Pool;
+pub(crate) use self::project::Projected;
+pub(crate) use self::project::Projecting;
+pub(crate) use self::project::Stop;
 
 /// The bounds of a [`Sandbox`].
 #[derive(Clone, Debug)]
@@ -81,6 +85,8 @@ pub(crate) struct Exports {
     pub(crate) evolve: Vec<String>,
     /// The commands.
     pub(crate) decide: Vec<String>,
+    /// Whether there is a `project`, which makes rows of events; there is then nothing else.
+    pub(crate) project: bool,
 }
 
 /// What a fold came to.
@@ -173,5 +179,16 @@ impl Sandbox {
         let answer = self.pool.run(module, Work::Map { items }).await?;
         let Answer::Mapped(mapped) = answer else { return Err(unexpected(module)) };
         Ok(mapped)
+    }
+
+    /// Calls the module's `project` with one event after the other, until one needs something that the host has to do first.
+    ///
+    /// # Errors
+    /// What ended the whole call: a breach of a bound (at the event of [`ScriptError::at`]), [`Kind::Impure`], [`Kind::Missing`], and what
+    /// [`Sandbox::inspect`] fails with. What one event threw is in the answer, behind what the events before it do.
+    pub(crate) async fn project(&self, module: &Arc<Module>, call: Projecting) -> Result<Projected, ScriptError> {
+        let answer = self.pool.run(module, Work::Project(call)).await?;
+        let Answer::Projected(projected) = answer else { return Err(unexpected(module)) };
+        Ok(projected)
     }
 }

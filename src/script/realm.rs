@@ -29,6 +29,7 @@ use super::report::unshifted;
 
 const REALM: &str = include_str!("realm.js");
 const DRIVER: &str = include_str!("driver.js");
+const PROJECT: &str = include_str!("project.js");
 
 /// What old instances may hold of a runtime before it is made anew, and how many of them there may be.
 const LEFTOVER_BYTES_MAX: i64 = 16 << 20;
@@ -140,6 +141,7 @@ impl Realm {
             Work::Fold { state, events, every_step } => self.fold(module, state.as_ref(), events, *every_step).map(Answer::Folded),
             Work::Decide { command, state, input } => self.decide(module, command, state.as_ref(), input).map(Answer::Decided),
             Work::Map { items } => self.map(module, items).map(Answer::Mapped),
+            Work::Project(call) => self.project(module, call).map(Answer::Projected),
             #[cfg(test)]
             Work::Panic => panic!("as the test wants it"),
             #[cfg(test)]
@@ -272,7 +274,8 @@ impl Drop for Realm {
 fn harden<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Persistent<Object<'static>>> {
     let realm: Object<'js> = ctx.eval(REALM)?;
     let make: Function<'js> = ctx.eval(DRIVER)?;
-    let driver: Object<'js> = make.call((realm,))?;
+    let project: Function<'js> = ctx.eval(PROJECT)?;
+    let driver: Object<'js> = make.call((realm, project))?;
     Ok(Persistent::save(ctx, driver))
 }
 

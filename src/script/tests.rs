@@ -1,6 +1,7 @@
 //! What a script can do, and what it cannot do to anyone else.
 
 mod attack;
+mod project;
 mod purity;
 mod speed;
 mod threads;

@@ -75,6 +75,10 @@ impl LogFeed {
         self
     }
 
+    pub(super) fn hurry(&mut self) {
+        self.idle_wakes = 0;
+    }
+
     pub(super) async fn next(&mut self) -> Result<FeedItem, Error> {
         loop {
             self.router.shards().iter().try_for_each(|shard| shard.check_open())?;

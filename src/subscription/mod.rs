@@ -79,6 +79,14 @@ impl Feed {
         self
     }
 
+    /// Somebody waits for what may come next: an idle feed looks at it as soon as it is there.
+    pub(crate) fn hurry(&mut self) {
+        match &mut self.source {
+            Source::Log(feed) => feed.hurry(),
+            Source::Stream(_) => {}
+        }
+    }
+
     /// The same feed, its events in another shape.
     pub(crate) fn reshaped_by(mut self, reshape: Option<Arc<dyn Reshape>>) -> Self {
         self.reshape = reshape;

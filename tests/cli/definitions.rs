@@ -91,9 +91,9 @@ fn a_folder_with_something_else_in_it_is_not_applied_at_all() {
     let place = Place::new();
     let server = place.start().ready();
     let mut files = all();
-    files.push(("projections/declarations.toml", ""));
+    files.push(("views/declarations.toml", ""));
     let folder = folder(&place, &files);
-    server.run(&["apply", folder.to_str().expect("text")]).exits(1).says("projections").says("aggregates/<category>.js");
+    server.run(&["apply", folder.to_str().expect("text")]).exits(1).says("views").says("aggregates/<category>.js");
     server.run(&["command", "account-1", "deposit"]).exits(1).says("factum apply");
     run(&["apply", "/nonexistent"], "", &[]).exits(1).says("/nonexistent");
 }
@@ -141,10 +141,11 @@ fn a_server_puts_its_folder_in_force_before_it_is_ready() {
     let server = place.start().ready();
     assert_eq!(server.run(&["state", "account-1"]).exits(0).json_lines()[0]["state"], json!({"balance": 1}), "the old one is in force");
     assert_eq!(server.terminate(), Some(0));
-    fs::create_dir_all(place.path("definitions/projections")).unwrap();
+    fs::write(place.path("definitions/aggregates/account.js"), "export const evolve = {};\n").unwrap();
+    fs::create_dir_all(place.path("definitions/views")).unwrap();
     let server = place.start().env("FACTUM_SERVER__DEFINITIONS", folder.to_str().expect("text"));
     let (status, said) = server.fails();
-    assert!(status.code() == Some(1) && said.contains("projections"), "{said}");
+    assert!(status.code() == Some(1) && said.contains("views"), "{said}");
 }
 
 #[test]

@@ -353,6 +353,7 @@ impl Model {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one random step after another")]
 async fn random_group(seed: &str, ordering: &str, shards: u16) {
     let mut random = Random::new(seed);
     let folder = tempfile::tempdir().unwrap();
@@ -407,10 +408,8 @@ async fn random_group(seed: &str, ordering: &str, shards: u16) {
                     model.settle(&delivery);
                 }
             }
-            18 => {
-                if random.below(3) == 0 {
-                    database.replay_parked("g", None).await.unwrap();
-                }
+            18 if random.below(3) == 0 => {
+                database.replay_parked("g", None).await.unwrap();
             }
             _ if random.below(6) == 0 => {
                 consumers.clear();

@@ -18,3 +18,4 @@ mod streams;
 mod subscriptions;
 mod support;
 mod transactions;
+mod views;

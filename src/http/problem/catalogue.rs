@@ -71,6 +71,13 @@ problems! {
     CommandNotFound, NOT_FOUND, "command-not-found", "The category has no such command",
         "The category's module exports no `decide` function of this name; `known` lists those that it has.",
         "Send one of the commands in `known`, or define a module that decides this one.";
+    ViewNotFound, NOT_FOUND, "view-not-found", "There is no such view",
+        "No projection keeps rows under this name that are read here; `known` lists those that do. The rows of one whose target is Postgres are \
+        read there.",
+        "Check the name, or define the projection.";
+    RowNotFound, NOT_FOUND, "row-not-found", "The view has no such row",
+        "No row of the view has this key, as of the answer's `Factum-Position`.",
+        "Check the key; after a write of your own, ask with `Factum-Min-Position`.";
     PathNotFound, NOT_FOUND, "path-not-found", "There is nothing at this path",
         "The path is not one of the interface.",
         "See `/openapi.json` for what there is.";
@@ -95,6 +102,9 @@ problems! {
     DefinitionExists, CONFLICT, "definition-exists", "The definition is there with other content",
         "A registered version of a schema never changes: events refer to it.",
         "Register the next version.";
+    ProjectionConflict, CONFLICT, "projection-conflict", "The projection is not in a state for that",
+        "What was asked does not go with what the projection does just now; `detail` says why.",
+        "Look at `GET /v1/projections/{name}`.";
     StreamDeleted, GONE, "stream-deleted", "The stream was deleted for ever",
         "The stream was ended permanently; nothing of it can be read or written again.",
         "Use another stream.";
@@ -138,6 +148,13 @@ problems! {
     InternalError, INTERNAL_SERVER_ERROR, "internal-error", "The server failed",
         "A fault of the server's own: a bug, or a file that could not be read. The log has the cause under the request id.",
         "Retry a read; retry a write with the same event ids, for its outcome may be unknown.";
+    ReadModelBehind, SERVICE_UNAVAILABLE, "read-model-behind", "The view has not come that far",
+        "The view has not applied everything up to `Factum-Min-Position` within the time of `Prefer: wait`: it is at `position`. `detail` says \
+        whether it is on its way, paused or failed.",
+        "Ask again after `Retry-After` seconds or wait longer; if the projection has failed, look at `GET /v1/projections/{name}`.";
+    TargetUnavailable, SERVICE_UNAVAILABLE, "target-unavailable", "The view's rows can't be reached",
+        "The database or the file that keeps the rows does not answer. The log is not concerned; the projection catches up by itself.",
+        "Retry after `Retry-After` seconds; `GET /v1/projections/{name}` says what is wrong.";
     StoreReadOnly, SERVICE_UNAVAILABLE, "store-read-only", "The shard takes no appends",
         "The shard's log is damaged: it serves reads and takes no appends until it is repaired. Nothing was stored.",
         "Call the operator; `/v1/status` says what is damaged.";

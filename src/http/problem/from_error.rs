@@ -49,6 +49,20 @@ impl From<Error> for Problem {
                     .with_text("command", &command)
                     .with_json("known", texts_json(&known))
             }
+            Error::ViewNotFound { view, known } => Self::new(Slug::ViewNotFound, format!("there is no view {view}"))
+                .with_text("field", "view")
+                .with_text("view", &view)
+                .with_json("known", texts_json(&known)),
+            Error::ReadModelBehind { view, position, min_position, detail } => {
+                Self::new(Slug::ReadModelBehind, format!("view {view} is at {position}, and {min_position} is wanted: {detail}"))
+                    .with_text("view", &view)
+                    .with_text("position", &position)
+                    .with_text("min_position", &min_position)
+            }
+            Error::ProjectionConflict { name, detail } => Self::new(Slug::ProjectionConflict, detail).with_text("projection", &name),
+            Error::TargetUnavailable { view, detail } => {
+                Self::new(Slug::TargetUnavailable, format!("the rows of {view}: {detail}")).with_text("view", &view)
+            }
             Error::Script(fault) => script_failed(&fault),
             Error::ScriptsBusy => Self::new(Slug::TooManyRequests, "too many scripts are waiting"),
             Error::HistoryUnreadable { stream, version, detail } => {

@@ -86,3 +86,33 @@ fn times_of_one_thread() {
     called.sort();
     println!("an instance: median {:?}, a decision with it: median {:?}", prepared[150], called[150]);
 }
+
+#[tokio::test]
+#[ignore = "prints times instead of checking anything"]
+async fn times_of_projections() {
+    let sandbox = Sandbox::new(Options { threads: 1, ..Options::default() });
+    let count = module("export function project(event, rows) { rows.upsert(event.stream, { n: (rows.get(event.stream)?.n ?? 0) + 1 }); }");
+    let write = module("export function project(event, rows) { rows.upsert(event.stream, { n: event.version, at: event.occurred_at }); }");
+    let events: Vec<Bytes> = (0..512)
+        .map(|n| {
+            let text = format!(
+                r#"{{"id":"0190c0f5-7b3c-7c3a-9d5e-1f2a3b4c5d6e","stream":"declaration-{}","version":12,"type":"DeclarationRejected",
+                "data":{{"by":"employee-12","amount":12.5}},"metadata":{{"user":"someone"}},"occurred_at":"2026-01-02T03:04:05.678000Z"}}"#,
+                n / 4
+            );
+            Bytes::from(text)
+        })
+        .collect();
+    let rows: Vec<String> = (0..128).map(|n| format!(r#""\"declaration-{n}\"":{{"id":"declaration-{n}","n":5,"at":null}}"#)).collect();
+    let view = r#"{"key":"id","blank":{"id":null,"n":0,"at":null},"kinds":{"id":"text","n":"integer","at":"timestamp"}}"#;
+    for (name, module, known) in [("read and write", &count, true), ("read what is not known", &count, false), ("write", &write, false)] {
+        let rows = if known { format!("{{{}}}", rows.join(",")) } else { "{}".to_owned() };
+        let call =
+            Projecting { events: events.clone(), rows: Bytes::from(rows), lookups: Bytes::from_static(b"{}"), view: Bytes::from(view) };
+        let start = Instant::now();
+        for _ in 0..100 {
+            sandbox.project(module, call.clone()).await.unwrap();
+        }
+        println!("project, {name}: {:.0} events/s", 51_200.0 / start.elapsed().as_secs_f64());
+    }
+}

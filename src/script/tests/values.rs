@@ -135,7 +135,7 @@ async fn exports_are_checked() {
     let sandbox = sandbox();
     let table = [
         ("export const evolv = {};", "evolv is no export that means something here; did you mean evolve?"),
-        ("export default 1;", "default is no export that means something here; there are initial, snapshotEvery, evolve, decide"),
+        ("export default 1;", "default is no export that means something here; there are initial, snapshotEvery, evolve, decide, project"),
         ("export const evolve = [];", "evolve must be an object of functions"),
         ("export const evolve = { A: 1 };", "evolve.A must be a function"),
         ("export const evolve = { get A() { return 1; } };", "evolve.A must be a function"),
@@ -151,7 +151,7 @@ async fn exports_are_checked() {
         let error = sandbox.inspect(&module(source)).await.unwrap_err();
         assert_eq!((error.kind, error.message.as_str()), (Kind::Definition, message), "{source}");
     }
-    let none = Exports { initial: None, snapshot_every: None, evolve: Vec::new(), decide: Vec::new() };
+    let none = Exports { initial: None, snapshot_every: None, evolve: Vec::new(), decide: Vec::new(), project: false };
     assert_eq!(sandbox.inspect(&module("")).await.unwrap(), none);
     let exports = sandbox.inspect(&module(DECLARATION)).await.unwrap();
     assert_eq!(exports.initial.unwrap(), r#"{"status":"new","amount":0,"rejections":0}"#);

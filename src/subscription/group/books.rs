@@ -238,6 +238,7 @@ impl Books {
         self.given.contains_key(&number)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "one consumer's share, within its bounds")]
     fn give(&mut self, id: ConsumerId, key: LaneKey, max: usize, bytes_max: usize, now: Instant, out: &mut Vec<Given>) {
         let (Some(lane), Some(seat)) = (self.lanes.get_mut(&key), self.seats.get_mut(&id)) else { return };
         let mut bytes = 0;

@@ -44,7 +44,7 @@ pub use terms::Terms;
 
 use books::Books;
 use session::Session;
-use store::Store;
+use store::ProgressFile;
 use store::broken;
 use writer::Writer;
 
@@ -58,7 +58,7 @@ pub(crate) struct Groups {
 struct Shared {
     router: Arc<Router>,
     reshape: Option<Arc<dyn Reshape>>,
-    store: Arc<Store>,
+    store: Arc<ProgressFile>,
     writer: Arc<Writer>,
     /// Sessions end.
     closing: CancellationToken,
@@ -95,7 +95,7 @@ impl Drop for Groups {
 impl Groups {
     /// Groups whose progress is in a folder, or in memory. Nothing is read or made before the first group is.
     pub(crate) fn new(router: Arc<Router>, reshape: Option<Arc<dyn Reshape>>, folder: Option<&Path>) -> Self {
-        let store = Arc::new(Store::new(folder));
+        let store = Arc::new(ProgressFile::new(folder));
         let writer = Arc::new(Writer::new(Arc::clone(&store)));
         let closing = CancellationToken::new();
         let sessions = TaskTracker::new();
@@ -304,7 +304,7 @@ impl Shared {
     async fn in_store<T: Send + 'static>(
         &self,
         name: &str,
-        work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&ProgressFile) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let store = Arc::clone(&self.store);
         let done = tokio::task::spawn_blocking(move || work(&store)).await;

@@ -18,7 +18,7 @@ use super::marks::Bits;
 use crate::Error;
 
 /// The file of all groups, or the memory that stands for it.
-pub(super) struct Store {
+pub(super) struct ProgressFile {
     /// `None`: in memory.
     path: Option<PathBuf>,
     file: Mutex<File>,
@@ -61,7 +61,7 @@ pub(super) struct Progress {
     pub(super) kept: Vec<(u16, u64, Kept)>,
 }
 
-impl Store {
+impl ProgressFile {
     pub(super) fn new(folder: Option<&Path>) -> Self {
         Self { path: folder.map(|folder| folder.join(FILE)), file: Mutex::new(File::Unopened) }
     }

@@ -162,7 +162,9 @@ fn begin(value: &Value) -> Result<Begin, DefinitionFault> {
         Value::String(text) => text.clone(),
         // With one shard a cursor reads as a number, and so it is written.
         Value::Number(number) if number.is_u64() => number.to_string(),
-        _ => return Err(at("/after", "must be \"0\" (the start), \"end\" or a cursor")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            return Err(at("/after", "must be \"0\" (the start), \"end\" or a cursor"));
+        }
     };
     Ok(match text.as_str() {
         "0" => Begin::Start,
@@ -256,7 +258,7 @@ mod tests {
             assert_eq!(fault.pointer.as_deref(), pointer, "{text}: {fault:?}");
         }
         let fault = Terms::parse(Format::Json, "{\n nonsense").unwrap_err();
-        assert_eq!((fault.line, fault.column), (Some(2), Some(3)));
+        assert_eq!((fault.line, fault.column), (Some(2), Some(2)));
         let fault = Terms::parse(Format::Toml, "after = \"0\"\nmax = = 1").unwrap_err();
         assert_eq!(fault.line, Some(2));
     }

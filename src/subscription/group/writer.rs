@@ -8,18 +8,18 @@ use tokio::sync::Notify;
 
 use super::session::Session;
 use super::store::Change;
-use super::store::Store;
+use super::store::ProgressFile;
 
 /// The one who writes for all groups.
 pub(super) struct Writer {
-    store: Arc<Store>,
+    store: Arc<ProgressFile>,
     /// Sessions with something to store, each once.
     queue: Mutex<Vec<Arc<Session>>>,
     queued: Notify,
 }
 
 impl Writer {
-    pub(super) fn new(store: Arc<Store>) -> Self {
+    pub(super) fn new(store: Arc<ProgressFile>) -> Self {
         Self { store, queue: Mutex::new(Vec::new()), queued: Notify::new() }
     }
 

@@ -1,0 +1,143 @@
+//! How do events get from the feed to the rows without one waiting for the other? The feed is read, and what can be said of an event
+//! without looking at rows is worked out, while the batch before is being written.
+
+use std::sync::Arc;
+
+use factum_storage::Filter;
+use tokio::sync::Notify;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::row::Change;
+use super::source_event::SourceEvent;
+use super::spec::Columns;
+use super::spec::Declared;
+use super::spec::Logic;
+use super::spec::Spec;
+use crate::Error;
+use crate::shard::Router;
+use crate::subscription::Cursor;
+use crate::subscription::Event;
+use crate::subscription::Feed;
+use crate::subscription::FeedItem;
+use crate::subscription::Reshape;
+
+/// What is needed to read events for a projection.
+pub(super) struct Options {
+    pub(super) router: Arc<Router>,
+    pub(super) reshape: Option<Arc<dyn Reshape>>,
+    pub(super) spec: Arc<Spec>,
+    pub(super) after: Cursor,
+    /// Somebody can't wait until an idle feed looks again.
+    pub(super) wake: Arc<Notify>,
+}
+
+/// What came at once.
+pub(super) struct Chunk {
+    pub(super) events: Vec<Taken>,
+    /// Behind all of them, and behind what the filter left out.
+    pub(super) through: Cursor,
+    /// The live end was reached.
+    pub(super) is_caught_up: bool,
+}
+
+/// An event on its way.
+pub(super) struct Taken {
+    pub(super) event: Event,
+    pub(super) through: Cursor,
+    pub(super) outcome: Outcome,
+}
+
+/// What is known of what an event does.
+pub(super) enum Outcome {
+    Changes(Vec<Change>),
+    /// It can't be digested.
+    Poison(String),
+    /// Rows have to be looked at first.
+    Open,
+}
+
+/// The running intake; dropping it ends it.
+pub(super) struct Handle {
+    chunks: mpsc::Receiver<Result<Chunk, Error>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Handle {
+    pub(super) fn start(options: Options) -> Self {
+        let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
+        Self { chunks, task: tokio::spawn(run(options, sender)) }
+    }
+
+    /// The next chunk; `None` once the feed has ended with an error that was given.
+    pub(super) async fn next(&mut self) -> Option<Result<Chunk, Error>> {
+        self.chunks.recv().await
+    }
+
+    /// A chunk that is there already.
+    pub(super) fn ready(&mut self) -> Option<Result<Chunk, Error>> {
+        self.chunks.try_recv().ok()
+    }
+}
+
+async fn run(options: Options, chunks: mpsc::Sender<Result<Chunk, Error>>) {
+    let Options { router, reshape, spec, after, wake } = options;
+    let filter: Filter = spec.source.clone();
+    let mut feed = Feed::of_log(router, filter, &after).telling_progress().reshaped_by(reshape);
+    loop {
+        let item = tokio::select! {
+            item = feed.next() => item,
+            () = wake.notified() => {
+                feed.hurry();
+                continue;
+            }
+        };
+        let chunk = match item {
+            Ok(FeedItem::Events(events)) => {
+                let Some((_, through)) = events.last() else { continue };
+                let through = through.clone();
+                let events = events.into_iter().map(|(event, through)| taken(&spec, event, through)).collect();
+                Ok(Chunk { events, through, is_caught_up: false })
+            }
+            Ok(FeedItem::CaughtUp(through)) => Ok(Chunk { events: Vec::new(), through, is_caught_up: true }),
+            Ok(FeedItem::FellBehind(_)) => continue,
+            Err(error) => Err(error),
+        };
+        let is_last = chunk.is_err();
+        if chunks.send(chunk).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// What can be said of an event without looking at rows.
+pub(super) fn taken(spec: &Spec, event: Event, through: Cursor) -> Taken {
+    let outcome = match (event.record.reshape_failure(), &spec.logic) {
+        (Some(reason), _) => Outcome::Poison(format!("it can't be brought to its newest shape: {reason}")),
+        (None, Logic::Declared(declared)) => match changes(declared, &spec.columns, &event) {
+            Ok(changes) => Outcome::Changes(changes),
+            Err(reason) => Outcome::Poison(reason),
+        },
+        (None, Logic::Module(_) | Logic::Native(_)) => Outcome::Open,
+    };
+    Taken { event, through, outcome }
+}
+
+fn changes(declared: &Declared, columns: &Columns, event: &Event) -> Result<Vec<Change>, String> {
+    let Some(handlers) = declared.handlers.get(event.record.event_type()) else { return Ok(Vec::new()) };
+    let source = SourceEvent::new(event, &declared.wanted);
+    let mut changes = Vec::with_capacity(handlers.len());
+    for handler in handlers {
+        changes.extend(handler.change(columns, &source)?);
+    }
+    Ok(changes)
+}
+
+/// Enough to keep the other side busy, and no more than some megabytes.
+const CHUNKS_MAX: usize = 16;

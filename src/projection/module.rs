@@ -1,0 +1,265 @@
+//! What do events do, according to a module in JavaScript? The sandbox is asked about many events at once, ahead of the one whose turn it
+//! is, and told the rows that it misses.
+
+mod operation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream;
+use serde_json::Map;
+use serde_json::Value as Json;
+
+use super::convert::row_json;
+use super::intake::Outcome;
+use super::intake::Taken;
+use super::native;
+use super::project::named;
+use super::row::Change;
+use super::target::Fault;
+use super::target::Writer;
+use super::working::Refusal;
+use super::working::Working;
+use crate::script::Kind;
+use crate::script::Module;
+use crate::script::Projected;
+use crate::script::Projecting;
+use crate::script::Sandbox;
+use crate::script::ScriptError;
+use crate::script::Stop;
+use crate::subscription::event_json::Lines;
+use crate::subscription::event_json::push_event;
+
+/// Rows of other views.
+pub(crate) trait Lookup: Send + Sync {
+    /// A row of another view as JSON, `None` if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be told.
+    fn row<'a>(&'a self, view: &'a str, key: &'a Json) -> BoxFuture<'a, Result<Option<Json>, String>>;
+}
+
+/// Checks that a module can make rows of events, by running it once.
+///
+/// # Errors
+///
+/// What the sandbox says of it; or it exports no `project`.
+pub(crate) async fn check(sandbox: &Sandbox, module: &Arc<Module>) -> Result<(), ScriptError> {
+    if sandbox.inspect(module).await?.project {
+        return Ok(());
+    }
+    let message = "a projection's module must export a function project(event, rows)".to_owned();
+    Err(ScriptError { kind: Kind::Definition, message, file: module.name().to_owned(), line: None, column: None, at: None })
+}
+
+/// The calls of a module for the events of one batch.
+pub(super) struct Calls<'a> {
+    module: &'a Arc<Module>,
+    sandbox: &'a Sandbox,
+    lookup: &'a dyn Lookup,
+    /// The JSON text of each event; `None` where the module is not asked.
+    events: Vec<Option<Bytes>>,
+    /// What the events from `next` on do, as far as it was told ahead.
+    ahead: VecDeque<Vec<Change>>,
+    next: usize,
+    /// Why the event behind those can't be digested.
+    poison: Option<String>,
+    /// How many events the next call is to be asked about, and at most.
+    count: usize,
+    count_max: usize,
+    /// JSON texts of keys: what the next call will look at.
+    wanted: BTreeSet<String>,
+    /// The same for other views, whose rows are the same for the whole batch.
+    wanted_elsewhere: BTreeSet<(String, String)>,
+    found_elsewhere: HashMap<(String, String), Json>,
+}
+
+impl<'a> Calls<'a> {
+    pub(super) fn new(module: &'a Arc<Module>, sandbox: &'a Sandbox, lookup: &'a dyn Lookup, batch: &[Taken]) -> Self {
+        let text = |taken: &Taken| match taken.outcome {
+            Outcome::Changes(_) | Outcome::Poison(_) => None,
+            Outcome::Open => {
+                let mut text = Vec::new();
+                push_event(&mut text, taken.event.shard, &taken.event.record, Lines::Any);
+                Some(Bytes::from(text))
+            }
+        };
+        Self::of_texts(module, sandbox, lookup, batch.iter().map(text).collect())
+    }
+
+    fn of_texts(module: &'a Arc<Module>, sandbox: &'a Sandbox, lookup: &'a dyn Lookup, events: Vec<Option<Bytes>>) -> Self {
+        Self {
+            module,
+            sandbox,
+            lookup,
+            events,
+            ahead: VecDeque::new(),
+            next: 0,
+            poison: None,
+            count: EVENTS_MAX,
+            count_max: EVENTS_MAX,
+            wanted: BTreeSet::new(),
+            wanted_elsewhere: BTreeSet::new(),
+            found_elsewhere: HashMap::new(),
+        }
+    }
+
+    /// What the event at this place of the batch does. The changes of the event before, if they were not refused, have been applied to
+    /// `working`; the rows that are named here are loaded.
+    pub(super) async fn changes(&mut self, at: usize, working: &mut Working, writer: &mut dyn Writer) -> Result<Vec<Change>, Refusal> {
+        if at != self.next {
+            // Some event was stepped over that counted in what was told ahead.
+            self.forget();
+            self.next = at;
+        }
+        for _look in 0..LOOKS_MAX {
+            if let Some(changes) = self.ahead.pop_front() {
+                self.next += 1;
+                return Ok(changes);
+            }
+            if let Some(reason) = self.poison.take() {
+                self.next += 1;
+                return Err(Refusal::Poison(reason));
+            }
+            self.run(working, writer).await?;
+        }
+        Err(Refusal::Poison(format!("it looked at other rows {LOOKS_MAX} times in a row")))
+    }
+
+    /// Takes back what was told ahead: to be called when changes that were given have not been applied.
+    pub(super) fn forget(&mut self) {
+        self.ahead.clear();
+        self.poison = None;
+    }
+
+    /// Asks the sandbox about the next events.
+    async fn run(&mut self, working: &mut Working, writer: &mut dyn Writer) -> Result<(), Refusal> {
+        let behind = self.events.get(self.next..).unwrap_or_default();
+        let events: Vec<Bytes> = behind.iter().take(self.count).map_while(Option::clone).collect();
+        let count = events.len();
+        if count == 0 {
+            return Err(Refusal::Poison("the module is not asked about this event".to_owned()));
+        }
+        let rows = self.rows(working, writer).await?;
+        let lookups = self.rows_elsewhere().await;
+        let view = Bytes::from(operation::view(working.columns()).to_string());
+        let call = Projecting { events, rows: text(rows), lookups: text(lookups), view };
+        match self.sandbox.project(self.module, call).await {
+            Ok(projected) => self.take(projected, working, writer).await,
+            Err(error) => self.step_back(&error, count),
+        }
+    }
+
+    /// Keeps what was told.
+    async fn take(&mut self, projected: Projected, working: &mut Working, writer: &mut dyn Writer) -> Result<(), Refusal> {
+        let done = projected.operations.len();
+        for operations in &projected.operations {
+            match operation::changes(working.columns(), operations) {
+                Ok(changes) => self.ahead.push_back(changes),
+                Err(reason) => {
+                    // What the events behind it do rests on it.
+                    self.poison = Some(reason);
+                    break;
+                }
+            }
+        }
+        working.load(writer, self.ahead.iter().flatten().filter_map(named)).await?;
+        if !matches!(projected.stop, Some(Stop::Needs { .. })) {
+            self.wanted.clear();
+            self.wanted_elsewhere.clear();
+        }
+        match projected.stop {
+            None => self.count = (self.count * 2).min(self.count_max),
+            Some(Stop::Needs { own, lookups }) => {
+                self.wanted.extend(own);
+                self.wanted_elsewhere.extend(lookups);
+            }
+            Some(Stop::Barrier) => self.count = (done * 2).max(EVENTS_FEW).min(self.count_max),
+            Some(Stop::Failed(error)) => {
+                self.poison.get_or_insert_with(|| error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// What a call that came to nothing means: the sandbox is at fault, or the module, or there were too many events for one call.
+    fn step_back(&mut self, error: &ScriptError, count: usize) -> Result<(), Refusal> {
+        match error.kind {
+            Kind::Busy | Kind::Died => Err(Refusal::Fault(Fault::Passing(error.to_string()))),
+            Kind::Time | Kind::Memory | Kind::Stack | Kind::Output | Kind::Threw if count > 1 => {
+                // The event that did it is asked about alone, or first.
+                self.count_max = error.at.unwrap_or(0).min(count / 2).max(1);
+                self.count = self.count_max;
+                Ok(())
+            }
+            Kind::Time
+            | Kind::Memory
+            | Kind::Stack
+            | Kind::Output
+            | Kind::Threw
+            | Kind::Syntax
+            | Kind::Definition
+            | Kind::Missing
+            | Kind::Impure => {
+                self.poison = Some(error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// The rows that are wanted, as they are now.
+    async fn rows(&self, working: &mut Working, writer: &mut dyn Writer) -> Result<Map<String, Json>, Fault> {
+        let columns = Arc::clone(working.columns());
+        let key =
+            |text: &String| serde_json::from_str(text).map_err(|error| error.to_string()).and_then(|json| native::key(&columns, &json));
+        let keys: Vec<_> = self.wanted.iter().map(|text| (text, key(text))).collect();
+        working.load(writer, keys.iter().filter_map(|(_, key)| key.as_ref().ok())).await?;
+        let row = |key| working.get(key).flatten().map_or(Json::Null, |row| row_json(&columns, row));
+        let told = keys.iter().map(|(text, key)| ((*text).clone(), key.as_ref().map_or_else(|reason| Json::from(reason.as_str()), row)));
+        Ok(told.collect())
+    }
+
+    /// The rows of other views that are wanted, by view and key.
+    async fn rows_elsewhere(&mut self) -> Map<String, Json> {
+        let lookup = self.lookup;
+        let missing = self.wanted_elsewhere.iter().filter(|place| !self.found_elsewhere.contains_key(*place));
+        let missing: Vec<(String, String)> = missing.cloned().collect();
+        let found = stream::iter(missing).map(|(view, text)| async move {
+            let key = serde_json::from_str::<Json>(&text).map_err(|error| error.to_string());
+            let row = match &key {
+                Ok(key) => lookup.row(&view, key).await,
+                Err(reason) => Err(reason.clone()),
+            };
+            ((view, text), row.map_or_else(Json::from, |row| row.unwrap_or(Json::Null)))
+        });
+        let found: Vec<_> = found.buffered(LOOKUPS_AT_ONCE).collect().await;
+        self.found_elsewhere.extend(found);
+        let mut views: Map<String, Json> = Map::new();
+        for (view, text) in &self.wanted_elsewhere {
+            let row = self.found_elsewhere.get(&(view.clone(), text.clone())).cloned().unwrap_or_default();
+            if let Json::Object(rows) = views.entry(view.clone()).or_insert_with(|| Json::Object(Map::new())) {
+                rows.insert(text.clone(), row);
+            }
+        }
+        views
+    }
+}
+
+fn text(rows: Map<String, Json>) -> Bytes {
+    Bytes::from(Json::Object(rows).to_string())
+}
+
+/// How many events a call is asked about at most, and at least after it had to end early.
+const EVENTS_MAX: usize = 512;
+const EVENTS_FEW: usize = 8;
+/// One event may follow a chain of so many rows.
+const LOOKS_MAX: usize = 1_000;
+const LOOKUPS_AT_ONCE: usize = 16;

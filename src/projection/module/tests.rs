@@ -1,0 +1,259 @@
+//! Do modules make the same rows, however the events are cut into batches?
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::memory::MemoryWriter;
+use super::super::row::Row;
+use super::super::spec::Columns;
+use super::super::spec::Logic;
+use super::super::spec::Spec;
+use super::super::value::Value;
+use super::super::working::Stamp;
+use super::*;
+use crate::definition::Format;
+
+const COLUMNS: &str = "id = \"text primary key\"\nn = \"bigint default 0\"\ntotal = \"decimal(12,2)\"\nratio = \"double\"\nname = \"text\"
+at = \"timestamp\"\nday = \"date\"\nflag = \"boolean default false\"\ntags = \"json\"\nowner = \"uuid\"\nsmall = \"integer index\"";
+
+fn sandbox() -> Sandbox {
+    let options = crate::script::Options { threads: 1, wall: Duration::from_secs(60), interrupts_max: 2_000, ..Default::default() };
+    Sandbox::new(options)
+}
+
+fn parts(columns: &str, script: &str) -> (Arc<Columns>, Arc<Module>) {
+    let text = format!("module = \"v.js\"\nscript = '''\n{script}'''\n[columns]\n{columns}\n");
+    let spec = Spec::read("v", "v.toml", Format::Toml, &text).unwrap();
+    let Logic::Module(module) = spec.logic else { panic!("there is a script") };
+    (spec.columns, module)
+}
+
+/// Another view: each key from `p0` to `p3` has a row.
+struct Payers;
+
+impl Lookup for Payers {
+    fn row<'a>(&'a self, view: &'a str, key: &'a Json) -> BoxFuture<'a, Result<Option<Json>, String>> {
+        Box::pin(async move {
+            if view != "payers" {
+                return Err(format!("there is no view {view}"));
+            }
+            let number = key.as_str().and_then(|key| key.strip_prefix('p')).and_then(|key| key.parse::<u8>().ok());
+            Ok(number.filter(|number| *number < 4).map(|number| serde_json::json!({ "id": key, "rank": number })))
+        })
+    }
+}
+
+type Rows = BTreeMap<Value, Row>;
+
+/// The rows after all events, and which were stepped over and why.
+async fn run(columns: &Arc<Columns>, module: &Arc<Module>, events: &[Json], batch: usize) -> (Rows, Vec<(usize, String)>) {
+    let sandbox = sandbox();
+    let mut writer = MemoryWriter::new(Arc::clone(columns));
+    let mut parked = Vec::new();
+    for (number, chunk) in events.chunks(batch).enumerate() {
+        let mut working = Working::new(Arc::clone(columns));
+        let texts = chunk.iter().map(|event| Some(Bytes::from(event.to_string()))).collect();
+        let mut calls = Calls::of_texts(module, &sandbox, &Payers, texts);
+        for at in 0..chunk.len() {
+            let place = number * batch + at;
+            let position = u64::try_from(place).unwrap() + 1;
+            if events[place]["step_over"] == true {
+                continue;
+            }
+            let done = match calls.changes(at, &mut working, &mut writer).await {
+                Ok(changes) => working.apply(&mut writer, changes, Stamp { version: position, position }).await,
+                Err(refusal) => Err(refusal),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Refusal::Poison(reason)) => {
+                    calls.forget();
+                    parked.push((place, reason));
+                }
+                Err(Refusal::Fault(fault)) => panic!("memory does not fail: {fault}"),
+            }
+        }
+        for write in working.into_writes() {
+            match write.row {
+                Some(row) => drop(writer.rows.insert(write.key, row)),
+                None => drop(writer.rows.remove(&write.key)),
+            }
+        }
+    }
+    (writer.rows.into_iter().collect(), parked)
+}
+
+const EVERYTHING: &str = r#"
+export function project(event, rows) {
+  const { kind, key, other, n } = event;
+  switch (kind) {
+    case "count": {
+      const row = rows.get(key);
+      rows.upsert(key, { n: (row?.n ?? 0) + n, total: (row?.total ?? 0) + n / 8, at: event.at, name: `${row?.name ?? ""}${n}`.slice(-5) });
+      break;
+    }
+    case "write":
+      rows.upsert(key, { tags: { b: [n, { c: null }], a: n / 7 }, total: n / 3, small: n % 3 });
+      rows.upsert(key, { day: event.at.slice(0, 10), owner: event.owner });
+      break;
+    case "move": {
+      const row = rows.get(key);
+      if (row === null) throw new Error(`there is no ${key}`);
+      const to = rows.get(other);
+      rows.delete(key);
+      rows.upsert(other, { n: row.n + (to?.n ?? 0), tags: [to?.tags ?? row.tags, rows.get(key)], ratio: row.total * 0.1, flag: !row.flag });
+      break;
+    }
+    case "sweep":
+      rows.update({ small: n % 3 }, { small: (n + 1) % 3, name: "swept", total: n / 16 });
+      if (n % 2) rows.upsert(other, { name: rows.get(other)?.name ?? "new" });
+      break;
+    case "delete":
+      rows.delete(key);
+      break;
+    case "chain": {
+      let at = key;
+      for (let steps = 0; steps < 5; steps += 1) {
+        const row = rows.get(at);
+        if (row === null) break;
+        at = `k${(row.n * 7 + (row.name ?? "").length + Math.round(row.total * 100)) % 20}`;
+      }
+      rows.upsert(at, { n, name: at });
+      break;
+    }
+    case "lookup":
+      rows.upsert(key, { n: rows.lookup("payers", `p${n % 6}`)?.rank ?? -1 });
+      break;
+    case "unknown":
+      rows.lookup("nobody", key);
+      break;
+    case "swallow":
+      try { rows.upsert(key, { n: rows.get(other).n + 1 }); } catch { rows.upsert(key, { name: "caught" }); }
+      break;
+    case "bad":
+      rows.upsert(key, { name: "before" });
+      rows.upsert(key, { n: "five" });
+      break;
+    case "too large":
+      rows.upsert(key, { total: 1e10 - 0.5 + n });
+      break;
+    default:
+  }
+}
+"#;
+
+#[derive(Clone, Copy)]
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    fn event(&mut self) -> Json {
+        let kinds = [
+            "count",
+            "count",
+            "count",
+            "write",
+            "write",
+            "move",
+            "sweep",
+            "delete",
+            "chain",
+            "chain",
+            "lookup",
+            "unknown",
+            "swallow",
+            "bad",
+            "too large",
+            "other",
+        ];
+        let kind = kinds[usize::try_from(self.below(16)).unwrap()];
+        let (key, other, n) = (self.below(20), self.below(20), self.below(50));
+        let owner = uuid::Uuid::from_u64_pair(n, key).to_string().to_uppercase();
+        let at = format!("2026-01-{:02}T03:04:05{}Z", 1 + n % 28, if key.is_multiple_of(2) { ".000001" } else { "" });
+        let mut event = serde_json::json!({
+            "kind": kind, "key": format!("k{key}"), "other": format!("k{other}"), "n": n, "owner": owner, "at": at,
+        });
+        if self.below(40) == 0 {
+            event["step_over"] = Json::Bool(true);
+        }
+        event
+    }
+}
+
+#[tokio::test]
+async fn rows_do_not_depend_on_where_batches_end() {
+    let seed = std::env::var("SEED").map_or(0x00FA_C701, |seed| seed.parse().expect("SEED is a number"));
+    println!("SEED={seed}");
+    let (columns, module) = parts(COLUMNS, EVERYTHING);
+    for round in 0..4_u64 {
+        let mut random = Random(seed + round);
+        let events: Vec<Json> = (0..400).map(|_| random.event()).collect();
+        let (rows, parked) = run(&columns, &module, &events, 1).await;
+        assert!(rows.len() > 5 && parked.len() > 20, "SEED={seed} round {round}: {} rows, {} parked", rows.len(), parked.len());
+        for batch in [7, 512] {
+            let (other, other_parked) = run(&columns, &module, &events, batch).await;
+            assert_eq!(other_parked, parked, "SEED={seed} round {round} batch {batch}");
+            assert_eq!(other, rows, "SEED={seed} round {round} batch {batch}");
+        }
+    }
+}
+
+fn cell<'a>(columns: &Columns, rows: &'a Rows, key: &str, name: &str) -> &'a Value {
+    &rows[&Value::Text(key.into())].values[columns.place(name).unwrap()]
+}
+
+#[tokio::test]
+async fn counters_count_and_decimals_add_up() {
+    let script = "export function project(event, rows) { const row = rows.get(event.key); \
+                  rows.upsert(event.key, { n: (row?.n ?? 0) + 1, total: (row?.total ?? 0) + 0.1 }); }";
+    let (columns, module) = parts(COLUMNS, script);
+    let events: Vec<Json> = (0..1_500).map(|n| serde_json::json!({ "key": format!("k{}", n % 3) })).collect();
+    for batch in [1, 7, 512] {
+        let (rows, parked) = run(&columns, &module, &events, batch).await;
+        assert_eq!((rows.len(), parked), (3, Vec::new()));
+        assert_eq!(cell(&columns, &rows, "k1", "n"), &Value::Integer(500), "batch {batch}");
+        assert_eq!(cell(&columns, &rows, "k1", "total"), &Value::Decimal("50.00".parse().unwrap()), "batch {batch}");
+        assert_eq!(rows[&Value::Text("k2".into())].position, 1_500);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_fails_says_where_in_the_module() {
+    let script = "export function project(event, rows) {\n  rows.upsert(event.key, { n: 1 });\n  if (event.bad) throw new Error('bad');\n  if (event.slow) for (;;) {}\n}";
+    let (columns, module) = parts(COLUMNS, script);
+    let mut events: Vec<Json> = (0..30).map(|n| serde_json::json!({ "key": format!("k{n}") })).collect();
+    events[11]["bad"] = Json::Bool(true);
+    events[17]["slow"] = Json::Bool(true);
+    events[20]["key"] = Json::Null;
+    let (rows, parked) = run(&columns, &module, &events, 512).await;
+    assert_eq!((rows.len(), parked.len()), (27, 3));
+    assert_eq!((parked[0].0, parked[0].1.as_str()), (11, "v.js:3:28: bad"));
+    assert!(parked[1].0 == 17 && parked[1].1.starts_with("v.js:4:") && parked[1].1.contains("took longer"), "{:?}", parked[1]);
+    assert_eq!((parked[2].0, parked[2].1.as_str()), (20, "v.js:2:15: TypeError: rows.upsert: the key is null, but must be a text"));
+}
+
+#[tokio::test]
+async fn a_module_without_project_is_refused() {
+    let (_, module) = parts(COLUMNS, "export const evolve = {};");
+    let error = check(&sandbox(), &module).await.unwrap_err();
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (Kind::Definition, "a projection's module must export a function project(event, rows)")
+    );
+    let (_, module) = parts(COLUMNS, EVERYTHING);
+    check(&sandbox(), &module).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sandbox_that_is_busy_is_tried_again_later() {
+    let (columns, module) = parts(COLUMNS, EVERYTHING);
+    let sandbox = Sandbox::new(crate::script::Options { queue_max: 0, ..Default::default() });
+    let mut calls = Calls::of_texts(&module, &sandbox, &Payers, vec![Some(Bytes::from_static(b"{}"))]);
+    let mut writer = MemoryWriter::new(Arc::clone(&columns));
+    let refusal = calls.changes(0, &mut Working::new(columns), &mut writer).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Fault(Fault::Passing(_))), "{refusal:?}");
+}

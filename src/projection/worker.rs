@@ -1,0 +1,386 @@
+//! How does one generation of a view keep up with the log? Open the target, go on behind its checkpoint, batch by batch; whatever fails,
+//! begin again there.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use factum_storage::Timestamp;
+use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::FailedEvent;
+use super::Failure;
+use super::State;
+use super::Status;
+use super::intake;
+use super::intake::Chunk;
+use super::intake::Outcome;
+use super::intake::Taken;
+use super::module;
+use super::module::Calls;
+use super::project;
+use super::spec::Logic;
+use super::spec::OnError;
+use super::spec::Spec;
+use super::target::Batch;
+use super::target::Fault;
+use super::target::Opening;
+use super::target::Parked;
+use super::target::Target;
+use super::target::Writer;
+use super::working::Refusal;
+use super::working::Stamp;
+use super::working::Working;
+use crate::Error;
+use crate::script::Sandbox;
+use crate::shard::Router;
+use crate::subscription::Cursor;
+use crate::subscription::Reshape;
+
+/// What a worker is given.
+pub(super) struct Options {
+    pub(super) router: Arc<Router>,
+    pub(super) reshape: Option<Arc<dyn Reshape>>,
+    pub(super) sandbox: Sandbox,
+    pub(super) lookup: Arc<dyn module::Lookup>,
+    pub(super) spec: Arc<Spec>,
+    pub(super) target: Arc<dyn Target>,
+    pub(super) hash: [u8; 16],
+    pub(super) is_live: bool,
+    pub(super) status: Arc<Status>,
+    pub(super) control: watch::Receiver<Control>,
+    pub(super) wake: Arc<Notify>,
+}
+
+/// What a worker is told to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Control {
+    pub(super) is_stopped: bool,
+    pub(super) is_paused: bool,
+    /// Counts up each time that a failed worker is to try again.
+    pub(super) resumed: u64,
+    /// Step over this event (shard and position).
+    pub(super) skip: Option<(u16, u64)>,
+}
+
+/// Why a session with the target is over.
+enum End {
+    /// The worker was told to stop, or the database closes.
+    Stopped,
+    Paused,
+    /// Try again after a while.
+    Passing(String),
+    /// Try again at once, in smaller steps.
+    Smaller,
+    Failed(Failure),
+}
+
+struct Worker {
+    options: Options,
+    /// How many events go into a commit.
+    events_max: usize,
+    /// An event that the target has refused when it came alone.
+    refused: Option<((u16, u64), String)>,
+    attempts: u32,
+}
+
+/// Works until it is told to stop.
+pub(super) async fn run(options: Options) {
+    let mut worker = Worker { options, events_max: BATCH_EVENTS_MAX, refused: None, attempts: 0 };
+    loop {
+        let seen = worker.options.control.borrow_and_update().clone();
+        if seen.is_stopped {
+            return;
+        }
+        let end = if seen.is_paused { End::Paused } else { worker.session().await };
+        match end {
+            End::Stopped => return,
+            End::Smaller => {}
+            End::Paused => {
+                worker.options.status.set_paused();
+                worker.until_told(|control| !control.is_paused).await;
+            }
+            End::Passing(reason) => worker.back_off(reason).await,
+            End::Failed(failure) => {
+                tracing::error!(projection = worker.options.spec.name, reason = failure.reason, "the projection has failed");
+                worker.options.status.set_failure(State::Failed, failure);
+                let resumed = seen.resumed;
+                worker.until_told(|control| control.resumed != resumed || control.is_paused).await;
+                worker.attempts = 0;
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// Waits until the control says so, or to stop.
+    async fn until_told(&mut self, is_it: impl Fn(&Control) -> bool) {
+        // Without anybody who could say so any more, `run` finds it stopped.
+        if self.options.control.wait_for(|control| control.is_stopped || is_it(control)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn back_off(&mut self, reason: String) {
+        self.attempts = self.attempts.saturating_add(1);
+        if self.attempts == 1 {
+            tracing::warn!(projection = self.options.spec.name, reason, "the target does not answer; it is tried again");
+        }
+        let failure = Failure { reason, event: None, attempts: self.attempts };
+        self.options.status.set_failure(State::Retrying, failure);
+        let exponent = self.attempts.saturating_sub(1).min(16);
+        let delay = RETRY_FIRST.saturating_mul(1 << exponent).min(RETRY_MAX);
+        let resumed = self.options.control.borrow().resumed;
+        let told = self.options.control.wait_for(|control| control.is_stopped || control.is_paused || control.resumed != resumed);
+        // Either way it is tried again, or `run` sees what it was told.
+        drop(tokio::time::timeout(delay, told).await);
+    }
+
+    async fn session(&mut self) -> End {
+        match self.follow().await {
+            Ok(end) => end,
+            Err(Fault::Passing(reason)) => End::Passing(reason),
+            Err(Fault::Lasting(reason) | Fault::Fenced(reason)) => {
+                End::Failed(Failure { reason, event: None, attempts: self.attempts + 1 })
+            }
+            Err(Fault::Row { key, detail }) => {
+                let reason = format!("the row {key:?} was refused, and no event could be found that makes it: {detail}");
+                End::Failed(Failure { reason, event: None, attempts: self.attempts + 1 })
+            }
+        }
+    }
+
+    /// Opens the target and follows the log until something ends it.
+    async fn follow(&mut self) -> Result<End, Fault> {
+        let Options { router, spec, target, .. } = &self.options;
+        let opening = Opening {
+            hash: self.options.hash,
+            definition: spec.text.clone(),
+            columns: Arc::clone(&spec.columns),
+            shards: router.count(),
+            is_live: self.options.is_live,
+        };
+        let mut writer = target.open(opening).await?;
+        let after = writer.checkpoint().cloned().unwrap_or_else(|| Cursor::start(router));
+        if let Err(error) = after.check(router, 0) {
+            return Err(Fault::Lasting(format!("the target is of another log, or the log has lost its end: {error}; rebuild it")));
+        }
+        self.options.status.opened_at(after.clone());
+        let mut intake = intake::Handle::start(intake::Options {
+            router: Arc::clone(router),
+            reshape: self.options.reshape.clone(),
+            spec: Arc::clone(spec),
+            after: after.clone(),
+            wake: Arc::clone(&self.options.wake),
+        });
+        let mut place = Place { applied: after.clone(), committed: after, flush_at: None };
+        self.options.status.is_running();
+        let mut told = self.options.control.clone();
+        loop {
+            let flush_at = place.flush_at.unwrap_or_else(|| Instant::now() + FLUSH_FAR);
+            let chunk = tokio::select! {
+                biased;
+                changed = told.changed() => {
+                    let (is_stopped, is_paused) = { let control = told.borrow_and_update(); (control.is_stopped, control.is_paused) };
+                    if changed.is_err() || is_stopped || is_paused {
+                        self.settle(writer.as_mut(), &mut place).await?;
+                        return Ok(if is_paused && !is_stopped { End::Paused } else { End::Stopped });
+                    }
+                    continue;
+                }
+                chunk = intake.next() => chunk,
+                () = tokio::time::sleep_until(flush_at), if place.flush_at.is_some() => {
+                    writer.flush().await?;
+                    place.flush_at = None;
+                    continue;
+                }
+            };
+            let (chunks, failure) = self.gather(&mut intake, chunk);
+            if let Some(end) = self.apply(writer.as_mut(), &mut place, chunks).await? {
+                return Ok(end);
+            }
+            if let Some(error) = failure {
+                if matches!(error, Error::Unavailable { .. }) {
+                    self.settle(writer.as_mut(), &mut place).await?;
+                    return Ok(End::Stopped);
+                }
+                return Ok(End::Passing(format!("the log can't be read: {error}")));
+            }
+            if self.attempts > 0 {
+                self.attempts = 0;
+                self.options.status.is_running();
+            }
+        }
+    }
+
+    /// What came, and what is there besides, up to one batch; and what has ended the intake.
+    fn gather(&self, intake: &mut intake::Handle, first: Option<Result<Chunk, Error>>) -> (Vec<Chunk>, Option<Error>) {
+        let (mut chunks, mut events) = (Vec::new(), 0);
+        let mut next = first;
+        while let Some(taken) = next.take() {
+            match taken {
+                Ok(chunk) => {
+                    events += chunk.events.len();
+                    chunks.push(chunk);
+                }
+                Err(error) => return (chunks, Some(error)),
+            }
+            if events < self.events_max {
+                next = intake.ready();
+            }
+        }
+        (chunks, None)
+    }
+
+    /// Brings the checkpoint to where the worker stands, and makes it durable.
+    async fn settle(&self, writer: &mut dyn Writer, place: &mut Place) -> Result<(), Fault> {
+        if place.committed != place.applied {
+            let batch = Batch { writes: Vec::new(), parked: Vec::new(), through: place.applied.clone() };
+            writer.commit(batch).await?;
+            place.committed = place.applied.clone();
+        }
+        writer.flush().await
+    }
+
+    async fn apply(&mut self, writer: &mut dyn Writer, place: &mut Place, chunks: Vec<Chunk>) -> Result<Option<End>, Fault> {
+        let Some(last) = chunks.last() else { return Ok(None) };
+        let (through, is_caught_up) = (last.through.clone(), last.is_caught_up);
+        let mut waiting: VecDeque<Taken> = chunks.into_iter().flat_map(|chunk| chunk.events).collect();
+        while !waiting.is_empty() {
+            let mut bytes = 0;
+            let mut count = 0;
+            for taken in waiting.iter().take(self.events_max) {
+                bytes += taken.event.record.stored_bytes();
+                count += 1;
+                if bytes > BATCH_BYTES_MAX {
+                    break;
+                }
+            }
+            let batch: Vec<Taken> = waiting.drain(..count).collect();
+            let first = batch.first().map(|taken| (taken.event.shard, taken.event.record.position().get()));
+            let alone = (batch.len() == 1).then_some(first).flatten();
+            match self.write(writer, place, batch).await {
+                Ok(None) => self.events_max = (self.events_max * 2).min(BATCH_EVENTS_MAX),
+                Ok(Some(failure)) => return Ok(Some(End::Failed(failure))),
+                Err(Fault::Row { key, detail }) => {
+                    // Which of the events makes the row is found by taking fewer of them, in the end one.
+                    match alone {
+                        Some(event) => self.refused = Some((event, format!("the row {key:?} was refused: {detail}"))),
+                        None => self.events_max = (count / 2).max(1),
+                    }
+                    return Ok(Some(End::Smaller));
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        if place.applied != through {
+            place.applied = through;
+            let gone = |cursor: &Cursor| cursor.positions().iter().map(|position| position.get()).sum::<u64>();
+            // The rows are the same; a checkpoint now and then saves the next start the way.
+            if gone(&place.applied) - gone(&place.committed) >= IDLE_POSITIONS_MAX {
+                let batch = Batch { writes: Vec::new(), parked: Vec::new(), through: place.applied.clone() };
+                writer.commit(batch).await?;
+                place.committed = place.applied.clone();
+            }
+            self.options.status.set_applied(place.applied.clone(), 0, None);
+        }
+        if is_caught_up {
+            self.options.status.set_caught_up();
+        }
+        Ok(None)
+    }
+
+    /// Commits what a batch comes to. Answers the failure if it ends at an event that can't be digested: what came before it is committed.
+    async fn write(&mut self, writer: &mut dyn Writer, place: &mut Place, batch: Vec<Taken>) -> Result<Option<Failure>, Fault> {
+        let mut working = Working::new(Arc::clone(&self.options.spec.columns));
+        let mut parked = Vec::new();
+        let mut poison = None;
+        let mut through = None;
+        let mut applied = 0;
+        let mut last_recorded_at = None;
+        let skip = self.options.control.borrow().skip;
+        project::load_named(&mut working, writer, &batch).await?;
+        let spec = Arc::clone(&self.options.spec);
+        if let Logic::Native(projection) = &spec.logic {
+            project::load_looked_at(projection.as_ref(), &mut working, writer, &batch).await?;
+        }
+        let mut said = match &spec.logic {
+            Logic::Module(module) => Some(Calls::new(module, &self.options.sandbox, self.options.lookup.as_ref(), &batch)),
+            Logic::Declared(_) | Logic::Native(_) => None,
+        };
+        for (at, taken) in batch.into_iter().enumerate() {
+            let Taken { event, through: behind, outcome } = taken;
+            let id = (event.shard, event.record.position().get());
+            let outcome = match &self.refused {
+                Some((refused, reason)) if *refused == id => Outcome::Poison(reason.clone()),
+                _ => outcome,
+            };
+            let changes = project::changes(&spec, outcome, &event, at, &mut said, &mut working, writer).await;
+            let stamp = Stamp { version: event.record.version().get(), position: id.1 };
+            let done = match changes {
+                Ok(changes) if skip != Some(id) => working.apply(writer, changes, stamp).await,
+                Ok(_) => Err(Refusal::Poison(String::new())),
+                Err(refusal) => Err(refusal),
+            };
+            if let (Err(_), Some(calls)) = (&done, &mut said) {
+                calls.forget();
+            }
+            match done {
+                Ok(()) => {}
+                Err(Refusal::Fault(fault)) => return Err(fault),
+                Err(Refusal::Poison(reason)) if skip == Some(id) || spec.on_error == OnError::Park => {
+                    let by_hand = if skip == Some(id) { "skipped by hand. " } else { "" };
+                    parked.push(record(&event, format!("{by_hand}{reason}")));
+                    // What was worked out for the events behind it may rest on it.
+                    said.iter_mut().for_each(Calls::forget);
+                }
+                Err(Refusal::Poison(reason)) => {
+                    poison = Some(Failure { reason, event: Some(FailedEvent::of(&event)), attempts: 1 });
+                    break;
+                }
+            }
+            applied += 1;
+            last_recorded_at = Some(event.record.recorded_at());
+            through = Some(behind);
+        }
+        if let Some(through) = through {
+            let writes = working.into_writes();
+            if !writes.is_empty() || !parked.is_empty() {
+                writer.commit(Batch { writes, parked, through: through.clone() }).await?;
+                place.committed = through.clone();
+                place.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
+            }
+            place.applied = through.clone();
+            self.options.status.set_applied(through, applied, last_recorded_at);
+        }
+        Ok(poison)
+    }
+}
+
+/// Where a session stands.
+struct Place {
+    /// Everything up to here is in the rows.
+    applied: Cursor,
+    /// What the target knows of that.
+    committed: Cursor,
+    /// When what was committed is to be made durable, if it may not be yet.
+    flush_at: Option<Instant>,
+}
+
+fn record(event: &crate::subscription::Event, reason: String) -> Parked {
+    let FailedEvent { shard, position, stream, version, event_type } = FailedEvent::of(event);
+    let micros = jiff::Timestamp::now().as_microsecond();
+    Parked { shard, position, stream, version, event_type, reason, parked_at: Timestamp::from_micros(micros) }
+}
+
+const BATCH_EVENTS_MAX: usize = 8_192;
+const BATCH_BYTES_MAX: usize = 16 << 20;
+/// After so many positions without a change of rows the checkpoint follows all the same.
+const IDLE_POSITIONS_MAX: u64 = 50_000;
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(15);
+/// How long a commit may wait to be made durable, for targets that may choose.
+const FLUSH_AFTER: Duration = Duration::from_secs(1);
+const FLUSH_FAR: Duration = Duration::from_secs(3_600);
