@@ -142,6 +142,12 @@ fn the_examples_of_projections_are_true() {
 }
 
 #[test]
+fn the_guide_to_consumer_groups_is_true() {
+    let wrong = run("docs/guide/consumer-groups.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
 fn the_readme_is_true() {
     let wrong = run("README.md");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
