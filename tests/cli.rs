@@ -24,3 +24,5 @@ mod settings;
 mod snapshots;
 #[path = "cli/strace.rs"]
 mod strace;
+#[path = "cli/subscriptions.rs"]
+mod subscriptions;

@@ -21,16 +21,16 @@ const SEGMENT: (&str, &str) = ("FACTUM_STORAGE__SEGMENT", "1MiB");
 const READY_MAX: Duration = Duration::from_secs(5);
 
 /// A small generator, so that a seed gives the same delays again.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn of_environment() -> (Self, u64) {
+    pub(crate) fn of_environment() -> (Self, u64) {
         let seed = std::env::var("SEED").ok().map(|text| text.parse().expect("SEED is a number"));
         let seed = seed.unwrap_or_else(|| std::hash::RandomState::new().hash_one(0_u8)).max(1);
         (Self(seed), seed)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

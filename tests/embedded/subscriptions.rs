@@ -480,3 +480,30 @@ async fn many_streams_on_many_shards_are_shared_by_many() {
         assert_eq!(last.insert(stream, version).unwrap_or_default() + 1, version);
     }
 }
+
+/// Consumers who had nothing yet woke the worker, who woke them, and each time it began to read the log anew.
+#[tokio::test]
+async fn waiting_consumers_do_not_keep_the_log_from_being_read() {
+    for (streams, events) in [(60, 500), (1, 20_000)] {
+        let database = memory().await;
+        let all: Vec<_> = (0..streams).flat_map(|stream| (0..events).map(move |n| (stream, stream * 100_000 + n))).collect();
+        for part in all.chunk_by(|one, other| one.0 == other.0).flat_map(|of_stream| of_stream.chunks(5_000)) {
+            let batch = part.iter().map(|(_, number)| event(*number, "Happened")).collect();
+            append(&database, &format!("s-{}", part[0].0), ExpectedVersion::Any, batch).await.unwrap();
+        }
+        define(&database, "g", r#"{"filter": {"stream_prefix": "s-"}}"#).await;
+        let left = std::sync::atomic::AtomicU64::new(streams * events);
+        let consume = async || {
+            let mut consumer = join(&database, "g").await;
+            while left.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+                // Who gets nothing looks again whether all is done.
+                if let Ok(batch) = tokio::time::timeout(Duration::from_millis(100), consumer.next_batch(100)).await {
+                    let batch = batch.unwrap();
+                    ack(&database, "g", &batch).await;
+                    left.fetch_sub(batch.len() as u64, std::sync::atomic::Ordering::SeqCst);
+                }
+            }
+        };
+        within(async { tokio::join!(consume(), consume(), consume(), consume()) }).await;
+    }
+}

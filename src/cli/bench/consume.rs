@@ -68,7 +68,7 @@ async fn one(plan: Plan, name: String) -> Result<Measured, Failure> {
     let mut last = Instant::now();
     let began = last;
     while Instant::now() < plan.ends {
-        let part = match tokio::time::timeout(QUIET, feed.part()).await {
+        let part = match tokio::time::timeout_at(plan.ends.min(Instant::now() + QUIET).into(), feed.part()).await {
             Ok(part) => part?,
             Err(_) if waiting.is_empty() => break,
             Err(_) => Some(bytes::BytesMut::new()),
@@ -117,4 +117,4 @@ const STREAMS: u64 = 1_000;
 /// Small enough for any server's limits.
 const PREPARE_BATCH: u64 = 100;
 /// Nothing for so long: all is done.
-const QUIET: Duration = Duration::from_millis(500);
+const QUIET: Duration = Duration::from_secs(3);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use factum_storage::Direction;
 use factum_storage::Filter;
 use factum_storage::Position;
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
 
@@ -27,7 +28,7 @@ pub(super) async fn run(shared: Arc<Shared>, group: Arc<Group>, session: Arc<Ses
     let _finished = session.finished.clone().drop_guard();
     let filter = session.terms.filter.clone();
     let feed = Feed::of_log(Arc::clone(&shared.router), filter, &after).telling_progress().reshaped_by(shared.reshape.clone());
-    let mut worker = Worker { shared, session, feed, idle_since: None, store_at: None };
+    let mut worker = Worker { shared, session, reading: read(feed), idle_since: None, store_at: None };
     loop {
         let failure = worker.work().await.err();
         // Whoever wants a session waits here until this one is settled.
@@ -55,10 +56,20 @@ pub(super) async fn run(shared: Arc<Shared>, group: Arc<Group>, session: Arc<Ses
     }
 }
 
+type Reading = BoxFuture<'static, (Feed, Result<FeedItem, Error>)>;
+
+fn read(mut feed: Feed) -> Reading {
+    Box::pin(async move {
+        let item = feed.next().await;
+        (feed, item)
+    })
+}
+
 struct Worker {
     shared: Arc<Shared>,
     session: Arc<Session>,
-    feed: Feed,
+    /// The log's next part. Begun once and seen through: who is woken often would else begin it again and again.
+    reading: Reading,
     idle_since: Option<Instant>,
     store_at: Option<Instant>,
 }
@@ -72,11 +83,12 @@ impl Worker {
             }
             let (wanted, wants_more, due, has_changes, is_idle) = {
                 let mut books = self.session.books.lock();
-                books.expire(now());
+                if books.expire(now()) {
+                    self.session.offered.notify_waiters();
+                }
                 books.shed_for_hungry();
                 (books.wanted(), books.wants_more(), books.next_due(), books.has_changes(), books.is_idle())
             };
-            self.session.offered.notify_waiters();
             if !wanted.is_empty() {
                 self.fetch(&wanted).await?;
                 continue;
@@ -104,7 +116,11 @@ impl Worker {
                 () = self.session.stop.cancelled() => return Ok(()),
                 () = self.session.stirred.notified() => {}
                 () = look => {}
-                item = self.feed.next(), if wants_more => self.accept(item?),
+                (feed, item) = &mut self.reading, if wants_more => {
+                    self.reading = read(feed);
+                    self.accept(item?);
+                    self.session.offered.notify_waiters();
+                }
             }
         }
     }
@@ -130,7 +146,7 @@ impl Worker {
     }
 
     /// Reads what is wanted from the log again, those that stand near each other at once.
-    async fn fetch(&self, wanted: &[Wanted]) -> Result<(), Error> {
+    async fn fetch(&mut self, wanted: &[Wanted]) -> Result<(), Error> {
         let mut rest = wanted;
         while let Some(first) = rest.first() {
             let near = rest.iter().enumerate().take_while(|(at, next)| {

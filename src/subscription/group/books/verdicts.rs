@@ -49,9 +49,11 @@ impl Books {
         true
     }
 
-    /// Does what is due by now.
-    pub(in super::super) fn expire(&mut self, now: Now) {
+    /// Does what is due by now. Says whether there was anything.
+    pub(in super::super) fn expire(&mut self, now: Now) -> bool {
+        let mut has_done = false;
         while let Some((_, key)) = self.timers.first().copied().filter(|(due, _)| *due <= now.instant) {
+            has_done = true;
             let Some(lane) = self.lanes.get_mut(&key) else {
                 self.timers.pop_first();
                 continue;
@@ -67,6 +69,7 @@ impl Books {
             self.set_timer(key);
             self.list(key);
         }
+        has_done
     }
 
     /// A consumer is gone, and what it has not acknowledged goes to others. It may have died of the first event of each line: that one
