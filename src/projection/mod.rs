@@ -1,7 +1,7 @@
 //! How do events become the rows of a view, each exactly once?
 //!
-//! A definition ([`spec`]) says which rows an event changes; a worker takes the events of the log in order, folds what they do to the rows
-//! of a batch in memory ([`working`]), and commits rows and checkpoint together to the [`target`]. A [`supervisor`] for each projection
+//! A definition (`spec`) says which rows an event changes; a worker takes the events of the log in order, folds what they do to the rows
+//! of a batch in memory (`working`), and commits rows and checkpoint together to the `target`. A `supervisor` for each projection
 //! decides which generations of its rows are worked on.
 
 mod convert;
