@@ -147,6 +147,27 @@ pub enum Error {
         /// Why.
         detail: String,
     },
+    /// A query that can't be answered as it stands.
+    #[error("query: {detail}")]
+    InvalidQuery {
+        /// What is wrong, and what would be right.
+        detail: String,
+        /// Where in the text, from 1.
+        line: Option<u32>,
+        /// Where in the line, from 1.
+        column: Option<u32>,
+    },
+    /// A query that wants more than a query may have.
+    #[error("the query needs more {limit} than one may have: {detail}")]
+    QueryLimit {
+        /// Of what: `memory`, `time`, `rows`, `spill`.
+        limit: &'static str,
+        /// How much it may have, and how to go on.
+        detail: String,
+    },
+    /// Enough queries run, and enough wait: try again in a moment.
+    #[error("too many queries are running")]
+    SqlBusy,
     /// All threads for scripts are busy and enough callers wait already: try again in a moment.
     #[error("too many scripts are waiting")]
     ScriptsBusy,

@@ -3,6 +3,8 @@
 //! [`Database`] is the embedded face. Imports only go down the list of modules in `docs/architecture.md`.
 
 pub mod aggregate;
+#[cfg(feature = "analytics")]
+pub mod analytics;
 pub mod cli;
 pub mod config;
 pub mod database;

@@ -67,6 +67,8 @@ use crate::aggregate;
 pub use crate::aggregate::AggregateState;
 pub use crate::aggregate::At;
 pub use crate::aggregate::Step;
+#[cfg(feature = "analytics")]
+pub use crate::analytics::SqlAnswer;
 pub use crate::definition::Definition;
 use crate::definition::Definitions;
 pub use crate::definition::Format;
@@ -126,6 +128,8 @@ mod reads;
 mod refusals;
 mod same_content;
 mod shape;
+#[cfg(feature = "analytics")]
+mod sql;
 mod subscriptions;
 mod typed;
 mod types;
@@ -143,6 +147,14 @@ pub use options::ScriptLimits;
 pub use projections::PoisonEvent;
 pub use projections::ProjectionStatus;
 pub use projections::RebuildStatus;
+#[cfg(feature = "analytics")]
+pub use sql::SqlQuery;
+#[cfg(feature = "analytics")]
+pub use sql::TableColumn;
+#[cfg(feature = "analytics")]
+pub use sql::TableInfo;
+#[cfg(feature = "analytics")]
+pub use sql::TableKind;
 pub use typed::Aggregates;
 pub use typed::ExecuteError;
 pub use typed::Loaded;

@@ -129,6 +129,9 @@ problems! {
         "The type has a schema, and the data does not match it: `field` names the event, `pointer` the first place in its data, `violations` all of \
         them. Nothing was stored.",
         "Correct the data, or register the next version of the schema first.";
+    QueryLimitExceeded, UNPROCESSABLE_ENTITY, "query-limit-exceeded", "The query needs more than one may have",
+        "A query met a limit: `limit` names it (`memory`, `spill`, `time`, `rows`), `detail` says how much there is. Nothing else was touched.",
+        "Ask for less: fewer columns, a filter on position, time, stream, category or type, a LIMIT; or raise the limit in the settings.";
     CommandRejected, UNPROCESSABLE_ENTITY, "command-rejected", "The command was rejected",
         "The category's `decide` said no: `code` is for programs, `reason` for people. Nothing was stored.",
         "Show the reason; the same command succeeds only once the aggregate's state is another.";

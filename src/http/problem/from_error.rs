@@ -63,6 +63,9 @@ impl From<Error> for Problem {
             Error::TargetUnavailable { view, detail } => {
                 Self::new(Slug::TargetUnavailable, format!("the rows of {view}: {detail}")).with_text("view", &view)
             }
+            Error::InvalidQuery { detail, line, column } => with_place(Self::malformed("query", detail), line, column),
+            Error::QueryLimit { limit, detail } => Self::new(Slug::QueryLimitExceeded, detail).with_text("limit", limit),
+            Error::SqlBusy => Self::new(Slug::TooManyRequests, "too many queries are running, and enough are waiting"),
             Error::Script(fault) => script_failed(&fault),
             Error::ScriptsBusy => Self::new(Slug::TooManyRequests, "too many scripts are waiting"),
             Error::HistoryUnreadable { stream, version, detail } => {
