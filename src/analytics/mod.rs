@@ -4,5 +4,7 @@
 //! an append.
 
 mod answer;
+pub mod output;
+mod type_name;
 
 pub use answer::SqlAnswer;
