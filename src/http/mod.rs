@@ -7,6 +7,8 @@ mod answer;
 mod append;
 mod body;
 mod cloud_events;
+#[cfg(feature = "analytics")]
+mod coded;
 mod commands;
 mod conditional;
 mod connection;
@@ -31,6 +33,8 @@ mod schema;
 mod schemas;
 mod serve;
 mod settings;
+#[cfg(feature = "analytics")]
+mod sql;
 mod stalled;
 mod streams;
 mod subscriptions;
@@ -97,7 +101,7 @@ pub fn openapi_json() -> Result<String, serde_json::Error> {
 }
 
 fn described() -> OpenApiRouter<Shared> {
-    OpenApiRouter::with_openapi(Description::openapi())
+    let router = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(append::append, pages::stream_events))
         .routes(routes!(one_event::stream_event))
         .routes(routes!(transactions::transact))
@@ -141,7 +145,10 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(operations::live))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::status))
-        .routes(routes!(operations::openapi))
+        .routes(routes!(operations::openapi));
+    #[cfg(feature = "analytics")]
+    let router = router.routes(routes!(sql::query)).routes(routes!(sql::tables));
+    router
 }
 
 /// The head of the description.
@@ -161,6 +168,7 @@ fn described() -> OpenApiRouter<Shared> {
         (name = "schemas", description = "Which shape the data of each event type has"),
         (name = "projections", description = "Which read models are kept, and how they fare"),
         (name = "views", description = "The rows of read models"),
+        (name = "analytics", description = "What all events say together, in SQL"),
         (name = "subscriptions", description = "Who shares the work on which events, and how far they are"),
         (name = "operations", description = "How the server is"),
     ),

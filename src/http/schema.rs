@@ -3,6 +3,8 @@
 
 mod aggregates;
 mod projections;
+#[cfg(feature = "analytics")]
+mod sql;
 mod subscriptions;
 mod views;
 
@@ -11,6 +13,8 @@ use utoipa::ToSchema;
 
 pub(crate) use aggregates::*;
 pub(crate) use projections::*;
+#[cfg(feature = "analytics")]
+pub(crate) use sql::*;
 pub(crate) use subscriptions::*;
 pub(crate) use views::*;
 
