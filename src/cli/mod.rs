@@ -19,6 +19,8 @@ mod read;
 mod reindex;
 mod repair;
 mod serve;
+#[cfg(feature = "analytics")]
+mod sql;
 mod sse;
 mod state;
 mod streams;
@@ -77,6 +79,9 @@ enum Command {
     Apply(apply::Arguments),
     /// Print the rows of a read model.
     Views(views::Arguments),
+    /// Ask in SQL, over everything that is committed.
+    #[cfg(feature = "analytics")]
+    Sql(sql::Arguments),
     /// Check every byte of a data directory (offline).
     Verify(verify::Arguments),
     /// Give up damaged events so that the rest takes appends again (offline).
@@ -111,6 +116,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Verify(arguments) => verify::run(&arguments, &mut output)?,
         Command::Repair(arguments) => repair::run(&arguments, &mut output)?,
         Command::Reindex(arguments) => reindex::run(&arguments, &mut output)?,
+        #[cfg(feature = "analytics")]
+        Command::Sql(arguments) => sql::run(&arguments, &mut output)?,
         Command::Config(arguments) => config::run(&arguments, &mut output)?,
         Command::Bench(arguments) => block_on(bench::run(&arguments, &mut output))?,
         Command::Import(arguments) => block_on(import::run(&arguments, &mut output))?,
@@ -129,10 +136,14 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-/// Clients need one thread: what they wait for is the server.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    client_runtime()?.block_on(future)
+}
+
+/// Clients need one thread: what they wait for is the server.
+fn client_runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::failed("cannot start").detail(error.to_string()))?.block_on(future)
+    runtime.map_err(|error| Failure::failed("cannot start").detail(error.to_string()))
 }
 
 /// The server's runtime: a thread for each core.
