@@ -234,7 +234,7 @@ mod tests {
         check("SEL", 0, &["SELECT"]);
         check("select am", 7, &["amount"]);
         // Of the tables that are named the columns alone; what needs quotes gets them.
-        check("select st from events e where e.ty", 33, &["type"]);
+        check("select st from events e where e.ty", 32, &["type"]);
         check("select * from order o where o.t", 30, &["\"Total\""]);
         check("select * from ev", 14, &["events"]);
         check("select * from vi", 14, &["views.paid"]);
