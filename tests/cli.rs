@@ -22,6 +22,9 @@ mod process;
 mod settings;
 #[path = "cli/snapshots.rs"]
 mod snapshots;
+#[cfg(feature = "analytics")]
+#[path = "cli/sql.rs"]
+mod sql;
 #[path = "cli/strace.rs"]
 mod strace;
 #[path = "cli/subscriptions.rs"]
