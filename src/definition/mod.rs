@@ -4,6 +4,7 @@
 //! `Paused` and `Resumed` are about what it does. The newest word counts; all of them stay in the
 //! log: who changed what, when, and the way back.
 
+pub(crate) mod document;
 pub mod folder;
 
 use std::collections::BTreeMap;
