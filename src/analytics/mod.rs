@@ -4,5 +4,8 @@
 //! an append.
 
 mod answer;
+pub(crate) mod columns;
+mod members;
+pub(crate) mod rows;
 
 pub use answer::SqlAnswer;
