@@ -218,6 +218,7 @@ fn database_options(settings: &Settings) -> database::Options {
     options.scripts.memory_bytes = size(settings.scripts.memory);
     options.scripts.time = settings.scripts.time;
     options.scripts.threads = settings.scripts.threads.unwrap_or(options.scripts.threads);
+    options.export_allow.clone_from(&settings.exports.allow);
     options.storage.segment_bytes = settings.storage.segment;
     options.storage.index_flush_events = settings.storage.index_flush_events;
     options.storage.index_cache_bytes = size(settings.storage.index_cache);

@@ -36,6 +36,8 @@ pub struct Settings {
     pub storage: StorageSettings,
     /// `[scripts]`
     pub scripts: ScriptSettings,
+    /// `[exports]`
+    pub exports: ExportSettings,
     /// `[log]`
     pub log: LogSettings,
 }
@@ -98,6 +100,13 @@ pub struct ScriptSettings {
     pub time: Duration,
     /// How many calls run at once; `None` is one for each core.
     pub threads: Option<usize>,
+}
+
+/// What exports may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportSettings {
+    /// Where their lakes may lie beside `parquet/` in the data directory: urls that theirs may be or begin with.
+    pub allow: Vec<String>,
 }
 
 /// What is logged and how.

@@ -69,6 +69,12 @@ pub use crate::aggregate::At;
 pub use crate::aggregate::Step;
 #[cfg(feature = "analytics")]
 pub use crate::analytics::SqlAnswer;
+#[cfg(feature = "analytics")]
+use crate::analytics::export;
+#[cfg(feature = "analytics")]
+pub use crate::analytics::export::ExportFailure;
+#[cfg(feature = "analytics")]
+pub use crate::analytics::export::ExportState;
 pub use crate::definition::Definition;
 use crate::definition::Definitions;
 pub use crate::definition::Format;
@@ -122,6 +128,11 @@ mod aggregates;
 mod command;
 mod definitions;
 mod directory;
+#[cfg(feature = "analytics")]
+mod exports;
+#[cfg(not(feature = "analytics"))]
+#[path = "exports_absent.rs"]
+mod exports;
 mod options;
 mod projections;
 mod reads;
@@ -141,6 +152,10 @@ pub use aggregates::CommandRequest;
 pub use aggregates::CommandResult;
 pub use aggregates::SnapshotListing;
 pub use definitions::Change;
+#[cfg(feature = "analytics")]
+pub use exports::ExportFile;
+#[cfg(feature = "analytics")]
+pub use exports::ExportStatus;
 pub use options::Durability;
 pub use options::Options;
 pub use options::ScriptLimits;
@@ -179,6 +194,8 @@ struct Inner {
     projections: Arc<Projections>,
     snapshotter: AbortHandle,
     groups: Groups,
+    #[cfg(feature = "analytics")]
+    exports: export::Exports,
 }
 
 impl Drop for Inner {
@@ -235,6 +252,8 @@ impl Database {
     pub async fn close(&self) -> Result<(), Error> {
         self.inner.snapshotter.abort();
         self.inner.projections.close().await;
+        #[cfg(feature = "analytics")]
+        self.inner.exports.close().await;
         // They read the shards' logs to the end of what they have to do.
         self.inner.groups.close().await;
         close(self.router().shards()).await
@@ -244,6 +263,9 @@ impl Database {
         if disks.is_empty() {
             return Err(Error::Invalid { field: "shards".to_owned(), detail: "must be at least 1".to_owned() });
         }
+        #[cfg(feature = "analytics")]
+        let allowed = export::Allowed::parse(options.export_allow.iter().map(String::as_str))
+            .map_err(|detail| Error::Invalid { field: "exports.allow".to_owned(), detail })?;
         // All of this machine's shards get the same time.
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let opening: Vec<_> = (0_u16..)
@@ -291,7 +313,26 @@ impl Database {
         // Disks that a caller brings hold logs alone: the progress of groups stays in memory then, as in a database without a directory.
         let folder = lock.as_ref().and(data.as_deref());
         let groups = Groups::new(Arc::clone(&router), Some(reshape), folder);
-        let inner = Inner { router, schemas, aggregates, definitions, turns, projections, groups, snapshotter };
+        #[cfg(feature = "analytics")]
+        let exports = export::Exports::new(export::Options {
+            router: Arc::clone(&router),
+            reshape: Some(shape::newest(&schemas)),
+            folder: folder.map(export::own_folder),
+            allowed,
+            clock: Arc::new(SystemClock),
+        });
+        let inner = Inner {
+            router,
+            schemas,
+            aggregates,
+            definitions,
+            turns,
+            projections,
+            groups,
+            #[cfg(feature = "analytics")]
+            exports,
+            snapshotter,
+        };
         let database = Self { inner: Arc::new(inner), reads_stored: false };
         database.load_definitions().await?;
         Ok(database)

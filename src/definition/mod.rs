@@ -40,6 +40,8 @@ pub enum Kind {
     Projection,
     /// Who shares the work on which events: a consumer group.
     Subscription,
+    /// Which events are kept as Parquet files, and where.
+    Export,
 }
 
 /// How a definition's text is to be read.
@@ -59,7 +61,7 @@ pub enum Format {
 pub struct Key {
     /// Its kind.
     pub kind: Kind,
-    /// Its name: a category, `<type>/<version>` of a schema, a view or a subscription.
+    /// Its name: a category, `<type>/<version>` of a schema, a view, a subscription or an export.
     pub name: String,
 }
 
