@@ -5,6 +5,7 @@
 
 mod answer;
 pub(crate) mod columns;
+pub(crate) mod export;
 mod inference;
 mod members;
 pub mod output;

@@ -54,6 +54,16 @@ impl MinPosition {
         }
         response
     }
+
+    /// How long the caller waits, where no position is asked for.
+    ///
+    /// # Errors
+    ///
+    /// 400 for a `wait` that is no number of seconds.
+    #[cfg(feature = "analytics")]
+    pub(crate) fn wait_of(headers: &HeaderMap) -> Result<Duration, Problem> {
+        Ok(wait(headers)?.unwrap_or(WAIT_DEFAULT))
+    }
 }
 
 /// The `wait` preference; longer than is allowed is what is allowed, other preferences are nobody's business here.

@@ -14,6 +14,8 @@ mod conditional;
 mod connection;
 mod decode;
 mod definitions;
+#[cfg(feature = "analytics")]
+mod exports;
 mod feed;
 mod ids;
 mod import;
@@ -147,7 +149,13 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(operations::status))
         .routes(routes!(operations::openapi));
     #[cfg(feature = "analytics")]
-    let router = router.routes(routes!(sql::query)).routes(routes!(sql::tables));
+    let router = router
+        .routes(routes!(sql::query))
+        .routes(routes!(sql::tables))
+        .routes(routes!(exports::list))
+        .routes(routes!(exports::status, exports::define, exports::remove))
+        .routes(routes!(exports::definition))
+        .routes(routes!(exports::flush));
     router
 }
 
@@ -170,6 +178,7 @@ fn described() -> OpenApiRouter<Shared> {
         (name = "views", description = "The rows of read models"),
         (name = "analytics", description = "What all events say together, in SQL"),
         (name = "subscriptions", description = "Who shares the work on which events, and how far they are"),
+        (name = "exports", description = "Which Parquet files follow the log, and how they fare"),
         (name = "operations", description = "How the server is"),
     ),
 )]

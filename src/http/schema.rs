@@ -2,6 +2,8 @@
 #![expect(dead_code, reason = "these types exist for the OpenAPI document that is made from them")]
 
 mod aggregates;
+#[cfg(feature = "analytics")]
+mod exports;
 mod projections;
 #[cfg(feature = "analytics")]
 mod sql;
@@ -12,6 +14,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub(crate) use aggregates::*;
+#[cfg(feature = "analytics")]
+pub(crate) use exports::*;
 pub(crate) use projections::*;
 #[cfg(feature = "analytics")]
 pub(crate) use sql::*;

@@ -42,11 +42,15 @@ fn rows_are_printed_as_asked() {
     assert_eq!(csv, "stream,amount\norder-1,10.5\norder-2,20.0\norder-3,0.25\n");
     let table = server.run(&["sql", query, "--format", "table"]).exits(0).stdout;
     let shown: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!((&shown[0][..], &shown[3][..], &shown[4][..3]), (&["STREAM", "AMOUNT"][..], &["order-3", "0.25"][..], &["3", "rows", "in"][..]));
+    assert_eq!(
+        (&shown[0][..], &shown[3][..], &shown[4][..3]),
+        (&["STREAM", "AMOUNT"][..], &["order-3", "0.25"][..], &["3", "rows", "in"][..])
+    );
     assert!(table.trim_end().ends_with("as of position 3"), "{table}");
     let none = server.run(&["sql", "select id from events where type = 'x'", "--format", "table"]).exits(0).stdout;
     assert!(none.contains("ID") && none.contains("0 rows"), "{none}");
-    let param = server.run(&["sql", "select stream from \"order\" where amount < $1 and stream <> $2", "--param", "15", "--param", "order-1"]);
+    let param =
+        server.run(&["sql", "select stream from \"order\" where amount < $1 and stream <> $2", "--param", "15", "--param", "order-1"]);
     assert_eq!(param.exits(0).json_lines(), [json!({"stream": "order-3"})]);
 }
 

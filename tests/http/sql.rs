@@ -51,7 +51,10 @@ async fn rows_come_in_every_format() {
     let api = with_orders().await;
     let query = "select city, amount from \"order\" where type = 'Placed' order by stream";
     let lines = api.sql_as(query, "application/x-ndjson").await.is(200);
-    assert_eq!(lines.lines(), [json!({"city": "Köln", "amount": 10.5}), json!({"city": "Aix, \"Bains\"", "amount": 20.0}), json!({"city": "", "amount": 0.25})]);
+    assert_eq!(
+        lines.lines(),
+        [json!({"city": "Köln", "amount": 10.5}), json!({"city": "Aix, \"Bains\"", "amount": 20.0}), json!({"city": "", "amount": 0.25})]
+    );
     let csv = api.sql_as(query, "text/csv").await.is(200);
     assert_eq!(csv.text(), "city,amount\nKöln,10.5\n\"Aix, \"\"Bains\"\"\",20.0\n\"\",0.25\n");
     let arrow = api.sql_as(query, "application/vnd.apache.arrow.stream").await.is(200);

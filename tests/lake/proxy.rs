@@ -112,7 +112,11 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<R
         Fault::Status(status) => {
             let status = StatusCode::from_u16(status).expect("a status");
             let xml = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
-            return Ok(Response::builder().status(status).header("content-type", "application/xml").body(Full::from(xml)).expect("an answer"));
+            return Ok(Response::builder()
+                .status(status)
+                .header("content-type", "application/xml")
+                .body(Full::from(xml))
+                .expect("an answer"));
         }
         Fault::Hang => {
             // Not a wait for something: the fault's own time.

@@ -45,9 +45,16 @@ async fn the_lake_reads_the_same_everywhere() {
     }
     assert_eq!(ask(&python, "pandas_sums", &json!({"folder": folder})), Value::from(fold.type_rows()));
     // What the columns are is what DuckDB takes them for.
-    let query = "select column_name, column_type from (describe lake) where column_name in ('stream', 'version', 'amount', 'occurred_at', 'tags')";
+    let query =
+        "select column_name, column_type from (describe lake) where column_name in ('stream', 'version', 'amount', 'occurred_at', 'tags')";
     let types = ask(&python, "duckdb_query", &json!({"query": query, "files": files}));
-    let expected = [["amount", "DOUBLE"], ["occurred_at", "TIMESTAMP WITH TIME ZONE"], ["stream", "VARCHAR"], ["tags", "VARCHAR[]"], ["version", "BIGINT"]];
+    let expected = [
+        ["amount", "DOUBLE"],
+        ["occurred_at", "TIMESTAMP WITH TIME ZONE"],
+        ["stream", "VARCHAR"],
+        ["tags", "VARCHAR[]"],
+        ["version", "BIGINT"],
+    ];
     let mut types: Vec<[String; 2]> = serde_json::from_value(types).expect("pairs of texts");
     types.sort();
     assert_eq!(types, expected);
