@@ -49,6 +49,8 @@ impl Tour<'_> {
         self.protection().await?;
         self.aggregate().await?;
         self.commands().await?;
+        #[cfg(feature = "analytics")]
+        self.analytics().await?;
         self.safety()?;
         self.try_next()
     }
@@ -175,7 +177,7 @@ impl Tour<'_> {
     }
 
     fn safety(&mut self) -> Result<(), Failure> {
-        self.step("9. What is acknowledged is on disk")?;
+        self.step("11. What is acknowledged is on disk")?;
         self.say(&format!("Try it: `kill -9 {}`, then `factum demo` again: every event is there, none twice.", std::process::id()))
     }
 
@@ -194,6 +196,8 @@ impl Tour<'_> {
             format!("factum state {SHOWN_STREAM} --at 4"),
             format!("factum command {OPEN_STREAM} reject '{{\"by\": \"me\", \"reason\": \"no receipt\"}}'"),
             format!("factum streams --category {CATEGORY} --limit 10"),
+            format!("factum sql 'select type, count(*) as events from {CATEGORY} group by type order by events desc'"),
+            "factum sql".to_owned(),
             "factum bench append --clients 8 --seconds 5".to_owned(),
         ] {
             self.say(&command)?;
