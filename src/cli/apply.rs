@@ -26,7 +26,8 @@ use crate::definition::folder::Found;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  factum apply ./definitions --dry-run\n  factum apply ./definitions\n\n\
     The folder holds aggregates/<category>.js or .json, and schemas/<type>/<version>.json, with <version>.upcast.js beside it\n\
-    if the upcaster is kept apart. Schemas go first, by version. Applying twice changes nothing.")]
+    if the upcaster is kept apart; projections/<view>.toml, subscriptions/<name>.toml and exports/<name>.toml (or .json).\n\
+    Schemas go first, by version. Applying twice changes nothing.")]
 pub(crate) struct Arguments {
     /// The folder of definitions.
     #[arg(value_name = "DIR")]
@@ -114,6 +115,7 @@ async fn send(client: &Client, definition: &Found, dry_run: bool) -> Result<Stri
         }
         Kind::Projection => vec!["v1", "projections", &definition.name],
         Kind::Subscription => vec!["v1", "subscriptions", &definition.name],
+        Kind::Export => vec!["v1", "exports", &definition.name],
     };
     let content_type = match definition.format {
         Format::Javascript => "text/javascript",

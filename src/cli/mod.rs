@@ -10,6 +10,8 @@ mod command;
 mod config;
 mod demo;
 mod event;
+#[cfg(feature = "analytics")]
+mod exports;
 mod failure;
 mod import;
 mod offline;
@@ -68,6 +70,9 @@ enum Command {
     Projections(projections::Arguments),
     /// List subscriptions (consumer groups), and see to what they have put aside.
     Subscriptions(subscriptions::Arguments),
+    /// List exports (Parquet files that follow the log), and tell them to publish at once.
+    #[cfg(feature = "analytics")]
+    Exports(exports::Arguments),
     /// Print what a stream's events come to, now or in the past.
     State(state::Arguments),
     /// Tell an aggregate to do something.
@@ -120,6 +125,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Streams(arguments) => block_on(streams::run(&arguments, &mut output))?,
         Command::Projections(arguments) => block_on(projections::run(&arguments, &mut output))?,
         Command::Subscriptions(arguments) => block_on(subscriptions::run(&arguments, &mut output))?,
+        #[cfg(feature = "analytics")]
+        Command::Exports(arguments) => block_on(exports::run(&arguments, &mut output))?,
         Command::State(arguments) => block_on(state::run(&arguments, &mut output))?,
         Command::Tell(arguments) => block_on(command::run(&arguments, &mut output))?,
         Command::Views(arguments) => block_on(views::run(&arguments, &mut output))?,

@@ -43,6 +43,16 @@ impl MinPosition {
         let wait = wait(headers)?;
         Ok(Self { cursor, wait: wait.unwrap_or(WAIT_DEFAULT), is_preferred: wait.is_some() })
     }
+
+    /// How long the caller waits, where no position is asked for.
+    ///
+    /// # Errors
+    ///
+    /// 400 for a `wait` that is no number of seconds.
+    #[cfg(feature = "analytics")]
+    pub(crate) fn wait_of(headers: &HeaderMap) -> Result<Duration, Problem> {
+        Ok(wait(headers)?.unwrap_or(WAIT_DEFAULT))
+    }
 }
 
 /// The `wait` preference; longer than is allowed is what is allowed, other preferences are nobody's business here.

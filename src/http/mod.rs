@@ -12,6 +12,8 @@ mod conditional;
 mod connection;
 mod decode;
 mod definitions;
+#[cfg(feature = "analytics")]
+mod exports;
 mod feed;
 mod ids;
 mod import;
@@ -97,7 +99,7 @@ pub fn openapi_json() -> Result<String, serde_json::Error> {
 }
 
 fn described() -> OpenApiRouter<Shared> {
-    OpenApiRouter::with_openapi(Description::openapi())
+    let router = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(append::append, pages::stream_events))
         .routes(routes!(one_event::stream_event))
         .routes(routes!(transactions::transact))
@@ -141,7 +143,14 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(operations::live))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::status))
-        .routes(routes!(operations::openapi))
+        .routes(routes!(operations::openapi));
+    #[cfg(feature = "analytics")]
+    let router = router
+        .routes(routes!(exports::list))
+        .routes(routes!(exports::status, exports::define, exports::remove))
+        .routes(routes!(exports::definition))
+        .routes(routes!(exports::flush));
+    router
 }
 
 /// The head of the description.
@@ -162,6 +171,7 @@ fn described() -> OpenApiRouter<Shared> {
         (name = "projections", description = "Which read models are kept, and how they fare"),
         (name = "views", description = "The rows of read models"),
         (name = "subscriptions", description = "Who shares the work on which events, and how far they are"),
+        (name = "exports", description = "Which Parquet files follow the log, and how they fare"),
         (name = "operations", description = "How the server is"),
     ),
 )]

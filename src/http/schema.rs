@@ -2,6 +2,8 @@
 #![expect(dead_code, reason = "these types exist for the OpenAPI document that is made from them")]
 
 mod aggregates;
+#[cfg(feature = "analytics")]
+mod exports;
 mod projections;
 mod subscriptions;
 mod views;
@@ -10,6 +12,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub(crate) use aggregates::*;
+#[cfg(feature = "analytics")]
+pub(crate) use exports::*;
 pub(crate) use projections::*;
 pub(crate) use subscriptions::*;
 pub(crate) use views::*;
