@@ -1,9 +1,10 @@
-//! Are the documents' examples true? Runs every `sh` block of them against a fresh server, and compares what comes out
+//! Are the documents' examples true? Runs every `sh` and `python` block of them against a fresh server, and compares what comes out
 //! with the `text` block behind it.
 
 use std::io::BufRead;
 use std::io::BufReader;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
@@ -91,16 +92,26 @@ fn run(document: &str) -> Vec<String> {
     let server = Server::start();
     let folder = Path::new(BINARY).parent().expect("the binary lies in a folder");
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let python = python();
     let mut wrong = Vec::new();
-    for (at, block) in blocks.iter().enumerate().filter(|(_, block)| block.language == "sh") {
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &block.text.replace(DEFAULT_URL, &server.url)])
+    for (at, block) in blocks.iter().enumerate().filter(|(_, block)| matches!(block.language.as_str(), "sh" | "python")) {
+        let text = block.text.replace(DEFAULT_URL, &server.url);
+        let mut command = match (block.language.as_str(), &python) {
+            ("python", Some(python)) => Command::new(python),
+            ("python", None) => {
+                note(&format!("SKIPPED {document}:{}: no Python that has the readers of the lake; tests/run.sh makes one", block.line));
+                continue;
+            }
+            _ => Command::new("bash"),
+        };
+        let output = command
+            .args(if block.language == "python" { vec!["-c", &text] } else { vec!["-euo", "pipefail", "-c", &text] })
             // Some write files.
             .current_dir(if document.starts_with("docs/guide/") { server.data.path() } else { Path::new(env!("CARGO_MANIFEST_DIR")) })
             .env("PATH", &path)
             .env("FACTUM_URL", &server.url)
             .output()
-            .expect("bash is there");
+            .expect("the interpreter is there");
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         let place = format!("{document}:{}", block.line);
         if !output.status.success() {
@@ -115,6 +126,20 @@ fn run(document: &str) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// The interpreter that has DuckDB and pandas, if `tests/run.sh` has made one.
+fn python() -> Option<PathBuf> {
+    let named = std::env::var_os("FACTUM_READERS").map(PathBuf::from);
+    // Beside the folder of the profile: `target/debug/factum` and `target/readers`.
+    let beside = || Some(Path::new(BINARY).parent()?.parent()?.join("readers/bin/python"));
+    named.or_else(beside).filter(|path| path.exists())
+}
+
+/// A line for whoever reads the test's output.
+#[expect(clippy::print_stderr, reason = "the output of a test is its stderr")]
+fn note(text: &str) {
+    eprintln!("{text}");
 }
 
 #[test]
@@ -144,6 +169,13 @@ fn the_guide_to_projections_is_true() {
 #[test]
 fn the_guide_to_consumer_groups_is_true() {
     let wrong = run("docs/guide/consumer-groups.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[cfg(feature = "analytics")]
+#[test]
+fn the_guide_to_analytics_is_true() {
+    let wrong = run("docs/guide/analytics.md");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
