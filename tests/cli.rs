@@ -1,5 +1,8 @@
 //! Does the binary keep its promises, seen from outside? Real processes, real files, real signals.
 
+#[expect(dead_code, reason = "the tests of the target use the rest of it")]
+#[path = "postgres/cluster.rs"]
+mod cluster;
 #[path = "cli/commands.rs"]
 mod commands;
 #[path = "cli/crash.rs"]
@@ -18,6 +21,8 @@ mod offline;
 mod oracle;
 #[path = "cli/process.rs"]
 mod process;
+#[path = "cli/projections.rs"]
+mod projections;
 #[path = "cli/settings.rs"]
 mod settings;
 #[path = "cli/snapshots.rs"]

@@ -24,6 +24,8 @@ mod opening;
 mod pages;
 #[path = "embedded/projections.rs"]
 mod projections;
+#[path = "embedded/rebuilds.rs"]
+mod rebuilds;
 #[path = "embedded/schemas.rs"]
 mod schemas;
 #[path = "embedded/snapshots.rs"]

@@ -2,6 +2,9 @@
 
 mod decisions;
 mod live;
+mod postgres;
+mod program;
+mod rows;
 mod tour;
 
 use std::net::Ipv4Addr;

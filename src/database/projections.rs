@@ -248,9 +248,12 @@ impl Database {
         let (live, head) = (&handle.live, self.end());
         let (live_state, live_failure) = live.state();
         let building = handle.building();
+        let is_turning = handle.is_turning();
         let (state, error) = match building.as_ref().map(|building| building.state()) {
             Some((State::Running | State::Rebuilding, _)) => (State::Rebuilding, live_failure),
+            Some((State::Failed, failure)) if is_turning => (State::Rebuilding, failure),
             Some((state, failure)) => (state, failure),
+            None if is_turning && matches!(live_state, State::Running | State::Failed) => (State::Rebuilding, live_failure),
             None => (live_state, live_failure),
         };
         let checkpoint = live.applied();

@@ -109,14 +109,19 @@ impl Projections {
         if let Some(present) = self.get(&spec.name) {
             self.check(&spec)?;
             present.set_spec(Arc::clone(&spec));
-            return if present.tell(Command::Redefine(spec)).await { Ok(()) } else { Err(Refused::Closing) };
+            return if present.order(Command::Redefine(spec)).await { Ok(()) } else { Err(Refused::Closing) };
         }
-        let place = self.place(&spec).map_err(|detail| Refused::Definition { pointer: "/target/url_env", detail })?;
+        // A new definition was checked. One that was accepted long ago is in force whatever the server lacks by now: whoever looks at
+        // its projection must see that it stands still, and why.
+        let place = self.place(&spec).unwrap_or_else(|detail| {
+            tracing::error!(projection = spec.name, detail, "the target can't be reached for: the projection stands still");
+            Place::absent(&spec.target, detail)
+        });
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let handle = Arc::new(Handle::new(&spec, place, Cursor::start(&self.shared.router), sender));
         self.handles.lock().insert(spec.name.clone(), Arc::clone(&handle));
         let target = handle.place.target();
-        let supervisor = Supervisor { shared: Arc::clone(&self.shared), target, handle, spec, is_paused, rebuilds: false };
+        let supervisor = Supervisor { shared: Arc::clone(&self.shared), target, handle, spec, is_paused, rebuilds: false, orders: 0 };
         let mut supervisors = self.supervisors.lock();
         // Those that have ended are forgotten.
         while supervisors.try_join_next().is_some() {}
@@ -140,7 +145,7 @@ impl Projections {
     }
 
     pub(crate) async fn rebuild(&self, handle: &Handle) -> bool {
-        handle.tell(Command::Rebuild).await
+        handle.order(Command::Rebuild).await
     }
 
     /// Whether the projection stood on an event that it now steps over; `None` when the database closes.

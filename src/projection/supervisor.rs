@@ -64,6 +64,8 @@ pub(super) struct Supervisor {
     pub(super) is_paused: bool,
     /// Build anew, though the live rows are of this definition.
     pub(super) rebuilds: bool,
+    /// How many orders have come that make other rows.
+    pub(super) orders: u64,
 }
 
 /// A worker and how to talk to it.
@@ -136,6 +138,7 @@ impl Supervisor {
             self.start(Arc::clone(&self.spec), hash, None)
         });
         self.handle.set_current(columns, live_hash, building.as_ref().map(|running| Arc::clone(&running.status)));
+        self.handle.set_begun(self.orders);
         let next = self.attend(commands, live.as_mut(), building.as_mut()).await;
         if let Some(live) = live {
             live.end().await;
@@ -206,6 +209,7 @@ impl Supervisor {
 
     /// Orders that end a round.
     fn turn(&mut self, command: Command) -> Option<Next> {
+        self.orders += u64::from(matches!(command, Command::Rebuild | Command::Redefine(_)));
         match command {
             Command::Rebuild => self.rebuilds = true,
             Command::Redefine(spec) => (self.spec, self.rebuilds) = (spec, false),
@@ -247,6 +251,8 @@ impl Supervisor {
                 tracing::warn!(projection = self.spec.name, %fault, "the target does not say what it has; it is asked again");
             }
             self.handle.live.set_failure(state, Failure { reason: fault.to_string(), event: None, attempts });
+            // It is under way, and this is what it has come to.
+            self.handle.set_begun(self.orders);
             let delay = RETRY_FIRST.saturating_mul(1 << attempts.min(16)).min(RETRY_MAX);
             match tokio::time::timeout(delay, commands.recv()).await {
                 Err(_elapsed) => {}
@@ -296,6 +302,8 @@ impl Supervisor {
         match self.target.promote(hash).await {
             Ok(()) => {
                 self.rebuilds = false;
+                // What the rows before stood still for is over.
+                self.handle.live.is_running();
                 tracing::info!(projection = self.spec.name, "the new rows are in use");
             }
             Err(fault) => {

@@ -14,6 +14,7 @@ use super::spec::Columns;
 use super::value::Value;
 use crate::subscription::Cursor;
 
+pub(crate) mod absent;
 pub(crate) mod embedded;
 
 /// A generation of a view: the rows that one definition makes. While a changed definition is built beside the one in use, there are two.

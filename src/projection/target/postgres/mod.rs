@@ -6,6 +6,7 @@
 //! - The live generation has the table that the definition names, one that is being built has `<table>__<8 digits of its hash>`.
 //! - A table that Factum did not make, or that was altered, is neither written to nor dropped.
 
+mod ask;
 mod bookkeeping;
 mod cell;
 mod culprit;
@@ -36,6 +37,7 @@ use super::Writer;
 use crate::projection::row::Row;
 use crate::projection::spec::Columns;
 use crate::projection::value::Value;
+pub(crate) use ask::ask;
 use fault::Trouble;
 use name::Table;
 use session::Session;
