@@ -85,18 +85,10 @@ async fn p1_a_postgres_that_hangs_is_told_in_time_and_caught_up_with() {
     cluster.stop_immediately();
     place_order(&api, "order-1").await;
     state(&api, "orders", "retrying", "refused").await;
-    let (began, before) = (Instant::now(), measured(&api, r#"factum_projection_retries_total{projection="orders"}"#).await);
-    let mut polls = 0;
-    while began.elapsed() < Duration::from_secs(3) {
-        let status = api.get("/v1/projections/orders").await.expect("a status");
-        assert_eq!(status["state"], "retrying", "{status}");
-        assert_eq!(status["error"]["event"], Value::Null, "no event is to blame: {status}");
-        polls += 1;
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let before = measured(&api, r#"factum_projection_retries_total{projection="orders"}"#).await;
+    stays_retrying(&api, Duration::from_secs(3)).await;
     let retries = measured(&api, r#"factum_projection_retries_total{projection="orders"}"#).await - before;
-    note(&format!("{retries} retries in {:?}, seen in {polls} polls", began.elapsed()));
-    assert!((1.0..=8.0).contains(&retries), "{retries} retries in {:?}", began.elapsed());
+    assert!((1.0..=8.0).contains(&retries), "{retries} retries in three seconds");
     // A pause is told as one, whether or not the target answers; also by a server that starts meanwhile.
     order(&api, "orders/pause").await;
     state(&api, "orders", "paused", "").await;
@@ -109,6 +101,37 @@ async fn p1_a_postgres_that_hangs_is_told_in_time_and_caught_up_with() {
     cluster.start_again();
     settled(&api, "orders").await;
     assert_eq!(counts(&cluster).await, rows(&[("order-1", "3")]));
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// It does not seem to run between two tries, and blames no event.
+async fn stays_retrying(api: &Api, time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        let status = api.get("/v1/projections/orders").await.expect("a status");
+        assert_eq!((&status["state"], &status["error"]["event"]), (&json!("retrying"), &Value::Null), "{status}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_a_row_that_somebody_holds_is_waited_for_and_told_all_the_while() {
+    let Some(cluster) = started("p2_lock") else { return };
+    let place = Place::new();
+    let server = beside(&place, &cluster).ready();
+    let api = Api::new(&server.url);
+    define(&api, "orders", &into_postgres(ORDERS)).await;
+    place_order(&api, "order-1").await;
+    settled(&api, "orders").await;
+    let (other, connection) = tokio_postgres::connect(&cluster.url(), tokio_postgres::NoTls).await.expect("connects");
+    tokio::spawn(connection);
+    other.batch_execute("BEGIN; SELECT * FROM orders FOR UPDATE").await.expect("nobody else holds it");
+    place_order(&api, "order-1").await;
+    state(&api, "orders", "retrying", "55P03").await;
+    stays_retrying(&api, Duration::from_secs(3)).await;
+    other.batch_execute("ROLLBACK").await.expect("it is still there");
+    settled(&api, "orders").await;
+    assert_eq!(counts(&cluster).await, rows(&[("order-1", "2")]));
     assert_eq!(server.terminate(), Some(0));
 }
 
@@ -278,7 +301,7 @@ fn peak_mib(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
 }
 
-const LARGE_ROWS: u64 = 60;
+const LARGE_ROWS: u64 = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p5_rows_of_megabytes_do_not_fill_the_memory() {
@@ -302,7 +325,7 @@ async fn p5_rows_of_megabytes_do_not_fill_the_memory() {
         state(&api, view, "paused", "").await;
     }
     // Small events that come at once, each on a row of megabytes.
-    for _ in 0..3 {
+    for _ in 0..2 {
         for number in 0..LARGE_ROWS {
             api.write(&format!("order-{number}"), "Counted", json!({})).await;
         }
@@ -319,12 +342,12 @@ async fn p5_rows_of_megabytes_do_not_fill_the_memory() {
     let after_small = peak_mib(server.pid());
     note(&format!("peak of memory: {after_large} MiB with large events, {after_small} MiB with large rows"));
     let expected =
-        format!("{}|4|{}", LARGE_ROWS, (0..LARGE_ROWS).map(|number| (number.to_string().len() as u64 + 1) * (2 << 20)).sum::<u64>());
-    let found = sql(&cluster, "SELECT count(*) || '|' || max(count) || '|' || sum(length(note)) FROM orders WHERE count = 4").await;
+        format!("{}|3|{}", LARGE_ROWS, (0..LARGE_ROWS).map(|number| (number.to_string().len() as u64 + 1) * (2 << 20)).sum::<u64>());
+    let found = sql(&cluster, "SELECT count(*) || '|' || max(count) || '|' || sum(length(note)) FROM orders WHERE count = 3").await;
     assert_eq!(found, [[Some(expected)]]);
     for number in [0, LARGE_ROWS - 1] {
         let row = api.get(&format!("/v1/views/here/order-{number}")).await.expect("a row");
-        assert_eq!((&row["count"], row["note"].as_str()), (&json!(4), Some(format!("{number} ").repeat(2 << 20).as_str())));
+        assert_eq!((&row["count"], row["note"].as_str()), (&json!(3), Some(format!("{number} ").repeat(2 << 20).as_str())));
     }
     for peak in [after_large, after_small] {
         assert!(peak < MEMORY_MIB_MAX, "{peak} MiB at most");
@@ -332,5 +355,5 @@ async fn p5_rows_of_megabytes_do_not_fill_the_memory() {
     assert_eq!(server.terminate(), Some(0));
 }
 
-/// All rows together are 350 MiB, which would be held several times over.
-const MEMORY_MIB_MAX: u64 = 700;
+/// All rows together are 220 MiB. Without bounds they were held three times over: 743 MiB.
+const MEMORY_MIB_MAX: u64 = 600;
