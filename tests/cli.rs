@@ -1,6 +1,5 @@
 //! Does the binary keep its promises, seen from outside? Real processes, real files, real signals.
 
-#[expect(dead_code, reason = "the tests of the target use the rest of it")]
 #[path = "postgres/cluster.rs"]
 mod cluster;
 #[path = "cli/commands.rs"]
@@ -21,6 +20,14 @@ mod offline;
 mod oracle;
 #[path = "cli/process.rs"]
 mod process;
+#[path = "cli/projection_faults.rs"]
+mod projection_faults;
+#[path = "cli/projection_kills.rs"]
+mod projection_kills;
+#[path = "cli/projection_rows.rs"]
+mod projection_rows;
+#[path = "cli/projection_server.rs"]
+mod projection_server;
 #[path = "cli/projections.rs"]
 mod projections;
 #[path = "cli/settings.rs"]

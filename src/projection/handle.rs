@@ -7,6 +7,8 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
+use super::Failure;
+use super::State;
 use super::Status;
 use super::place::Place;
 use super::spec::Columns;
@@ -35,13 +37,15 @@ struct Current {
     /// How many orders were given that make other rows, and how many of them are under way.
     ordered: u64,
     begun: u64,
+    /// Why what was built can't be promoted.
+    held_up: Option<(State, Failure)>,
 }
 
 impl Handle {
     pub(super) fn new(spec: &Arc<Spec>, place: Place, start: Cursor, commands: mpsc::Sender<Command>) -> Self {
         let (spec, columns) = (Arc::clone(spec), Arc::clone(&spec.columns));
         let name = spec.name.clone();
-        let current = Current { spec, columns, live_hash: [0; 16], building: None, ordered: 0, begun: 0 };
+        let current = Current { spec, columns, live_hash: [0; 16], building: None, ordered: 0, begun: 0, held_up: None };
         Self { name, place, live: Arc::new(Status::new(start)), wake: Arc::new(Notify::new()), current: Mutex::new(current), commands }
     }
 
@@ -71,6 +75,11 @@ impl Handle {
         current.ordered != current.begun
     }
 
+    /// Why the generation that is built beside can't take the place of the live one, though it has caught up.
+    pub(crate) fn held_up(&self) -> Option<(State, Failure)> {
+        self.current.lock().held_up.clone()
+    }
+
     /// Makes an idle worker look at the log now.
     pub(crate) fn look(&self) {
         self.wake.notify_one();
@@ -79,6 +88,10 @@ impl Handle {
     pub(super) fn set_current(&self, columns: Arc<Columns>, live_hash: [u8; 16], building: Option<Arc<Status>>) {
         let mut current = self.current.lock();
         (current.columns, current.live_hash, current.building) = (columns, live_hash, building);
+    }
+
+    pub(super) fn set_held_up(&self, held_up: Option<(State, Failure)>) {
+        self.current.lock().held_up = held_up;
     }
 
     pub(super) fn set_spec(&self, spec: Arc<Spec>) {

@@ -95,12 +95,14 @@ async fn rows(shared: &Shared, spec: &Spec, events_max: u64, deadline: Instant) 
     let start = Cursor::start(&shared.router);
     let mut feed = Feed::of_log(Arc::clone(&shared.router), spec.source.clone(), &start).reshaped_by(shared.reshape.clone());
     let mut made = Made { writer: MemoryWriter::new(Arc::clone(&spec.columns)), events: 0, parked: 0, poison: None };
-    while made.events < events_max && made.poison.is_none() && Instant::now() < deadline {
+    let mut bytes = 0;
+    while made.events < events_max && bytes < BYTES_MAX && made.poison.is_none() && Instant::now() < deadline {
         let events = match feed.next().await? {
             FeedItem::Events(events) => events,
             FeedItem::CaughtUp(_) => break,
             FeedItem::FellBehind(_) => continue,
         };
+        bytes += events.iter().map(|(event, _)| event.record.stored_bytes()).sum::<usize>();
         let left = usize::try_from(events_max - made.events).unwrap_or(usize::MAX);
         let batch: Vec<Taken> = events.into_iter().take(left).map(|(event, through)| intake::taken(spec, event, through)).collect();
         match apply(shared, spec, &mut made, batch).await {
@@ -116,7 +118,7 @@ async fn apply(shared: &Shared, spec: &Spec, made: &mut Made, batch: Vec<Taken>)
     let mut working = Working::new(Arc::clone(&spec.columns));
     project::load_named(&mut working, writer, &batch).await?;
     let mut calls = match &spec.logic {
-        Logic::Module(module) => Some(Calls::new(module, &shared.sandbox, shared.lookup.as_ref(), &batch)),
+        Logic::Module(module) => Some(Calls::new(&spec.name, module, &shared.sandbox, shared.lookup.as_ref(), &batch)),
         Logic::Declared(_) | Logic::Native(_) => None,
     };
     let mut through = None;
@@ -131,7 +133,7 @@ async fn apply(shared: &Shared, spec: &Spec, made: &mut Made, batch: Vec<Taken>)
         };
         match done {
             Ok(()) => {}
-            Err(Refusal::Fault(fault)) => return Err(fault),
+            Err(Refusal::Fault(fault) | Refusal::Waits(fault)) => return Err(fault),
             Err(Refusal::Poison(_)) if spec.on_error == OnError::Park => {
                 made.parked += 1;
                 // What was worked out for the events behind it may rest on it.
@@ -197,5 +199,7 @@ fn count(writer: &MemoryWriter) -> u64 {
 }
 
 const EVENTS_MAX: u64 = 20_000;
+/// Of events: the rows that they make are kept in memory.
+const BYTES_MAX: usize = 64 << 20;
 const EXAMPLES_MAX: usize = 10;
 const TIME_MAX: Duration = Duration::from_secs(5);
