@@ -24,6 +24,8 @@ use super::ConsumerId;
 use super::Given;
 use super::Nack;
 use super::Now;
+use crate::subscription::group::session::End;
+use crate::subscription::group::session::Session;
 use crate::subscription::group::store::Change;
 use crate::subscription::group::store::Progress;
 use crate::subscription::group::terms::Terms;
@@ -131,6 +133,25 @@ fn s4_what_was_parked_before_a_restart_holds_back_nothing_before_it() {
     assert!(given.iter().all(|given| books.ack(given.number, now().instant)));
     stored.apply(books.changes().1);
     assert_eq!((stored.checkpoint(), stored.rows()), (3, 0));
+}
+
+/// What it says after its end would be stored over what the next one has stored.
+#[test]
+fn s4_after_its_end_a_session_says_and_changes_nothing() {
+    let log = log(["a", "b"]);
+    let terms = Arc::new(Terms::default());
+    let mut books = Books::new(Arc::clone(&terms), Stored::new(0).progress());
+    offer(&mut books, &log);
+    let id = books.join(10);
+    let given = books.take(id, 1, usize::MAX, now().instant);
+    books.changes();
+    let session = Session::new("g".into(), terms, books);
+    assert_eq!(session.with(|books, _| books.is_out(given[0].number)), Some(true));
+    *session.end.lock() = Some(End::Over);
+    assert!(session.change(|books, now| books.take(id, 1, usize::MAX, now.instant)).is_none());
+    assert!(session.change(|books, now| books.ack(given[0].number, now.instant)).is_none());
+    assert!(session.change(|books, now| books.leave(id, now)).is_none());
+    assert!(!session.books.lock().has_changes());
 }
 
 #[test]
