@@ -16,6 +16,8 @@ mod faults;
 mod feeds;
 #[path = "embedded/fixture.rs"]
 mod fixture;
+#[path = "embedded/groups.rs"]
+mod groups;
 #[path = "embedded/imports.rs"]
 mod imports;
 #[path = "embedded/opening.rs"]
