@@ -120,6 +120,17 @@ impl Failure {
         }
     }
 
+    /// It in one line, for whoever goes on all the same.
+    pub(crate) fn summary(&self) -> String {
+        match self {
+            Self::Told(told) => match &told.detail {
+                Some(detail) => format!("{}: {detail}", told.title),
+                None => told.title.clone(),
+            },
+            Self::BrokenPipe => "nobody reads the output".to_owned(),
+        }
+    }
+
     /// The process's exit code.
     pub(crate) fn exit(&self) -> u8 {
         match self {
@@ -172,6 +183,9 @@ impl From<io::Error> for Failure {
 fn detail(problem: &Problem) -> String {
     let text = |name: &str| problem.members.get(name).and_then(Value::as_str);
     let number = |name: &str| problem.members.get(name).and_then(Value::as_u64);
+    if let ("malformed-request", Some(field)) = (problem.slug(), text("field")) {
+        return format!("{field}: {}", problem.detail);
+    }
     match (text("code"), text("file"), number("line"), number("column")) {
         (Some(code), ..) => format!("{} ({code})", problem.detail),
         (None, Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: {}", problem.detail),
@@ -200,6 +214,17 @@ fn next_step(problem: &Problem) -> Option<String> {
             }
             _ => "define the category with a module that decides it: `factum apply DIR`".to_owned(),
         },
+        ("view-not-found", _) => match problem.members.get("known").and_then(Value::as_array) {
+            Some(known) if known.is_empty() => "`factum apply DIR` defines projections; each has a view".to_owned(),
+            _ => "`factum views` lists what there is".to_owned(),
+        },
+        ("row-not-found", _) => match problem.members.get("view").and_then(Value::as_str) {
+            Some(view) => format!("`factum views {view}` lists rows; one that was written just now comes with --min-position CURSOR"),
+            None => return None,
+        },
+        ("read-model-behind", _) => "`factum projections` says how it fares; wait longer, or ask without a position".to_owned(),
+        ("projection-conflict", _) => "`factum projections` says how it fares".to_owned(),
+        ("target-unavailable", _) => "`factum projections` says what is wrong with it".to_owned(),
         ("stream-deleted", _) => "the stream has been ended for ever; use another name".to_owned(),
         ("storage-full", _) => "free space on the server's disk; it goes on by itself. Reads work meanwhile".to_owned(),
         ("store-read-only", _) => "stop the server and run `factum verify DIR` on its data directory".to_owned(),

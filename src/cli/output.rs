@@ -148,6 +148,9 @@ fn table_text(columns: &[Column], rows: Vec<Vec<String>>, width: u16, colour: bo
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     if colour {
         table.enforce_styling();
+    } else {
+        // Bold heads are colours too for whoever wants none.
+        table.force_no_tty();
     }
     table.set_header(columns.iter().map(|column| Cell::new(printable(&column.name.to_uppercase())).add_attribute(Attribute::Bold)));
     for row in rows {

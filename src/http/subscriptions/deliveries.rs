@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::HeaderName;
 use http::StatusCode;
+use http::request::Parts;
 use serde::Deserialize;
 
 use super::stream;
@@ -152,12 +153,18 @@ pub(crate) async fn reject(State(app): State<Shared>, request: Request) -> Resul
     Ok(settled(&done))
 }
 
-/// The name and body of what a consumer says.
-pub(super) async fn verdict(app: &Shared, request: Request) -> Result<(String, Bytes), Problem> {
-    let (parts, body) = request.into_parts();
+/// Which subscription something is said to: without conditions and parameters.
+pub(super) fn orders(parts: &Parts) -> Result<String, Problem> {
     let name = segment(&parts.uri, 2, "name")?;
     refuse_conditions(&parts.headers)?;
     Query::parse(parts.uri.query())?.finish()?;
+    Ok(name)
+}
+
+/// The name and body of what a consumer says.
+async fn verdict(app: &Shared, request: Request) -> Result<(String, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let name = orders(&parts)?;
     require_json(&parts.headers)?;
     Ok((name, read_whole(&parts.headers, body, &app.settings).await?))
 }

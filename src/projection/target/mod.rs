@@ -14,6 +14,7 @@ use super::spec::Columns;
 use super::value::Value;
 use crate::subscription::Cursor;
 
+pub(crate) mod absent;
 pub(crate) mod embedded;
 
 /// A generation of a view: the rows that one definition makes. While a changed definition is built beside the one in use, there are two.
@@ -96,7 +97,7 @@ pub(crate) trait Writer: Send {
     /// The checkpoint as it was found when the writer was opened; `None`: nothing was written yet.
     fn checkpoint(&self) -> Option<&Cursor>;
 
-    /// The rows of these keys, in their order.
+    /// The rows of these keys, in their order; of the first of them only (at least one), where all would be more than [`LOAD_BYTES`].
     fn load<'a>(&'a mut self, keys: &'a [Value]) -> BoxFuture<'a, Result<Vec<Option<Row>>, Fault>>;
 
     /// All rows that have all of these values in these columns (by place).
@@ -108,6 +109,9 @@ pub(crate) trait Writer: Send {
     /// Makes durable what is not yet; called now and then when there is nothing else to do, and before the writer is dropped in peace.
     fn flush(&mut self) -> BoxFuture<'_, Result<(), Fault>>;
 }
+
+/// About how much of large rows is loaded at once.
+pub(crate) const LOAD_BYTES: usize = 32 << 20;
 
 /// Why a target did not do it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -60,6 +60,8 @@ pub(super) struct Books {
     seats: HashMap<ConsumerId, Seat>,
     next_consumer: u64,
     timers: BTreeSet<(Instant, LaneKey)>,
+    /// Events that are known from their rows alone, by shard and position: the log is not read up to them yet.
+    ahead: BTreeMap<(u16, u64), LaneKey>,
     /// Lines whose next events must be read from the log again.
     wanting: VecDeque<LaneKey>,
     /// Events that wait, with their bodies in memory.
@@ -105,6 +107,7 @@ impl Books {
             seats: HashMap::new(),
             next_consumer: 1,
             timers: BTreeSet::new(),
+            ahead: BTreeMap::new(),
             wanting: VecDeque::new(),
             bodies: 0,
             body_bytes: 0,
@@ -125,8 +128,12 @@ impl Books {
         let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(shard, row.stream.as_str().into()));
         let is_parked = row.parked_at.is_some();
         let state = if is_parked { State::Parked } else { State::Waiting(None) };
-        let item = Item { position, version: row.version, attempts: row.attempts, is_kept: true, state };
+        let is_ahead = self.marks.get(usize::from(shard)).is_some_and(|marks| position > marks.checkpoint());
+        let item = Item { position, version: row.version, attempts: row.attempts, is_kept: true, is_ahead, state };
         if let Err(at) = lane.index_of(position) {
+            if is_ahead {
+                self.ahead.insert((shard, position), key);
+            }
             lane.items.insert(at, item);
             lane.parked += usize::from(is_parked);
             self.parked += usize::from(is_parked);
@@ -155,7 +162,8 @@ impl Books {
         self.tracked += 1;
         let failure = record.reshape_failure().map(str::to_owned);
         let version = record.version().get();
-        let is_held = lane.parked > 0;
+        // What has a row may stand behind it.
+        let is_held = lane.first_parked().is_some_and(|parked| parked < at);
         // Bodies are for what can be given out soon; the rest is read again when its turn comes.
         let keeps_body = !is_held && lane.retry_at.is_none() && failure.is_none() && lane.items.len() - lane.given < LANE_BODIES_MAX;
         let body = keeps_body.then(|| Box::new(record));
@@ -163,7 +171,8 @@ impl Books {
             self.bodies += 1;
             self.body_bytes += record.stored_bytes();
         }
-        lane.items.insert(at, Item { position, version, attempts: 0, is_kept: false, state: State::Waiting(body) });
+        debug_assert!(at >= lane.given, "the log was read up to what is given out");
+        lane.items.insert(at, Item { position, version, attempts: 0, is_kept: false, is_ahead: false, state: State::Waiting(body) });
         if let Some(why) = failure {
             self.park(key, at, why, now);
         } else if is_held {
@@ -177,6 +186,15 @@ impl Books {
         if let Some(marks) = self.marks.get_mut(usize::from(shard)) {
             marks.read_through(position);
             self.changes += 1;
+        }
+        while let Some(entry) = self.ahead.range((shard, 0)..=(shard, position)).next() {
+            let (&place, &key) = entry;
+            self.ahead.remove(&place);
+            let item = self.lanes.get_mut(&key).and_then(|lane| lane.index_of(place.1).ok().and_then(|at| lane.items.get_mut(at)));
+            if let Some(item) = item {
+                item.is_ahead = false;
+                self.list(key);
+            }
         }
     }
 
@@ -217,11 +235,8 @@ impl Books {
             } else {
                 self.ready.pop_front().or_else(|| seat.own.pop_front())
             }?;
-            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.owner.is_none_or(|owner| owner == id)) else { continue };
             lane.is_listed = false;
-            if lane.owner.is_some_and(|owner| owner != id) {
-                continue;
-            }
             match lane.next().map(|item| &item.state) {
                 Some(State::Waiting(Some(_))) => return Some(key),
                 Some(State::Waiting(None)) if !lane.is_wanting => {
@@ -323,3 +338,6 @@ impl Books {
 const LANE_TURN: usize = 64;
 /// More events of one line are not held in memory.
 const LANE_BODIES_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use super::Group;
 use super::Shared;
+use super::books::Books;
 use super::books::ConsumerId;
 use super::session::DeliveryId;
 use super::session::End;
 use super::session::Session;
-use super::session::now;
-use super::store::broken;
 use crate::Error;
 use crate::subscription::Event;
 
@@ -115,9 +114,9 @@ impl Consumer {
             tokio::pin!(offered);
             // From here on nothing is missed that comes between looking and waiting.
             offered.as_mut().enable();
-            let given = session.books.lock().take(id, max, BATCH_BYTES, now().instant);
+            let given = session.with(|books, now| books.take(id, max, BATCH_BYTES, now.instant));
             session.stirred.notify_one();
-            if !given.is_empty() {
+            if let Some(given) = given.filter(|given| !given.is_empty()) {
                 let delivery = |given: super::books::Given| Delivery {
                     id: DeliveryId { session: session.id, number: given.number },
                     attempt: given.attempt,
@@ -126,13 +125,7 @@ impl Consumer {
                 return Ok(given.into_iter().map(delivery).collect());
             }
             match session.ended() {
-                None if session.finished.is_cancelled() => {
-                    return Err(broken(&session.name, "its worker broke off"));
-                }
-                None => tokio::select! {
-                    () = offered => {}
-                    () = session.finished.cancelled() => {}
-                },
+                None => offered.await,
                 Some(End::Over) => self.seat = None,
                 Some(End::Failed(error)) => {
                     self.seat = None;
@@ -150,8 +143,10 @@ impl Consumer {
         match &self.seat {
             None => self.taken.clear(),
             Some(Seat { session, .. }) => {
-                let books = session.books.lock();
-                self.taken.retain(|delivery| delivery.id.session == session.id && books.is_out(delivery.id.number));
+                let taken = &mut self.taken;
+                let stays = |books: &mut Books, delivery: &Delivery| delivery.id.session == session.id && books.is_out(delivery.id.number);
+                // A session that has ended has given all of its deliveries back.
+                session.with(|books, _| taken.retain(|delivery| stays(books, delivery))).unwrap_or_else(|| taken.clear());
             }
         }
     }
@@ -160,16 +155,10 @@ impl Consumer {
         while self.seat.is_none() {
             let session = self.shared.session(&self.group).await?;
             let window = self.options.max_in_flight.unwrap_or(session.terms.max_in_flight).max(1);
-            let joined = {
-                let mut books = session.books.lock();
-                // A session that ends does so under this lock.
-                if session.ended().is_some() {
-                    None
-                } else {
-                    let room = session.terms.max_in_flight.saturating_sub(books.detached());
-                    Some(books.join(if self.detaches { window.min(room) } else { window }))
-                }
-            };
+            let joined = session.with(|books, _| {
+                let room = session.terms.max_in_flight.saturating_sub(books.detached());
+                books.join(if self.detaches { window.min(room) } else { window })
+            });
             if let Some(id) = joined {
                 self.seat = Some(Seat { session, id, detaches: self.detaches });
             }

@@ -245,8 +245,7 @@ impl Groups {
         let answer = session.change(|books, now| {
             let mut answer = Acknowledged::default();
             for delivery in deliveries {
-                // A session that has ended has given all of its deliveries back.
-                if delivery.session == session.id && session.ended().is_none() && each(books, delivery.number, now) {
+                if delivery.session == session.id && each(books, delivery.number, now) {
                     answer.acknowledged += 1;
                 } else {
                     answer.unknown.push(*delivery);
@@ -254,6 +253,8 @@ impl Groups {
             }
             answer
         });
+        // A session that has ended has given all of its deliveries back.
+        let answer = answer.unwrap_or_else(|| Acknowledged { acknowledged: 0, unknown: deliveries.to_vec() });
         if answer.acknowledged > 0 {
             session.durable(&self.shared.writer).await?;
         }

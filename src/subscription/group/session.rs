@@ -111,12 +111,20 @@ impl Session {
         self.end.lock().clone()
     }
 
-    /// Changes the books and tells everybody whom it may concern.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Books, Now) -> T) -> T {
-        let answer = change(&mut self.books.lock(), now());
+    /// What the books say, unless the session has ended: what they say then, others have taken over.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&mut Books, Now) -> T) -> Option<T> {
+        let mut books = self.books.lock();
+        // A session ends under this lock.
+        self.end.lock().is_none().then(|| look(&mut books, now()))
+    }
+
+    /// Changes the books and tells everybody whom it may concern. After the end nothing is changed any more: it would be stored over
+    /// what the next session has stored.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Books, Now) -> T) -> Option<T> {
+        let answer = self.with(change)?;
         self.offered.notify_waiters();
         self.stirred.notify_one();
-        answer
+        Some(answer)
     }
 
     /// Returns once everything that the books say now is on disk.

@@ -25,7 +25,7 @@ use crate::subscription::FeedItem;
 
 /// Works until nobody is there any more, somebody asks it to end, or something fails.
 pub(super) async fn run(shared: Arc<Shared>, group: Arc<Group>, session: Arc<Session>, after: Cursor) {
-    let _finished = session.finished.clone().drop_guard();
+    let _finish = Finish(Arc::clone(&session));
     let filter = session.terms.filter.clone();
     let feed = Feed::of_log(Arc::clone(&shared.router), filter, &after).telling_progress().reshaped_by(shared.reshape.clone());
     let mut worker = Worker { shared, session, reading: read(feed), idle_since: None, store_at: None };
@@ -51,8 +51,22 @@ pub(super) async fn run(shared: Arc<Shared>, group: Arc<Group>, session: Arc<Ses
         }
         *group.failure.lock() = failure;
         *slot = None;
-        session.offered.notify_waiters();
         return;
+    }
+}
+
+/// However its worker ends, a session has ended then, and nobody waits for it.
+struct Finish(Arc<Session>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        let Self(session) = self;
+        {
+            let _books = session.books.lock();
+            session.end.lock().get_or_insert_with(|| End::Failed(broken(&session.name, "its worker broke off")));
+        }
+        session.finished.cancel();
+        session.offered.notify_waiters();
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn open(target: &PostgresTarget, session: Session, opening: Ope
     session.run("opening", "COMMIT").await?;
     let statements = Statements::prepare(&session, &table, &columns).await?;
     let ownership = Ownership { projection: target.projection.clone(), generation, epoch };
-    Ok(PostgresWriter::new(Work::new(session, statements, table, columns, ownership), checkpoint))
+    Ok(PostgresWriter::new(Work::new(target, session, statements, (table, columns), ownership), checkpoint))
 }
 
 /// Counts up: whoever had it open before can't commit any more. Waits for a batch that is being committed.

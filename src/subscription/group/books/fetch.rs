@@ -23,9 +23,9 @@ impl Books {
         has_room && !self.is_blocked() && (is_hungry || (self.bodies < AHEAD_EVENTS && self.body_bytes < AHEAD_BYTES))
     }
 
-    /// As many events wait as may: nothing more is read before some are done.
+    /// As many events wait as may: nothing more is read before some are done. What was read before a restart is read again.
     pub(in super::super) fn is_blocked(&self) -> bool {
-        self.tracked >= TRACKED_MAX
+        self.tracked >= TRACKED_MAX && self.ahead.is_empty()
     }
 
     /// Drops the bodies of what waits for others, if a consumer has room and nothing in memory is for it.
@@ -56,7 +56,7 @@ impl Books {
                 continue;
             }
             let waiting = lane.items.range(lane.given..).take(FETCH_LANE_EVENTS);
-            let bare = waiting.take_while(|item| matches!(item.state, State::Waiting(_)));
+            let bare = waiting.take_while(|item| item.is_waiting());
             let bare = bare.filter(|item| matches!(item.state, State::Waiting(None)));
             out.extend(bare.map(|item| Wanted { shard: lane.shard, position: item.position, key }));
         }
