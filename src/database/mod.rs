@@ -68,6 +68,8 @@ pub use crate::aggregate::AggregateState;
 pub use crate::aggregate::At;
 pub use crate::aggregate::Step;
 #[cfg(feature = "analytics")]
+use crate::analytics::Analytics;
+#[cfg(feature = "analytics")]
 pub use crate::analytics::SqlAnswer;
 pub use crate::definition::Definition;
 use crate::definition::Definitions;
@@ -144,6 +146,7 @@ pub use definitions::Change;
 pub use options::Durability;
 pub use options::Options;
 pub use options::ScriptLimits;
+pub use options::SqlLimits;
 pub use projections::PoisonEvent;
 pub use projections::ProjectionStatus;
 pub use projections::RebuildStatus;
@@ -179,6 +182,8 @@ struct Inner {
     projections: Arc<Projections>,
     snapshotter: AbortHandle,
     groups: Groups,
+    #[cfg(feature = "analytics")]
+    analytics: Arc<Analytics>,
 }
 
 impl Drop for Inner {
@@ -291,7 +296,20 @@ impl Database {
         // Disks that a caller brings hold logs alone: the progress of groups stays in memory then, as in a database without a directory.
         let folder = lock.as_ref().and(data.as_deref());
         let groups = Groups::new(Arc::clone(&router), Some(reshape), folder);
-        let inner = Inner { router, schemas, aggregates, definitions, turns, projections, groups, snapshotter };
+        #[cfg(feature = "analytics")]
+        let analytics = sql::analytics(options.sql, (&router, &schemas, &projections), folder);
+        let inner = Inner {
+            router,
+            schemas,
+            aggregates,
+            definitions,
+            turns,
+            projections,
+            groups,
+            snapshotter,
+            #[cfg(feature = "analytics")]
+            analytics,
+        };
         let database = Self { inner: Arc::new(inner), reads_stored: false };
         database.load_definitions().await?;
         Ok(database)

@@ -141,6 +141,31 @@ impl Handle {
         self.read(move |reader| reader.read_events(&filter, after, direction, limit, bytes_max)).await
     }
 
+    /// Visible events of a piece of the log that match: behind `after`, up to `through`.
+    #[cfg(feature = "analytics")]
+    pub(crate) async fn read_piece(
+        &self,
+        filter: Arc<Filter>,
+        (after, through): (Position, Position),
+        direction: Direction,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<EventSlice, Error> {
+        self.read(move |reader| reader.read_piece(&filter, (after, through), direction, limit, bytes_max)).await
+    }
+
+    /// The last position whose event was recorded before a time.
+    #[cfg(feature = "analytics")]
+    pub(crate) async fn position_at(&self, time: storage::Timestamp) -> Result<Position, Error> {
+        self.read(move |reader| reader.position_at(time)).await
+    }
+
+    /// How many events match at the most, as far as the index tells.
+    #[cfg(feature = "analytics")]
+    pub(crate) async fn matches_at_most(&self, filter: Arc<Filter>) -> Result<Option<u64>, Error> {
+        self.read(move |reader| reader.matches_at_most(&filter)).await
+    }
+
     /// The visible event with this id.
     pub(crate) async fn event_by_id(&self, id: EventId) -> Result<Option<RecordedEvent>, Error> {
         self.read(move |reader| reader.event_by_id(id)).await

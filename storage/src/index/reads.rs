@@ -175,6 +175,15 @@ impl Index {
         self.read(|view| select::select(view, filter, &window))
     }
 
+    /// How many events match at the most, by the counts of the filter's categories, types and tags; `None` if it has none of them.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub(crate) fn matches_at_most(&self, filter: &Filter) -> Result<Option<u64>, Error> {
+        self.read(|view| select::matches_at_most(view, filter))
+    }
+
     /// Streams by name, after a name (exclusive), that begin with `prefix`; those that are deleted too.
     ///
     /// # Errors

@@ -92,15 +92,7 @@ pub(super) fn select(view: &View, filter: &Filter, window: &Window) -> Result<Se
 
 /// The lists to intersect, if that is less work than reading the log.
 fn plan<'v>(view: &'v View, filter: &Filter) -> Result<Option<Vec<AnyOf<'v>>>, Fault> {
-    let names = [(TermKind::Category, &filter.categories), (TermKind::Type, &filter.types), (TermKind::Tag, &filter.tags)];
-    let mut fewest = u64::MAX;
-    for (kind, terms) in names.iter().filter(|(_, terms)| !terms.is_empty()) {
-        let mut events = 0;
-        for term in *terms {
-            events += view.term_counts(*kind, term)?.events;
-        }
-        fewest = fewest.min(events);
-    }
+    let mut fewest = fewest_named(view, filter)?;
     let prefix = match &filter.stream_prefix {
         Some(prefix) if fewest > PREFIX_EVENTS_MAX => events_with_prefix(view, prefix)?,
         Some(_) | None => None,
@@ -110,10 +102,32 @@ fn plan<'v>(view: &'v View, filter: &Filter) -> Result<Option<Vec<AnyOf<'v>>>, F
         return Ok(None);
     }
     let mut groups: Vec<AnyOf<'v>> = prefix.into_iter().map(|events| AnyOf::new(vec![Postings::Sorted(events)])).collect();
-    for (kind, terms) in names.iter().filter(|(_, terms)| !terms.is_empty()) {
-        groups.push(any_of(view, *kind, terms)?);
+    for (kind, terms) in names(filter).into_iter().filter(|(_, terms)| !terms.is_empty()) {
+        groups.push(any_of(view, kind, terms)?);
     }
     Ok(Some(groups))
+}
+
+/// How many events match at the most, by the counts of the filter's names; `None` if it has no names.
+pub(super) fn matches_at_most(view: &View, filter: &Filter) -> Result<Option<u64>, Fault> {
+    Ok(Some(fewest_named(view, filter)?).filter(|fewest| *fewest < u64::MAX))
+}
+
+/// Of the groups of names, the events of that which has the fewest.
+fn fewest_named(view: &View, filter: &Filter) -> Result<u64, Fault> {
+    let mut fewest = u64::MAX;
+    for (kind, terms) in names(filter).into_iter().filter(|(_, terms)| !terms.is_empty()) {
+        let mut events = 0;
+        for term in terms {
+            events += view.term_counts(kind, term)?.events;
+        }
+        fewest = fewest.min(events);
+    }
+    Ok(fewest)
+}
+
+fn names(filter: &Filter) -> [(TermKind, &[String]); 3] {
+    [(TermKind::Category, &filter.categories), (TermKind::Type, &filter.types), (TermKind::Tag, &filter.tags)]
 }
 
 /// The sorted positions of all streams with a prefix; `None` if these are many.

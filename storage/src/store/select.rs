@@ -60,6 +60,50 @@ impl Reader {
         Ok(slice)
     }
 
+    /// The same for one piece of the log, `after` (exclusive) to `through` (inclusive), forward or backward: `at_end` is then the end of the
+    /// piece. A filter's time limits are looked at event by event; [`Reader::position_at`] says which piece they leave.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::Corrupt`].
+    pub fn read_piece(
+        &self,
+        filter: &Filter,
+        (after, through): (Position, Position),
+        direction: Direction,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<EventSlice, Error> {
+        let (first, last) = (after.get() + 1, through.get().min(self.committed().get()));
+        let is_backward = direction == Direction::Backward;
+        let mut walk = Walk { filter, first, last, is_backward, limit, bytes_max, slice: EventSlice::default(), bytes: 0 };
+        self.walk(&mut walk)?;
+        let mut slice = walk.slice;
+        if slice.at_end {
+            slice.through = Position::new(if is_backward { first } else { last.max(after.get()) });
+        }
+        Ok(slice)
+    }
+
+    /// The last position whose event was recorded before a time: what was recorded at that time or later stands behind it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::Corrupt`].
+    pub fn position_at(&self, time: Timestamp) -> Result<Position, Error> {
+        let committed = self.committed().get();
+        Ok(Position::new(self.first_recorded(committed, |recorded| recorded >= time)? - 1))
+    }
+
+    /// How many events match at the most, as far as the index tells without looking at them; `None` if it does not. Hidden events count.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn matches_at_most(&self, filter: &Filter) -> Result<Option<u64>, Error> {
+        if filter.is_everything() { Ok(None) } else { self.shared.index()?.matches_at_most(filter) }
+    }
+
     fn walk(&self, walk: &mut Walk<'_>) -> Result<(), Error> {
         let mut looked_at = 0;
         while walk.first <= walk.last && walk.last > 0 {

@@ -45,6 +45,7 @@ pub(crate) fn check_answers(reader: &Reader, model: &Model, now: Timestamp, rng:
             expected.reverse();
         }
         check_events(&found, &expected, model).map_err(|why| format!("{why}, {direction:?} {limit} {filter:?}"))?;
+        check_piece(reader, model, &filter, now, rng)?;
         check_streams_page(reader, model, now, rng)?;
     }
     for stream in STREAMS.iter().copied().chain(["$streams", "nobody"]) {
@@ -90,6 +91,45 @@ pub(crate) fn read_all(
         after = through;
     }
     Err("reading does not end".to_owned())
+}
+
+/// A piece of the log, in portions, and what the index and the times say about it beforehand.
+fn check_piece(reader: &Reader, model: &Model, filter: &Filter, now: Timestamp, rng: &mut Rng) -> Result<(), String> {
+    let visible = model.visible(filter, now);
+    let at_most = reader.matches_at_most(filter).map_err(|error| format!("at most: {error:?}"))?;
+    check(at_most.is_none_or(|at_most| at_most >= visible.len() as u64), || format!("at most {at_most:?} of {visible:?}, {filter:?}"))?;
+    if let Some(event) = model.log.get(rng.index(model.log.len() + 1)) {
+        let expected = model.log.iter().take_while(|other| other.recorded_at < event.recorded_at).count() as u64;
+        let found = reader.position_at(event.recorded_at).map_err(|error| format!("position at: {error:?}"))?;
+        // Behind the last event before it that is there: trimmed ones have no time.
+        check(found.get() <= expected, || format!("{expected} events are older than {:?}, found {found}", event.recorded_at))?;
+        let between = model.visible(&Filter { include_system: true, ..Filter::default() }, now);
+        let is_left_out = between.iter().any(|position| *position > found.get() && *position <= expected);
+        check(!is_left_out, || format!("position {found} of {:?} leaves visible older events behind it", event.recorded_at))?;
+    }
+    let end = model.log.len() as u64;
+    let (one, other) = (rng.index(model.log.len() + 1) as u64, rng.index(model.log.len() + 3) as u64);
+    let (after, through) = (one.min(other), one.max(other));
+    let direction = *rng.pick(&[Direction::Forward, Direction::Backward]).expect("not empty");
+    let mut expected: Vec<u64> = visible.into_iter().filter(|position| *position > after && *position <= through.min(end)).collect();
+    let (mut found, mut bounds) = (Vec::new(), (Position::new(after), Position::new(through)));
+    for _ in 0..100_000 {
+        let page = reader.read_piece(filter, bounds, direction, 1 + rng.index(20), 1 + rng.index(3000));
+        let page = page.map_err(|error| format!("read piece: {error:?}"))?;
+        found.extend(page.events);
+        if page.at_end {
+            if direction == Direction::Backward {
+                expected.reverse();
+            }
+            return check_events(&found, &expected, model)
+                .map_err(|why| format!("{why}, piece {after}..={through} {direction:?} {filter:?}"));
+        }
+        match direction {
+            Direction::Forward => bounds.0 = page.through,
+            Direction::Backward => bounds.1 = Position::new(page.through.get() - 1),
+        }
+    }
+    Err("reading a piece does not end".to_owned())
 }
 
 fn check_events(found: &[RecordedEvent], expected: &[u64], model: &Model) -> Result<(), String> {
