@@ -18,7 +18,7 @@ use super::State;
 pub(super) fn describe() {
     describe_gauge!(STATE, "1 for the state that the projection is in, 0 for the others");
     describe_gauge!(LAG_EVENTS, Unit::Count, "Events of the log behind the last one that is in the rows");
-    describe_counter!(RETRIES, Unit::Count, "How often the projection's target failed in passing and was tried again");
+    describe_counter!(RETRIES, Unit::Count, "How often the projection could not go on for the moment, and tried again");
     describe_counter!(EVENTS, Unit::Count, "Events that were applied, those of rebuilds included");
     describe_counter!(PARKED, Unit::Count, "Events that were stepped over and kept in the list of parked ones");
     describe_histogram!(BATCH_SECONDS, Unit::Seconds, "How long it takes to work out and commit a batch of events");
@@ -37,7 +37,7 @@ pub(super) fn applied(projection: &str, events: u64) {
     counter!(EVENTS, PROJECTION => projection.to_owned()).increment(events);
 }
 
-/// The target failed in passing.
+/// It could not go on for the moment.
 pub(super) fn retried(projection: &str) {
     counter!(RETRIES, PROJECTION => projection.to_owned()).increment(1);
 }

@@ -137,7 +137,8 @@ async fn p2_a_row_that_somebody_holds_is_waited_for_and_told_all_the_while() {
 
 const MODULE: &str = r"
 export function project(event, rows) {
-  if (event.type === 'Placed') rows.upsert(event.stream, { payer: rows.lookup(event.data.view ?? 'payers', event.data.payer)?.name ?? 'nobody' });
+  if (event.type !== 'Placed') return;
+  rows.upsert(event.stream, { payer: rows.lookup(event.data.view ?? 'payers', event.data.payer)?.name ?? 'nobody' });
 }
 ";
 

@@ -86,7 +86,8 @@ pub(crate) fn lines() -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// The events of the file in the order of the log. Each must be there exactly once, as it is in the file, and those of a stream in its order.
+/// The events of the file in the order of the log. Each must be there exactly once, as it is in the file, and those of a stream in its
+/// order.
 pub(crate) async fn logged(api: &Api, lines: &[String], context: &str) -> Vec<Value> {
     let (events, _) = api.events_after("0").await;
     assert_eq!(events.len(), lines.len(), "{context}: as many events as lines");

@@ -4,6 +4,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use serde_json::Value;
+use tokio_postgres::SimpleQueryMessage;
 
 use crate::cluster::Cluster;
 use crate::http::Api;
@@ -87,9 +88,6 @@ pub(crate) async fn sql(cluster: &Cluster, statements: &str) -> Vec<Vec<Option<S
     let (client, connection) = tokio_postgres::connect(&cluster.url(), tokio_postgres::NoTls).await.expect("connects");
     tokio::spawn(connection);
     let messages = client.simple_query(statements).await.unwrap_or_else(|error| panic!("{statements}: {error:?}"));
-    let rows = messages.iter().filter_map(|message| match message {
-        tokio_postgres::SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|place| row.get(place).map(str::to_owned)).collect()),
-        _ => None,
-    });
-    rows.collect()
+    let rows = messages.iter().filter_map(|message| if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None });
+    rows.map(|row| (0..row.len()).map(|place| row.get(place).map(str::to_owned)).collect()).collect()
 }

@@ -10,7 +10,6 @@ use crate::cli::output::Column;
 use crate::cli::output::Output;
 use crate::cli::output::cut;
 use crate::cli::output::grouped;
-use crate::cli::output::terminal_width;
 use crate::cli::read::token;
 
 #[derive(Deserialize)]
@@ -53,7 +52,7 @@ pub(super) async fn list(client: &Client, name: &str, output: &mut Output) -> Re
     if output.is_human() {
         let count = rows.len();
         if count > 0 {
-            output.table(&COLUMNS, rows)?;
+            output.table_of_lines(columns(), rows)?;
         }
         let more = if after.is_some() { ", and there are more (--json prints all)" } else { "" };
         let line = output.dim(&format!("{} parked event{}{more}", grouped(count as u64), if count == 1 { "" } else { "s" }));
@@ -66,13 +65,15 @@ fn row(text: &RawValue) -> Result<Vec<String>, Failure> {
     let parked: Parked =
         serde_json::from_str(text.get()).map_err(|error| Failure::failed("the answer cannot be read").detail(error.to_string()))?;
     let Parked { position, stream, version, event_type, reason, parked_at } = parked;
-    let room = usize::from(terminal_width()).saturating_sub(75).max(30);
     let event = format!("{} #{version}", cut(&stream, NAME_MAX));
-    Ok(vec![position.to_string(), event, cut(&event_type, NAME_MAX), seconds(&parked_at), cut(&reason, room)])
+    Ok(vec![position.to_string(), event, cut(&event_type, NAME_MAX), seconds(&parked_at), cut(&reason, REASON_MAX)])
 }
 
-const COLUMNS: [Column; 5] =
-    [Column::right("position"), Column::left("event"), Column::left("type"), Column::left("parked at"), Column::left("reason")];
+fn columns() -> Vec<Column> {
+    vec![Column::right("position"), Column::left("event"), Column::left("type"), Column::left("parked at"), Column::left("reason")]
+}
+
 const PAGE: u64 = 1_000;
 const SHOWN_MAX: usize = 1_000;
 const NAME_MAX: usize = 30;
+const REASON_MAX: usize = 200;

@@ -14,7 +14,6 @@ use crate::cli::output::Column;
 use crate::cli::output::Output;
 use crate::cli::output::cut;
 use crate::cli::output::grouped;
-use crate::cli::output::terminal_width;
 use crate::subscription::time::parse_timestamp;
 
 /// A row as it came: columns in their order, numbers with all their digits.
@@ -57,49 +56,24 @@ impl<'de> Deserialize<'de> for Row {
     }
 }
 
-/// Prints rows, each on one line: what is too long for the terminal is cut, and columns that have no room at all are left out, and told.
-/// The columns of the first row are those of all.
+/// Prints rows, each on one line; columns that have no room are left out, and told. The columns of the first row are those of all.
 pub(super) fn print_table(rows: &[Row], has_more: bool, output: &mut Output) -> Result<(), Failure> {
-    let mut places: Vec<usize> = rows.first().map(|row| row.own_places().collect()).unwrap_or_default();
+    let places: Vec<usize> = rows.first().map(|row| row.own_places().collect()).unwrap_or_default();
     let name = |place: usize| rows.first().and_then(|row| row.0.get(place)).map(|(name, _)| name.clone()).unwrap_or_default();
     let cell = |row: &Row, place: usize| row.value(place).map(|value| to_the_second(told(value, CELL_MAX))).unwrap_or_default();
     let is_number = |place: usize| rows.iter().any(|row| row.value(place).is_some_and(is_number));
-    let natural = |place: &usize| {
-        let longest = rows.iter().map(|row| cell(row, *place).chars().count()).max().unwrap_or_default();
-        longest.max(name(*place).chars().count())
-    };
-    let widths = fitting(&places.iter().map(natural).collect::<Vec<_>>(), usize::from(terminal_width()));
-    let left_out = places.split_off(widths.len());
-    if !places.is_empty() {
-        let columns: Vec<Column> =
-            places.iter().zip(&widths).map(|(place, width)| Column::named(cut(&name(*place), *width), is_number(*place))).collect();
-        let line = |row: &Row| places.iter().zip(&widths).map(|(place, width)| cut(&cell(row, *place), *width)).collect();
-        output.table(&columns, rows.iter().map(line).collect())?;
-    }
+    let columns = places.iter().map(|place| Column::named(name(*place), is_number(*place))).collect();
+    let cells = rows.iter().map(|row| places.iter().map(|place| cell(row, *place)).collect()).collect();
+    let left_out = if rows.is_empty() { 0 } else { output.table_of_lines(columns, cells)? };
     let count = grouped(rows.len() as u64);
     let more = if has_more { ", and there are more (--limit)" } else { "" };
-    let hidden = match left_out.len() {
+    let hidden = match left_out {
         0 => String::new(),
         number => format!(", without {number} column{} (--json has all)", if number == 1 { "" } else { "s" }),
     };
     let line = output.dim(&format!("{count} row{}{more}{hidden}", if rows.len() == 1 { "" } else { "s" }));
     output.line(&line)?;
     Ok(())
-}
-
-/// How wide columns may be so that a line fits: the widest give way first. As many columns as have room for a few characters.
-fn fitting(natural: &[usize], width: usize) -> Vec<usize> {
-    let mut columns = natural.to_vec();
-    // A space stands on either side of a cell.
-    let room = |columns: &[usize]| width.saturating_sub(columns.len() * 2);
-    let least = |columns: &[usize]| columns.iter().map(|column| (*column).min(CELL_MIN)).sum::<usize>();
-    while columns.len() > 1 && least(&columns) > room(&columns) {
-        columns.pop();
-    }
-    let widest = (CELL_MIN..=columns.iter().copied().max().unwrap_or(CELL_MIN).max(CELL_MIN)).rev();
-    let fits = |cap: &usize| columns.iter().map(|column| (*column).min(*cap)).sum::<usize>() <= room(&columns);
-    let cap = widest.into_iter().find(fits).unwrap_or(CELL_MIN);
-    columns.iter().map(|column| (*column).min(cap)).collect()
 }
 
 fn is_number(value: &RawValue) -> bool {
@@ -120,7 +94,6 @@ fn to_the_second(text: String) -> String {
 }
 
 const CELL_MAX: usize = 60;
-const CELL_MIN: usize = 8;
 /// `2026-11-22T18:41:54.000000Z`
 const TIME_BYTES: usize = 27;
 
@@ -141,22 +114,6 @@ mod tests {
         assert_eq!(to_the_second("2018-01-30T08:20:07.000000Z".to_owned()), "2018-01-30 08:20:07");
         for text in ["2018-01-30", "abcdefghijklmnopqrstuvwxyz1", "2018-01-30T08:20:07.000000+"] {
             assert_eq!(to_the_second(text.to_owned()), text);
-        }
-    }
-
-    #[test]
-    fn lines_fit_the_terminal() {
-        let check =
-            |natural: &[usize], width: usize, expected: &[usize]| assert_eq!(fitting(natural, width), expected, "{natural:?} in {width}");
-        check(&[5, 5], 80, &[5, 5]);
-        check(&[30, 5, 60], 80, &[30, 5, 39]);
-        check(&[60, 60, 4], 80, &[35, 35, 4]);
-        check(&[60; 20], 80, &[8; 8]);
-        check(&[60], 5, &[8]);
-        check(&[], 80, &[]);
-        for natural in [vec![1; 40], vec![60; 40], vec![3, 60, 9, 60, 60, 2]] {
-            let widths = fitting(&natural, 100);
-            assert!(widths.iter().map(|width| width + 2).sum::<usize>() <= 100, "{widths:?}");
         }
     }
 }

@@ -68,7 +68,7 @@ pub(crate) struct PostgresTarget {
     trust: Trust,
     timeouts: Timeouts,
     shared: Mutex<Option<Session>>,
-    /// How large its rows have been lately, on average; 0: not known.
+    /// How much has come lately for each key that was asked for; 0: not known.
     row_bytes: Arc<AtomicUsize>,
 }
 

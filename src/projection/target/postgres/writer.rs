@@ -51,7 +51,7 @@ pub(super) struct Work {
     pub(super) ownership: Ownership,
     /// Prepared for each set of columns that was looked for; a definition has few.
     finds: HashMap<Vec<(usize, bool)>, Statement>,
-    /// How large rows have been lately, on average; 0: not known.
+    /// How much has come lately for each key that was asked for; 0: not known.
     row_bytes: Arc<AtomicUsize>,
 }
 
@@ -163,11 +163,11 @@ impl Work {
             Ok((lines, bytes))
         };
         let (lines, bytes) = self.session.wait("reading rows", reading).await?;
-        if !lines.is_empty() {
-            // What is large counts at once, and is forgotten by halves.
-            let before = self.row_bytes.load(Ordering::Relaxed);
-            self.row_bytes.store((bytes / lines.len()).max(before / 2), Ordering::Relaxed);
-        }
+        // What is large counts at once, and is forgotten by halves. Keys without a row count as well: else those of new rows would be asked
+        // for a few at a time wherever the old ones are large.
+        let before = self.row_bytes.load(Ordering::Relaxed);
+        let asked = if bytes > LOAD_BYTES_MAX { lines.len() } else { keys.len() };
+        self.row_bytes.store((bytes / asked.max(1)).max(before / 2).max(1), Ordering::Relaxed);
         if bytes > LOAD_BYTES_MAX && lines.len() > 1 {
             // Postgres goes on sending: a new connection is the quicker way out.
             let text = format!("postgres: rows of {} are larger than those before; fewer are read at once", self.table.described());

@@ -146,6 +146,32 @@ async fn a_row_that_does_not_fit_its_columns_is_named() {
     assert!(matches!(&refused, Err(Fault::Row { key: named, .. }) if *named == key(1)), "{refused:?}");
 }
 
+#[tokio::test]
+async fn of_large_rows_the_first_are_loaded() {
+    let target = EmbeddedTarget::new("v", None, 1 << 20);
+    let mut writer = writer(&target, 1, true).await;
+    let large = |number: u64| {
+        let mut row = Row::blank(&columns(), key(number));
+        row.values[10] = Value::Json(Arc::from(format!("\"{}\"", "x".repeat(3 << 20))));
+        row
+    };
+    for number in 0..20 {
+        writer.commit(batch([(key(number), Some(large(number)))], number + 1)).await.unwrap();
+    }
+    // In the order of the keys asked for, with one in between that has no row.
+    let keys: Vec<Value> = [7, 99].into_iter().chain((0..20).rev().filter(|number| *number != 7)).map(key).collect();
+    let (mut rest, mut loads) = (keys.as_slice(), 0);
+    while !rest.is_empty() {
+        let told = writer.load(rest).await.unwrap();
+        for (key, row) in rest.iter().zip(&told) {
+            assert_eq!(row.as_ref().map(|row| &row.values[0]), Some(key).filter(|key| **key != super::key(99)));
+        }
+        rest = &rest[told.len()..];
+        loads += 1;
+    }
+    assert!((2..=4).contains(&loads), "{loads} loads of 60 MiB");
+}
+
 #[test]
 fn folders_are_safe_for_every_name() {
     assert_eq!(folder_name("declarations_2"), "declarations_2");

@@ -221,3 +221,34 @@ async fn rows_of_megabytes_are_written_and_read() {
     writer.commit(batch(rows.iter().cloned().map(put).collect(), [8, 0])).await.unwrap();
     assert!(writer.load(&keys).await.unwrap().into_iter().eq(rows.into_iter().map(Some)));
 }
+
+#[tokio::test]
+async fn rows_that_have_grown_are_read_a_few_at_a_time() {
+    let Some(cluster) = started(&[]) else { return };
+    let (target, url) = (target(&cluster), cluster.url());
+    let columns = Arc::new(Columns {
+        list: columns().list().iter().map(|column| crate::projection::spec::Column { is_indexed: false, ..column.clone() }).collect(),
+        primary_key: 0,
+    });
+    let opening = Opening { columns, ..opening(HASH, true) };
+    let mut writer = target.open(opening.clone()).await.unwrap();
+    let rows: Vec<Row> = (0..60).map(|id| row(&format!("r{id:02}"), id, text("small"))).collect();
+    let keys: Vec<Value> = rows.iter().map(|row| row.values[0].clone()).collect();
+    writer.commit(batch(rows.into_iter().map(put).collect(), [1, 0])).await.unwrap();
+    assert_eq!(writer.load(&keys).await.unwrap().len(), 60);
+    sql(&url, "UPDATE declarations SET note = repeat('x', 8 << 20)").await;
+    let fault = passing(writer.load(&keys).await);
+    assert!(fault.contains("larger"), "{fault}");
+    let mut writer = target.open(opening).await.unwrap();
+    let (mut rest, mut most) = (keys.as_slice(), 0);
+    while !rest.is_empty() {
+        let told = writer.load(rest).await.unwrap();
+        assert!(told.iter().all(|row| matches!(row, Some(row) if row.bytes() > 8 << 20)));
+        most = most.max(told.len());
+        rest = &rest[told.len()..];
+    }
+    assert!((1..=8).contains(&most), "{most} rows at once");
+    // Keys without rows are not asked for one by one all the same.
+    let new: Vec<Value> = (0..8_000).map(|id| text(&format!("n{id}"))).collect();
+    assert_eq!(writer.load(&new).await.unwrap().len(), 8_000);
+}
