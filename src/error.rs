@@ -149,6 +149,14 @@ pub enum Error {
         /// Why.
         detail: String,
     },
+    /// The lake of an export does not answer, or the export has failed.
+    #[error("export {export}: {detail}")]
+    LakeUnavailable {
+        /// Which export.
+        export: String,
+        /// Why.
+        detail: String,
+    },
     /// A query that can't be answered as it stands.
     #[error("query: {detail}")]
     InvalidQuery {

@@ -228,6 +228,7 @@ fn database_options(settings: &Settings) -> database::Options {
     options.sql.queries = settings.sql.queries;
     options.sql.queue = settings.sql.queue;
     options.sql.threads = settings.sql.threads.unwrap_or(options.sql.threads);
+    options.export_allow.clone_from(&settings.exports.allow);
     options.storage.segment_bytes = settings.storage.segment;
     options.storage.index_flush_events = settings.storage.index_flush_events;
     options.storage.index_cache_bytes = size(settings.storage.index_cache);

@@ -34,6 +34,9 @@ mod projections;
 mod settings;
 #[path = "cli/snapshots.rs"]
 mod snapshots;
+#[cfg(feature = "analytics")]
+#[path = "cli/sql.rs"]
+mod sql;
 #[path = "cli/strace.rs"]
 mod strace;
 #[path = "cli/subscriptions.rs"]

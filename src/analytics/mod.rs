@@ -5,12 +5,15 @@
 
 mod answer;
 pub(crate) mod columns;
+pub(crate) mod export;
 mod inference;
 mod members;
+pub mod output;
 pub(crate) mod query;
 pub(crate) mod rows;
 pub(crate) mod sql;
 pub(crate) mod tables;
+mod type_name;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ pub use answer::SqlAnswer;
 use inference::Inference;
 use sql::Engine;
 use sql::Limits;
+pub(crate) use type_name::type_name;
 
 use crate::projection::Projections;
 use crate::schema::Registry;

@@ -162,6 +162,16 @@ impl BatchBuilder {
         self.bytes += event.record.stored_bytes();
     }
 
+    /// Adds an event of which only the data is at hand: for columns that are all members of it.
+    pub(crate) fn push_data(&mut self, data: &[u8]) {
+        let found = self.slots.read(data);
+        for builder in &mut self.builders {
+            builder.push_member(&found);
+        }
+        self.rows += 1;
+        self.bytes += data.len();
+    }
+
     /// How many events have been added since the last batch.
     pub(crate) fn rows(&self) -> usize {
         self.rows

@@ -31,7 +31,8 @@ use sample::Sample;
 #[command(after_help = "Examples:\n  factum apply ./definitions --dry-run\n  factum apply ./definitions\n\n\
     The folder holds aggregates/<category>.js or .json, schemas/<type>/<version>.json, with\n\
     <version>.upcast.js beside it if the upcaster is kept apart, projections/<view>.toml or .json with\n\
-    their modules (.js), and subscriptions/<name>.toml or .json. Schemas go first, by version.\n\
+    their modules (.js), subscriptions/<name>.toml or .json, and exports/<name>.toml or .json. Schemas go\n\
+    first, by version.\n\
     Applying twice changes nothing.\n\n\
     --dry-run also shows which rows a changed projection would make otherwise of the first events of\n\
     the log. Changed rows are built beside those in use: `factum projections --wait` waits for them.")]
@@ -126,6 +127,7 @@ async fn send(client: &Client, definition: &Found, dry_run: bool) -> Result<Answ
         }
         Kind::Projection => vec!["v1", "projections", &definition.name],
         Kind::Subscription => vec!["v1", "subscriptions", &definition.name],
+        Kind::Export => vec!["v1", "exports", &definition.name],
     };
     let content_type = match definition.format {
         Format::Javascript => "text/javascript",

@@ -104,6 +104,21 @@ impl Failure {
         self
     }
 
+    /// Shows where in a query the fault is, if it is the query's and the place is known.
+    #[must_use]
+    pub(crate) fn pointed_at(mut self, query: &str) -> Self {
+        let Self::Told(told) = &mut self else { return self };
+        let Some(problem) = told.problem.as_ref().filter(|problem| problem.members.get("field") == Some(&"query".into())) else {
+            return self;
+        };
+        told.title = "the query cannot be answered".to_owned();
+        told.detail = Some(match place(problem, query) {
+            Some(place) => format!("{}\n{place}", problem.detail),
+            None => problem.detail.clone(),
+        });
+        self
+    }
+
     /// What the server refused, with what to do about it.
     pub(crate) fn problem(problem: Problem) -> Self {
         let exit = if matches!(problem.status, 409 | 412) { EXIT_CONFLICT } else { EXIT_FAILED };
@@ -177,6 +192,14 @@ impl From<io::Error> for Failure {
             Self::failed("cannot write the output").detail(error.to_string())
         }
     }
+}
+
+/// The line that a problem is about, with a mark below the place.
+fn place(problem: &Problem, text: &str) -> Option<String> {
+    let number = |name: &str| problem.members.get(name).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
+    let (line, column) = (number("line")?, number("column")?);
+    let shown = super::output::printable(&text.lines().nth(line.checked_sub(1)?)?.replace('\t', " "));
+    Some(format!("line {line}: {shown}\n{:>width$}", '^', width = format!("line {line}: ").len() + column))
 }
 
 /// What exactly was refused, with its place where there is one.
@@ -262,6 +285,18 @@ mod tests {
         );
         let json: Value = serde_json::from_str(&told.as_json()).unwrap();
         assert_eq!(json.pointer("/error/problem/actual_version"), Some(&Value::from(3)));
+    }
+
+    #[test]
+    fn the_place_in_a_query_is_shown() {
+        let body = r#"{"type":"urn:factum:problem:malformed-request","title":"t","status":400,"detail":"no column b","field":"query","line":2,"column":8}"#;
+        let problem: Problem = serde_json::from_str(body).unwrap();
+        let Failure::Told(told) = Failure::problem(problem.clone()).pointed_at("-- first\nselect b\tfrom t") else { panic!("it is told") };
+        let expected = "error: the query cannot be answered\n  no column b\n  line 2: select b from t\n                 ^\n";
+        assert_eq!(told.as_text(false), expected);
+        // A place that the text does not have is not shown.
+        let Failure::Told(told) = Failure::problem(problem).pointed_at("select b") else { panic!("it is told") };
+        assert_eq!(told.detail.as_deref(), Some("no column b"));
     }
 
     #[test]

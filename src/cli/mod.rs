@@ -10,6 +10,8 @@ mod command;
 mod config;
 mod demo;
 mod event;
+#[cfg(feature = "analytics")]
+mod exports;
 mod failure;
 mod import;
 mod offline;
@@ -19,6 +21,8 @@ mod read;
 mod reindex;
 mod repair;
 mod serve;
+#[cfg(feature = "analytics")]
+mod sql;
 mod sse;
 mod state;
 mod streams;
@@ -68,6 +72,9 @@ enum Command {
     Projections(projections::Arguments),
     /// List subscriptions (consumer groups), and see to what they have put aside.
     Subscriptions(subscriptions::Arguments),
+    /// List exports (Parquet files that follow the log), and tell them to publish at once.
+    #[cfg(feature = "analytics")]
+    Exports(exports::Arguments),
     /// Print what a stream's events come to, now or in the past.
     State(state::Arguments),
     /// Tell an aggregate to do something.
@@ -77,6 +84,9 @@ enum Command {
     Apply(apply::Arguments),
     /// Print the rows of a read model.
     Views(views::Arguments),
+    /// Ask in SQL, over everything that is committed.
+    #[cfg(feature = "analytics")]
+    Sql(sql::Arguments),
     /// Check every byte of a data directory (offline).
     Verify(verify::Arguments),
     /// Give up damaged events so that the rest takes appends again (offline).
@@ -111,6 +121,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Verify(arguments) => verify::run(&arguments, &mut output)?,
         Command::Repair(arguments) => repair::run(&arguments, &mut output)?,
         Command::Reindex(arguments) => reindex::run(&arguments, &mut output)?,
+        #[cfg(feature = "analytics")]
+        Command::Sql(arguments) => sql::run(&arguments, &mut output)?,
         Command::Config(arguments) => config::run(&arguments, &mut output)?,
         Command::Bench(arguments) => block_on(bench::run(&arguments, &mut output))?,
         Command::Import(arguments) => block_on(import::run(&arguments, &mut output))?,
@@ -120,6 +132,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Streams(arguments) => block_on(streams::run(&arguments, &mut output))?,
         Command::Projections(arguments) => block_on(projections::run(&arguments, &mut output))?,
         Command::Subscriptions(arguments) => block_on(subscriptions::run(&arguments, &mut output))?,
+        #[cfg(feature = "analytics")]
+        Command::Exports(arguments) => block_on(exports::run(&arguments, &mut output))?,
         Command::State(arguments) => block_on(state::run(&arguments, &mut output))?,
         Command::Tell(arguments) => block_on(command::run(&arguments, &mut output))?,
         Command::Views(arguments) => block_on(views::run(&arguments, &mut output))?,
@@ -129,10 +143,14 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-/// Clients need one thread: what they wait for is the server.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    client_runtime()?.block_on(future)
+}
+
+/// Clients need one thread: what they wait for is the server.
+fn client_runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::failed("cannot start").detail(error.to_string()))?.block_on(future)
+    runtime.map_err(|error| Failure::failed("cannot start").detail(error.to_string()))
 }
 
 /// The server's runtime: a thread for each core.

@@ -16,6 +16,8 @@ use serde::Serialize;
 /// The command's stdout.
 pub(crate) struct Output {
     human: bool,
+    #[cfg(feature = "analytics")]
+    is_terminal: bool,
     colour: bool,
     writer: Box<dyn Write + Send>,
 }
@@ -24,7 +26,13 @@ impl Output {
     /// Prints for people if stdout is a terminal and `json` was not asked for.
     pub(crate) fn of_process(json: bool) -> Self {
         let terminal = io::stdout().is_terminal();
-        Self { human: terminal && !json, colour: terminal && colours_wanted(), writer: Box::new(io::BufWriter::new(io::stdout())) }
+        Self {
+            human: terminal && !json,
+            #[cfg(feature = "analytics")]
+            is_terminal: terminal,
+            colour: terminal && colours_wanted(),
+            writer: Box::new(io::BufWriter::new(io::stdout())),
+        }
     }
 
     /// Prints for people, also when piped; colours only on a terminal.
@@ -70,6 +78,25 @@ impl Output {
         }
         self.table(&columns, rows)?;
         Ok(left_out)
+    }
+
+    /// A table, with values that do not fit cut to one line. Away from a terminal nothing is cut.
+    #[cfg(feature = "analytics")]
+    pub(crate) fn fitted_table(&mut self, columns: &[Column], rows: Vec<Vec<String>>) -> io::Result<()> {
+        let text = made_text(&fitted(columns, rows, self.width(), self.colour));
+        self.line(&text)
+    }
+
+    /// Columns of the terminal; `None` if it is none.
+    #[cfg(feature = "analytics")]
+    pub(crate) fn width(&self) -> Option<u16> {
+        self.is_terminal.then(terminal_width)
+    }
+
+    /// Bytes as they are.
+    #[cfg(feature = "analytics")]
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes)
     }
 
     /// A table, two columns further in.
@@ -180,8 +207,28 @@ fn fitting(natural: &[usize], width: usize) -> Vec<usize> {
 }
 
 fn table_text(columns: &[Column], rows: Vec<Vec<String>>, width: u16, colour: bool) -> String {
+    let mut table = table(columns, rows, colour);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    made_text(&table)
+}
+
+/// A table in which each row has one line.
+#[cfg(feature = "analytics")]
+fn fitted(columns: &[Column], rows: Vec<Vec<String>>, width: Option<u16>, colour: bool) -> Table {
+    let mut table = table(columns, rows, colour);
+    table.set_truncation_indicator("…");
+    for row in table.row_iter_mut() {
+        row.max_height(1);
+    }
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    table
+}
+
+fn table(columns: &[Column], rows: Vec<Vec<String>>, colour: bool) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    table.load_preset(presets::NOTHING);
     if colour {
         table.enforce_styling();
     } else {
@@ -197,6 +244,10 @@ fn table_text(columns: &[Column], rows: Vec<Vec<String>>, width: u16, colour: bo
             made.set_cell_alignment(CellAlignment::Right);
         }
     }
+    table
+}
+
+fn made_text(table: &Table) -> String {
     let text = table.to_string();
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
@@ -218,6 +269,18 @@ mod tests {
         assert!(text.contains("evil\\u{1b}[2J"), "{text}");
         let ends: Vec<usize> = lines.iter().map(|line| line.len()).collect();
         assert!(ends.windows(2).all(|pair| pair.first() == pair.last()), "right-aligned: {text}");
+    }
+
+    #[cfg(feature = "analytics")]
+    #[test]
+    fn wide_values_are_cut_to_fit() {
+        let columns = [Column::left("a"), Column::left("b")];
+        let rows = vec![vec!["short".to_owned(), "{\"text\":\"".to_owned() + &"xyz ".repeat(50)], vec!["x".to_owned(), "y".to_owned()]];
+        let text = made_text(&fitted(&columns, rows.clone(), Some(40), false));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 40) && lines[1].ends_with('…') && lines[1].contains("short"), "{text}");
+        assert!(made_text(&fitted(&columns, rows, None, false)).lines().any(|line| line.ends_with("xyz xyz")));
     }
 
     #[test]

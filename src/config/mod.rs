@@ -38,6 +38,8 @@ pub struct Settings {
     pub scripts: ScriptSettings,
     /// `[sql]`
     pub sql: SqlSettings,
+    /// `[exports]`
+    pub exports: ExportSettings,
     /// `[log]`
     pub log: LogSettings,
 }
@@ -119,6 +121,13 @@ pub struct SqlSettings {
     pub queue: usize,
     /// How many threads work on them; `None` is one for each core.
     pub threads: Option<usize>,
+}
+
+/// What exports may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportSettings {
+    /// Where their lakes may lie beside `parquet/` in the data directory: urls that theirs may be or begin with.
+    pub allow: Vec<String>,
 }
 
 /// What is logged and how.

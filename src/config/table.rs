@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
 use super::Durability;
+use super::ExportSettings;
 use super::LimitSettings;
 use super::LogSettings;
 use super::ScriptSettings;
@@ -338,6 +339,22 @@ pub const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        section: "exports",
+        key: "allow",
+        default: "none",
+        form: "urls, or none",
+        flag: None,
+        help: "Where exports may put files beside parquet/ in the data directory: urls with commas between them that theirs may be or begin with, such as file:///srv/lake, s3://bucket/lake. file:/// stands for every folder, s3:// for every bucket.",
+        apply: |settings, text| {
+            let urls = if text == "none" { Vec::new() } else { text.split(',').map(|url| url.trim().to_owned()).collect() };
+            if let Some(url) = urls.iter().find(|url: &&String| !url.starts_with("file:///") && !url.starts_with("s3://")) {
+                return Err(format!("{url:?} must begin with file:/// or s3://"));
+            }
+            settings.exports.allow = urls;
+            Ok(())
+        },
+    },
+    Setting {
         section: "log",
         key: "format",
         default: "pretty",
@@ -386,6 +403,7 @@ pub(super) fn blank() -> Settings {
         storage: StorageSettings { durability: Durability::Strict, segment: 0, index_flush_events: 0, index_cache: 0, aggregate_cache: 0 },
         scripts: ScriptSettings { memory: 0, time: Duration::ZERO, threads: None },
         sql: SqlSettings { memory: 0, spill: 0, time: Duration::ZERO, rows: 0, queries: 0, queue: 0, threads: None },
+        exports: ExportSettings { allow: Vec::new() },
         log: LogSettings { format: LogFormat::Pretty, level: String::new() },
     }
 }

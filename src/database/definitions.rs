@@ -15,6 +15,7 @@ use storage::Version;
 use uuid::Uuid;
 
 use super::Database;
+use super::exports::ExportSpec;
 use super::projections::check_name;
 use super::projections::from_refused;
 use super::refusals::from_schema;
@@ -53,6 +54,7 @@ enum Compiled {
     Schema(SchemaDefinition),
     Projection(Spec),
     Subscription(Terms),
+    Export(ExportSpec),
 }
 
 impl Database {
@@ -98,7 +100,7 @@ impl Database {
     ///
     /// [`Error::DefinitionNotFound`], and as [`Database::append`].
     pub async fn remove_definition(&self, kind: Kind, name: &str) -> Result<(), Error> {
-        if matches!(kind, Kind::Schema | Kind::Projection) {
+        if matches!(kind, Kind::Schema | Kind::Projection | Kind::Export) {
             return Err(invalid("kind", "is not one that can be removed"));
         }
         let key = Key { kind, name: name.to_owned() };
@@ -110,7 +112,7 @@ impl Database {
         match kind {
             Kind::Aggregate => self.inner.aggregates.define(name, None),
             Kind::Subscription => self.inner.groups.remove(name).await?,
-            Kind::Schema | Kind::Projection => {}
+            Kind::Schema | Kind::Projection | Kind::Export => {}
         }
         Ok(())
     }
@@ -170,7 +172,7 @@ impl Database {
             }
             from = slice.next;
         }
-        let mut in_force: Vec<_> = [Kind::Schema, Kind::Aggregate, Kind::Projection, Kind::Subscription]
+        let mut in_force: Vec<_> = [Kind::Schema, Kind::Aggregate, Kind::Projection, Kind::Subscription, Kind::Export]
             .iter()
             .flat_map(|kind| definitions.of_kind(*kind).cloned())
             .collect();
@@ -207,6 +209,10 @@ impl Database {
             },
             (Kind::Subscription, _) => match subscriptions::terms(key, *format, text) {
                 Ok(terms) => self.inner.groups.revive(&key.name, terms).await,
+                Err(error) => Err(error),
+            },
+            (Kind::Export, _) => match Self::export_spec(key, *format, text) {
+                Ok(spec) => self.revive_export(key, spec).await,
                 Err(error) => Err(error),
             },
             (Kind::Aggregate, Format::Toml) => Err(invalid("format", "an aggregate is a JavaScript module or a JSON document")),
@@ -252,6 +258,10 @@ impl Database {
                 let (terms, is_same) = self.check_subscription(key, format, text, before)?;
                 Ok((Compiled::Subscription(terms), is_same))
             }
+            (Kind::Export, _) => {
+                let (spec, is_same) = self.check_export(key, format, text)?;
+                Ok((Compiled::Export(spec), is_same))
+            }
             (Kind::Aggregate, Format::Toml) => Err(invalid("format", "an aggregate is a JavaScript module or a JSON document")),
             (Kind::Schema, Format::Javascript | Format::Toml) => Err(invalid("format", "a schema is a JSON document")),
         }
@@ -268,6 +278,7 @@ impl Database {
                 self.inner.projections.put(spec, false).await.map_err(|refused| from_refused(&file(key), refused))?;
             }
             Compiled::Subscription(terms) => self.inner.groups.define(&key.name, terms).await,
+            Compiled::Export(spec) => self.put_export(key, spec).await?,
         }
         Ok(())
     }
@@ -377,7 +388,7 @@ fn check_category(category: &str) -> Result<(), Error> {
 /// By name, versions by number.
 fn order(key: &Key) -> (String, u16) {
     match key.kind {
-        Kind::Aggregate | Kind::Projection | Kind::Subscription => (key.name.clone(), 0),
+        Kind::Aggregate | Kind::Projection | Kind::Subscription | Kind::Export => (key.name.clone(), 0),
         Kind::Schema => {
             schema_name(&key.name).map_or_else(|_| (key.name.clone(), 0), |(event_type, version)| (event_type.to_owned(), version))
         }
@@ -395,6 +406,7 @@ pub(super) fn file(key: &Key) -> String {
         Kind::Schema => format!("schemas/{}.json", key.name),
         Kind::Projection => format!("projections/{}.toml", key.name),
         Kind::Subscription => format!("subscriptions/{}.toml", key.name),
+        Kind::Export => format!("exports/{}.toml", key.name),
     }
 }
 
@@ -404,6 +416,7 @@ pub(super) fn described(key: &Key) -> String {
         Kind::Schema => format!("schema {}", key.name),
         Kind::Projection => format!("projection {}", key.name),
         Kind::Subscription => format!("subscription {}", key.name),
+        Kind::Export => format!("export {}", key.name),
     }
 }
 

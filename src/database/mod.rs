@@ -71,6 +71,12 @@ pub use crate::aggregate::Step;
 use crate::analytics::Analytics;
 #[cfg(feature = "analytics")]
 pub use crate::analytics::SqlAnswer;
+#[cfg(feature = "analytics")]
+use crate::analytics::export;
+#[cfg(feature = "analytics")]
+pub use crate::analytics::export::ExportFailure;
+#[cfg(feature = "analytics")]
+pub use crate::analytics::export::ExportState;
 pub use crate::definition::Definition;
 use crate::definition::Definitions;
 pub use crate::definition::Format;
@@ -124,6 +130,11 @@ mod aggregates;
 mod command;
 mod definitions;
 mod directory;
+#[cfg(feature = "analytics")]
+mod exports;
+#[cfg(not(feature = "analytics"))]
+#[path = "exports_absent.rs"]
+mod exports;
 mod options;
 mod projections;
 mod reads;
@@ -143,6 +154,10 @@ pub use aggregates::CommandRequest;
 pub use aggregates::CommandResult;
 pub use aggregates::SnapshotListing;
 pub use definitions::Change;
+#[cfg(feature = "analytics")]
+pub use exports::ExportFile;
+#[cfg(feature = "analytics")]
+pub use exports::ExportStatus;
 pub use options::Durability;
 pub use options::Options;
 pub use options::ScriptLimits;
@@ -184,6 +199,8 @@ struct Inner {
     groups: Groups,
     #[cfg(feature = "analytics")]
     analytics: Arc<Analytics>,
+    #[cfg(feature = "analytics")]
+    exports: export::Exports,
 }
 
 impl Drop for Inner {
@@ -240,6 +257,8 @@ impl Database {
     pub async fn close(&self) -> Result<(), Error> {
         self.inner.snapshotter.abort();
         self.inner.projections.close().await;
+        #[cfg(feature = "analytics")]
+        self.inner.exports.close().await;
         // They read the shards' logs to the end of what they have to do.
         self.inner.groups.close().await;
         close(self.router().shards()).await
@@ -249,6 +268,9 @@ impl Database {
         if disks.is_empty() {
             return Err(Error::Invalid { field: "shards".to_owned(), detail: "must be at least 1".to_owned() });
         }
+        #[cfg(feature = "analytics")]
+        let allowed = export::Allowed::parse(options.export_allow.iter().map(String::as_str))
+            .map_err(|detail| Error::Invalid { field: "exports.allow".to_owned(), detail })?;
         // All of this machine's shards get the same time.
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let opening: Vec<_> = (0_u16..)
@@ -298,6 +320,14 @@ impl Database {
         let groups = Groups::new(Arc::clone(&router), Some(reshape), folder);
         #[cfg(feature = "analytics")]
         let analytics = sql::analytics(options.sql, (&router, &schemas, &projections), folder);
+        #[cfg(feature = "analytics")]
+        let exports = export::Exports::new(export::Options {
+            router: Arc::clone(&router),
+            reshape: Some(shape::newest(&schemas)),
+            folder: folder.map(export::own_folder),
+            allowed,
+            clock: Arc::new(SystemClock),
+        });
         let inner = Inner {
             router,
             schemas,
@@ -309,6 +339,8 @@ impl Database {
             snapshotter,
             #[cfg(feature = "analytics")]
             analytics,
+            #[cfg(feature = "analytics")]
+            exports,
         };
         let database = Self { inner: Arc::new(inner), reads_stored: false };
         database.load_definitions().await?;

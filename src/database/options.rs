@@ -24,6 +24,9 @@ pub struct Options {
     pub view_cache_bytes: usize,
     /// What queries in SQL may use.
     pub sql: SqlLimits,
+    /// Where the lakes of exports may lie beside the folder that they have in the data directory: urls that theirs may be or begin with.
+    /// `file:///` stands for every folder, `s3://` for every bucket.
+    pub export_allow: Vec<String>,
     /// The engine's own settings. What the same content is the database says itself, and it draws a log id if there is none.
     pub storage: storage::Options,
 }
@@ -103,6 +106,7 @@ impl Options {
             aggregate_cache_bytes: AGGREGATE_CACHE_BYTES,
             view_cache_bytes: VIEW_CACHE_BYTES,
             sql: SqlLimits::default(),
+            export_allow: Vec::new(),
             storage: storage::Options::default(),
         }
     }

@@ -75,6 +75,10 @@ impl Reshape for Newest {
         self.0.reshapes()
     }
 
+    fn generation(&self) -> u64 {
+        self.0.shape_hash().first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
+    }
+
     fn reshape(&self, events: Vec<(u16, RecordedEvent)>) -> BoxFuture<'_, Result<Vec<(u16, RecordedEvent)>, Error>> {
         Box::pin(async move { self.0.upcast(events).await.map_err(unshaped) })
     }

@@ -1,10 +1,10 @@
 //! What do all events say together, in SQL?
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::DataType;
 use arrow::datatypes::Field;
 use arrow::datatypes::Schema;
 
@@ -17,6 +17,7 @@ use crate::analytics::Analytics;
 use crate::analytics::SqlAnswer;
 use crate::analytics::sql::Limits;
 use crate::analytics::tables::Named;
+use crate::analytics::type_name;
 use crate::projection::Projections;
 use crate::schema::Registry;
 use crate::shard::Router;
@@ -114,14 +115,23 @@ impl Database {
         analytics.answer(prepared).await
     }
 
-    /// The tables that can be queried: `events`, then categories, views and exports by name.
+    /// The tables that can be queried: `events`, then categories, views and exports by name. One whose name somebody before it has is listed
+    /// as it has to be written: `views.order`, if there is a category `order`.
     ///
     /// # Errors
     ///
     /// [`Error::Storage`].
     pub async fn tables(&self) -> Result<Vec<TableInfo>, Error> {
-        let listed = self.inner.analytics.list().await?;
-        Ok(listed.into_iter().map(|(named, schema)| info(&named, &schema)).collect())
+        let mut tables: Vec<TableInfo> = Vec::new();
+        let mut names = HashSet::new();
+        for (named, schema) in self.inner.analytics.list().await? {
+            let mut table = info(&named, &schema);
+            if !names.insert(table.name.clone()) {
+                table.name = format!("{}.{}", qualifier(table.kind), table.name);
+            }
+            tables.push(table);
+        }
+        Ok(tables)
     }
 }
 
@@ -149,24 +159,17 @@ fn info(table: &Named, schema: &Schema) -> TableInfo {
         Named::View(_) => TableKind::View,
         Named::Export(_) => TableKind::Export,
     };
-    let column =
-        |field: &Field| TableColumn { name: field.name().clone(), data_type: sql_type(field.data_type()), nullable: field.is_nullable() };
+    let column = |field: &Field| TableColumn { name: field.name().clone(), data_type: type_name(field), nullable: field.is_nullable() };
     TableInfo { name: table.name().to_owned(), kind, columns: schema.fields().iter().map(|field| column(field)).collect() }
 }
 
-/// As SQL names it.
-fn sql_type(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "text".to_owned(),
-        DataType::Int64 => "bigint".to_owned(),
-        DataType::Int32 => "integer".to_owned(),
-        DataType::Float64 => "double".to_owned(),
-        DataType::Boolean => "boolean".to_owned(),
-        DataType::Timestamp(..) => "timestamp".to_owned(),
-        DataType::Date32 => "date".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
-        DataType::List(item) => format!("{}[]", sql_type(item.data_type())),
-        other => other.to_string().to_lowercase(),
+/// What may always stand before the name of such a table.
+fn qualifier(kind: TableKind) -> &'static str {
+    match kind {
+        TableKind::Events => "public",
+        TableKind::Category => "categories",
+        TableKind::View => "views",
+        TableKind::Export => "exports",
     }
 }
 

@@ -12,6 +12,7 @@ use crate::definition::Definition;
 use crate::definition::Format;
 use crate::definition::Key;
 use crate::definition::Kind;
+use crate::definition::document;
 use crate::error::DefinitionFault;
 use crate::subscription::group::Acknowledged;
 use crate::subscription::group::Consumer;
@@ -159,7 +160,7 @@ impl Database {
         check_name(&key.name)?;
         let terms = terms(key, format, text)?;
         let Some(before) = before.and_then(|before| self::terms(key, before.format, &before.text).ok()) else {
-            let at = |detail: String| of_file(key, crate::subscription::group::terms::at("/after", &detail));
+            let at = |detail: String| of_file(key, document::at("/after", &detail));
             self.inner.groups.beginning(&terms).map_err(|error| {
                 if let Error::BadCursor { detail, .. } = error {
                     return at(format!("not a cursor of this database: {detail}"));
@@ -173,7 +174,7 @@ impl Database {
                 "is {:?} since the subscription was made, and can't be changed; delete it and define it anew to begin elsewhere",
                 before.after.as_str()
             );
-            return Err(of_file(key, crate::subscription::group::terms::at("/after", &detail)));
+            return Err(of_file(key, document::at("/after", &detail)));
         }
         let is_same = before == terms;
         Ok((terms, is_same))

@@ -1,6 +1,6 @@
 //! What does a folder of definitions hold? `aggregates/<category>.js` or `.json`, `schemas/<type>/<version>.json` with an
 //! `<version>.upcast.js` beside it if the upcaster is kept apart, `projections/<view>.toml` or `.json` with the modules (`.js`) that they
-//! name, and `subscriptions/<name>.toml` or `.json`.
+//! name, `subscriptions/<name>.toml` or `.json`, and `exports/<name>.toml` or `.json`.
 //!
 //! Names are percent-decoded, so that a type with a slash has a file too. What is not known is refused: a definition that is passed over
 //! in silence is one that is not in force.
@@ -71,28 +71,32 @@ impl Found {
     }
 }
 
-/// Reads a folder: schemas by type and version, then aggregates, projections and subscriptions by name.
+/// Reads a folder: schemas by type and version, then aggregates, projections, subscriptions and exports by name.
 ///
 /// # Errors
 ///
 /// The first file or folder that can't be read or is not known, with what is.
 pub fn read(folder: &Path) -> Result<Vec<Found>, FolderFault> {
-    let (mut schemas, mut aggregates, mut projections, mut subscriptions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut schemas, mut aggregates) = (Vec::new(), Vec::new());
+    let (mut projections, mut subscriptions, mut exports) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries(folder, folder)? {
         match (entry.name.as_str(), entry.is_folder) {
             ("aggregates", true) => read_aggregates(folder, &entry.path, &mut aggregates)?,
             ("schemas", true) => read_schemas(folder, &entry.path, &mut schemas)?,
             ("projections", true) => read_documents(folder, &entry.path, Kind::Projection, &mut projections)?,
             ("subscriptions", true) => read_documents(folder, &entry.path, Kind::Subscription, &mut subscriptions)?,
+            ("exports", true) => read_documents(folder, &entry.path, Kind::Export, &mut exports)?,
             _ => return Err(FolderFault::new(entry.shown, format!("is not known here; a folder of definitions holds {SUPPORTED}"))),
         }
-        if schemas.len() + aggregates.len() + projections.len() + subscriptions.len() > DEFINITIONS_MAX {
+        let found = [&schemas, &aggregates, &projections, &subscriptions, &exports];
+        if found.iter().map(|found| found.len()).sum::<usize>() > DEFINITIONS_MAX {
             return Err(FolderFault::new(folder.display().to_string(), format!("holds more than {DEFINITIONS_MAX} definitions")));
         }
     }
     schemas.append(&mut aggregates);
     schemas.append(&mut projections);
     schemas.append(&mut subscriptions);
+    schemas.append(&mut exports);
     Ok(schemas)
 }
 
@@ -132,7 +136,10 @@ fn read_documents(root: &Path, folder: &Path, kind: Kind, found: &mut Vec<Found>
                     "is not known here; projections/ holds <view>.toml, <view>.json and modules (.js)",
                 ));
             }
-            _ => return Err(FolderFault::new(entry.shown, "is not known here; subscriptions/ holds <name>.toml and <name>.json")),
+            _ => {
+                let folder = if kind == Kind::Export { "exports" } else { "subscriptions" };
+                return Err(FolderFault::new(entry.shown, format!("is not known here; {folder}/ holds <name>.toml and <name>.json")));
+            }
         };
         let name = decoded(name).ok_or_else(|| FolderFault::new(entry.shown.clone(), "has a % in its name that is no percent-encoding"))?;
         if found.iter().any(|other: &Found| other.name == name) {
@@ -286,7 +293,7 @@ fn decoded(name: &str) -> Option<String> {
 }
 
 const SUPPORTED: &str = "aggregates/<category>.js, aggregates/<category>.json, schemas/<type>/<version>.json, \
-    schemas/<type>/<version>.upcast.js, projections/<view>.toml and subscriptions/<name>.toml";
+    schemas/<type>/<version>.upcast.js, projections/<view>.toml, subscriptions/<name>.toml and exports/<name>.toml";
 const SCHEMA_FILES: &str = "<type>/<version>.json and <type>/<version>.upcast.js";
 /// As long as a module may be.
 const TEXT_BYTES_MAX: u64 = 256 << 10;
@@ -319,6 +326,7 @@ mod tests {
             ("projections/b.js", "export {};"),
             ("projections/c.json", "{}"),
             ("subscriptions/mail.toml", ""),
+            ("exports/lake.toml", ""),
         ]);
         let found = read(folder.path()).unwrap();
         let names: Vec<_> = found.iter().map(|found| (found.kind, found.name.as_str(), found.file.as_str())).collect();
@@ -332,6 +340,7 @@ mod tests {
                 (Kind::Projection, "b", "projections/b.toml"),
                 (Kind::Projection, "c", "projections/c.json"),
                 (Kind::Subscription, "mail", "subscriptions/mail.toml"),
+                (Kind::Export, "lake", "exports/lake.toml"),
             ]
         );
         assert_eq!(found[0].text, "{\"schema\": true,\"upcast\":\"(data) => data\"}");
@@ -350,6 +359,7 @@ mod tests {
             (&[("projections/a.toml", "module = 'b.js'")], "projections/a.toml", "does not lie beside it"),
             (&[("projections/a.toml", ""), ("projections/a.json", "{}")], "projections/a.toml", "a second time"),
             (&[("subscriptions/a.js", "")], "subscriptions/a.js", "<name>.toml"),
+            (&[("exports/a.yaml", "")], "exports/a.yaml", "exports/ holds <name>.toml"),
             (&[("readme.md", "")], "readme.md", "aggregates/<category>.js"),
             (&[("aggregates/a.ts", "")], "aggregates/a.ts", "<category>.js"),
             (&[("aggregates/a.js", ""), ("aggregates/a.json", "")], "aggregates/a.json", "a second time"),

@@ -4,6 +4,7 @@
 //! `Paused` and `Resumed` are about what it does. The newest word counts; all of them stay in the
 //! log: who changed what, when, and the way back.
 
+pub(crate) mod document;
 pub mod folder;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub enum Kind {
     Projection,
     /// Who shares the work on which events: a consumer group.
     Subscription,
+    /// Which events are kept as Parquet files, and where.
+    Export,
 }
 
 /// How a definition's text is to be read.
@@ -58,7 +61,7 @@ pub enum Format {
 pub struct Key {
     /// Its kind.
     pub kind: Kind,
-    /// Its name: a category, `<type>/<version>` of a schema, a view or a subscription.
+    /// Its name: a category, `<type>/<version>` of a schema, a view, a subscription or an export.
     pub name: String,
 }
 

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use axum::response::Response;
 use http::HeaderMap;
 use http::HeaderName;
 
 use crate::Error;
 use crate::database::Cursor;
 use crate::database::Database;
+use crate::http::answer;
 use crate::http::problem::Problem;
 
 /// What a reader asks for.
@@ -15,7 +17,7 @@ pub(crate) struct MinPosition {
     pub(crate) cursor: Option<Cursor>,
     pub(crate) wait: Duration,
     /// `wait` was asked for.
-    pub(crate) is_preferred: bool,
+    is_preferred: bool,
 }
 
 impl MinPosition {
@@ -42,6 +44,25 @@ impl MinPosition {
         };
         let wait = wait(headers)?;
         Ok(Self { cursor, wait: wait.unwrap_or(WAIT_DEFAULT), is_preferred: wait.is_some() })
+    }
+
+    /// The answer, which says how long it would have waited if that was asked for.
+    pub(crate) fn applied(&self, mut response: Response) -> Response {
+        if self.is_preferred {
+            let applied = format!("wait={}", self.wait.as_secs_f64());
+            answer::set(response.headers_mut(), HeaderName::from_static("preference-applied"), applied);
+        }
+        response
+    }
+
+    /// How long the caller waits, where no position is asked for.
+    ///
+    /// # Errors
+    ///
+    /// 400 for a `wait` that is no number of seconds.
+    #[cfg(feature = "analytics")]
+    pub(crate) fn wait_of(headers: &HeaderMap) -> Result<Duration, Problem> {
+        Ok(wait(headers)?.unwrap_or(WAIT_DEFAULT))
     }
 }
 

@@ -7,11 +7,15 @@ mod answer;
 mod append;
 mod body;
 mod cloud_events;
+#[cfg(feature = "analytics")]
+mod coded;
 mod commands;
 mod conditional;
 mod connection;
 mod decode;
 mod definitions;
+#[cfg(feature = "analytics")]
+mod exports;
 mod feed;
 mod ids;
 mod import;
@@ -31,6 +35,8 @@ mod schema;
 mod schemas;
 mod serve;
 mod settings;
+#[cfg(feature = "analytics")]
+mod sql;
 mod stalled;
 mod streams;
 mod subscriptions;
@@ -97,7 +103,7 @@ pub fn openapi_json() -> Result<String, serde_json::Error> {
 }
 
 fn described() -> OpenApiRouter<Shared> {
-    OpenApiRouter::with_openapi(Description::openapi())
+    let router = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(append::append, pages::stream_events))
         .routes(routes!(one_event::stream_event))
         .routes(routes!(transactions::transact))
@@ -142,7 +148,16 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(operations::ready))
         .routes(routes!(operations::status))
         .routes(routes!(operations::metrics))
-        .routes(routes!(operations::openapi))
+        .routes(routes!(operations::openapi));
+    #[cfg(feature = "analytics")]
+    let router = router
+        .routes(routes!(sql::query))
+        .routes(routes!(sql::tables))
+        .routes(routes!(exports::list))
+        .routes(routes!(exports::status, exports::define, exports::remove))
+        .routes(routes!(exports::definition))
+        .routes(routes!(exports::flush));
+    router
 }
 
 /// The head of the description.
@@ -162,7 +177,9 @@ fn described() -> OpenApiRouter<Shared> {
         (name = "schemas", description = "Which shape the data of each event type has"),
         (name = "projections", description = "Which read models are kept, and how they fare"),
         (name = "views", description = "The rows of read models"),
+        (name = "analytics", description = "What all events say together, in SQL"),
         (name = "subscriptions", description = "Who shares the work on which events, and how far they are"),
+        (name = "exports", description = "Which Parquet files follow the log, and how they fare"),
         (name = "operations", description = "How the server is"),
     ),
 )]

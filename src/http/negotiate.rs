@@ -91,7 +91,12 @@ pub(crate) fn content_coding(headers: &HeaderMap) -> Option<Coding> {
     if zstd == 0 && gzip == 0 { None } else { Some(if zstd >= gzip { Coding::Zstd } else { Coding::Gzip }) }
 }
 
-fn pick<T: Copy>(headers: &HeaderMap, offers: &[(&str, T)]) -> Result<T, Problem> {
+/// Picks one of the offers by what the client accepts; the first wins ties.
+///
+/// # Errors
+///
+/// 406 if none is acceptable.
+pub(crate) fn pick<T: Copy>(headers: &HeaderMap, offers: &[(&str, T)]) -> Result<T, Problem> {
     let Some((_, first)) = offers.first() else { return Err(Problem::new(Slug::NotAcceptable, "nothing is on offer")) };
     if !headers.contains_key(header::ACCEPT) {
         return Ok(*first);

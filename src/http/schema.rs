@@ -2,7 +2,11 @@
 #![expect(dead_code, reason = "these types exist for the OpenAPI document that is made from them")]
 
 mod aggregates;
+#[cfg(feature = "analytics")]
+mod exports;
 mod projections;
+#[cfg(feature = "analytics")]
+mod sql;
 mod subscriptions;
 mod views;
 
@@ -10,7 +14,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub(crate) use aggregates::*;
+#[cfg(feature = "analytics")]
+pub(crate) use exports::*;
 pub(crate) use projections::*;
+#[cfg(feature = "analytics")]
+pub(crate) use sql::*;
 pub(crate) use subscriptions::*;
 pub(crate) use views::*;
 

@@ -7,7 +7,6 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::Response;
-use http::HeaderName;
 use http::request::Parts;
 
 use crate::Error;
@@ -130,7 +129,7 @@ pub(crate) async fn rows(State(app): State<Shared>, request: Request) -> Result<
         }
     };
     let response = page_answer(&page, &columns, is_lines, &parts).into_response(&parts.headers).await;
-    Ok(with_preference(response, &min))
+    Ok(min.applied(response))
 }
 
 fn page_answer(page: &ViewPage, columns: &Columns, is_lines: bool, parts: &Parts) -> ReadAnswer {
@@ -208,12 +207,12 @@ pub(crate) async fn row(State(app): State<Shared>, request: Request) -> Result<R
             .with_text("key", &key);
         let mut response = problem.into_response();
         answer::set(response.headers_mut(), FACTUM_POSITION, cursor);
-        return Ok(with_preference(response, &min));
+        return Ok(min.applied(response));
     };
     let mut body = Vec::with_capacity(256);
     push_row(&mut body, &row, &columns);
     let answer = ReadAnswer { etag: Some(etag(&body)), cursor: Some(cursor), ..ReadAnswer::json(body) };
-    Ok(with_preference(answer.into_response(&parts.headers).await, &min))
+    Ok(min.applied(answer.into_response(&parts.headers).await))
 }
 
 /// While new rows come into force, the columns that a query was read with may be those of the rows before: it is read again then, so that
@@ -233,14 +232,6 @@ impl Tries {
             answer => answer.map(Some),
         }
     }
-}
-
-fn with_preference(mut response: Response, min: &MinPosition) -> Response {
-    if min.is_preferred {
-        let applied = format!("wait={}", min.wait.as_secs_f64());
-        answer::set(response.headers_mut(), HeaderName::from_static("preference-applied"), applied);
-    }
-    response
 }
 
 fn etag(body: &[u8]) -> String {

@@ -40,6 +40,9 @@ pub(crate) trait Reshape: Send + Sync {
     /// Whether any event may need it.
     fn is_needed(&self) -> bool;
 
+    /// Names the shapes that events get now: another one as soon as any event may get another shape, the same after a restart.
+    fn generation(&self) -> u64;
+
     /// The same events, in the same order.
     fn reshape(&self, events: Vec<(u16, RecordedEvent)>) -> BoxFuture<'_, Result<Vec<(u16, RecordedEvent)>, Error>>;
 }

@@ -86,6 +86,13 @@ impl RecordedEvent {
         self
     }
 
+    /// The same event in memory of its own: it keeps nothing of the buffer that it was read into.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        self.bytes = Bytes::copy_from_slice(&self.bytes);
+        self
+    }
+
     /// Why its data could not be brought into the shape that the reader wants. Its data then is empty.
     #[must_use]
     pub fn reshape_failure(&self) -> Option<&str> {

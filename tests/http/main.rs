@@ -14,6 +14,8 @@ mod import;
 mod operations;
 mod reads;
 mod schemas;
+#[cfg(feature = "analytics")]
+mod sql;
 mod streams;
 mod subscriptions;
 mod support;

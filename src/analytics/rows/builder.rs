@@ -97,6 +97,13 @@ impl Builder {
             }
             Self::Data(builder) => push_bytes(builder, record.data()),
             Self::Metadata(builder) => push_bytes(builder, record.metadata()),
+            Self::Boolean(..) | Self::Bigint(..) | Self::Double(..) | Self::Timestamp(..) | Self::Text(..) => self.push_member(data),
+        }
+    }
+
+    /// Adds what the data says; a column that is no member of it stays as it is.
+    pub(super) fn push_member(&mut self, data: &Found<'_>) {
+        match self {
             Self::Boolean(slot, builder) => builder.append_option(data.json(*slot).and_then(boolean)),
             Self::Bigint(slot, builder) => builder.append_option(data.json(*slot).and_then(|json| json.parse().ok())),
             Self::Double(slot, builder) => builder.append_option(data.json(*slot).and_then(double)),
@@ -105,6 +112,19 @@ impl Builder {
                 Some(json) => builder.append_value(members::text(json)),
                 None => builder.append_null(),
             },
+            Self::Position(_)
+            | Self::Version(_)
+            | Self::Shard(_)
+            | Self::SchemaVersion(_)
+            | Self::RecordedAt(_)
+            | Self::OccurredAt(_)
+            | Self::Stream(_)
+            | Self::Category(_)
+            | Self::Type(_)
+            | Self::Id(..)
+            | Self::Tags(_)
+            | Self::Data(_)
+            | Self::Metadata(_) => {}
         }
     }
 

@@ -155,9 +155,10 @@ problems! {
         "The view has not applied everything up to `Factum-Min-Position` within the time of `Prefer: wait`: it is at `position`. `detail` says \
         whether it is on its way, paused or failed.",
         "Ask again after `Retry-After` seconds or wait longer; if the projection has failed, look at `GET /v1/projections/{name}`.";
-    TargetUnavailable, SERVICE_UNAVAILABLE, "target-unavailable", "The view's rows can't be reached",
-        "The database or the file that keeps the rows does not answer. The log is not concerned; the projection catches up by itself.",
-        "Retry after `Retry-After` seconds; `GET /v1/projections/{name}` says what is wrong.";
+    TargetUnavailable, SERVICE_UNAVAILABLE, "target-unavailable", "What is made of the events can't be reached",
+        "The database or the file that keeps the rows of a view, or the lake of an export, does not answer. The log is not concerned; the \
+        projection or the export catches up by itself.",
+        "Retry after `Retry-After` seconds; `GET /v1/projections/{name}` or `GET /v1/exports/{name}` says what is wrong.";
     StoreReadOnly, SERVICE_UNAVAILABLE, "store-read-only", "The shard takes no appends",
         "The shard's log is damaged: it serves reads and takes no appends until it is repaired. Nothing was stored.",
         "Call the operator; `/v1/status` says what is damaged.";

@@ -69,6 +69,7 @@ impl From<Error> for Problem {
             Error::TargetUnavailable { view, detail } => {
                 Self::new(Slug::TargetUnavailable, format!("the rows of {view}: {detail}")).with_text("view", &view)
             }
+            Error::LakeUnavailable { export, detail } => Self::new(Slug::TargetUnavailable, detail).with_text("export", &export),
             Error::InvalidQuery { detail, line, column } => with_place(Self::malformed("query", detail), line, column),
             Error::QueryLimit { limit, detail } => Self::new(Slug::QueryLimitExceeded, detail).with_text("limit", limit),
             Error::SqlBusy => Self::new(Slug::TooManyRequests, "too many queries are running, and enough are waiting"),
@@ -302,6 +303,7 @@ mod tests {
             (Error::InvalidDefinition(Box::default()), "invalid-definition", 422),
             (Error::DefinitionNotFound { what: "it".into() }, "definition-not-found", 404),
             (Error::DefinitionExists { what: "it".into() }, "definition-exists", 409),
+            (Error::LakeUnavailable { export: "e".into(), detail: "d".into() }, "target-unavailable", 503),
             (Error::SubscriptionFailed { name: "n".into(), detail: "d".into() }, "subscription-failed", 503),
             (Error::SchemaViolation(Box::new(violation())), "schema-violation", 422),
             (Error::CommandRejected { code: "c".into(), message: "m".into() }, "command-rejected", 422),

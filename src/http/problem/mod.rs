@@ -113,6 +113,12 @@ impl Problem {
     }
 }
 
+/// What a server would answer for this error: for who asks a database without one.
+#[cfg(feature = "analytics")]
+pub(crate) fn document(error: crate::Error) -> Vec<u8> {
+    Problem::from(error).to_json()
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::new(Bytes::from(self.to_json()).into());

@@ -25,7 +25,7 @@ mod parked;
 mod session;
 mod status;
 mod store;
-pub(crate) mod terms;
+mod terms;
 mod worker;
 mod writer;
 

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use factum_storage as storage;
-use serde_json::Map;
+use factum_storage::Filter;
 use serde_json::Value;
-use storage::Filter;
 
 use crate::definition::Format;
+use crate::definition::document;
+use crate::definition::document::at;
+use crate::definition::document::number;
+use crate::definition::document::unknown;
 use crate::error::DefinitionFault;
 
 /// What a consumer group's definition says.
@@ -90,25 +92,12 @@ impl Terms {
     ///
     /// What is wrong, and where.
     pub(crate) fn parse(format: Format, text: &str) -> Result<Self, DefinitionFault> {
-        let value: Value = match format {
-            Format::Json => serde_json::from_str(text).map_err(|error| {
-                let place = |number: usize| u32::try_from(number).ok();
-                DefinitionFault {
-                    detail: format!("is not JSON: {error}"),
-                    line: place(error.line()),
-                    column: place(error.column()),
-                    ..DefinitionFault::default()
-                }
-            })?,
-            Format::Toml => toml::from_str(text).map_err(|error| toml_fault(text, &error))?,
-            Format::Javascript => return Err(at("", "a subscription is a JSON or TOML document")),
-        };
-        let Value::Object(members) = value else { return Err(at("", "must be an object")) };
+        let members = document::members(format, text, "a subscription")?;
         let mut terms = Self::default();
         for (name, value) in &members {
             let pointer = format!("/{name}");
             match name.as_str() {
-                "filter" => terms.filter = filter(value)?,
+                "filter" => terms.filter = document::filter(value)?,
                 "after" => terms.after = begin(value)?,
                 "max_in_flight" => terms.max_in_flight = narrow(number(value, &pointer, 1, IN_FLIGHT_MAX)?, &pointer)?,
                 "ack_timeout_ms" => terms.ack_timeout = Duration::from_millis(number(value, &pointer, 100, ACK_TIMEOUT_MS_MAX)?),
@@ -119,42 +108,6 @@ impl Terms {
         }
         Ok(terms)
     }
-}
-
-fn filter(value: &Value) -> Result<Filter, DefinitionFault> {
-    let Value::Object(members) = value else { return Err(at("/filter", "must be an object")) };
-    let mut filter = Filter::default();
-    for name in members.keys() {
-        let names = |max| names(members, name, max);
-        match name.as_str() {
-            "categories" => filter.categories = names(NAMES_MAX)?,
-            "types" => filter.types = names(NAMES_MAX)?,
-            "tags" => filter.tags = names(NAMES_MAX)?,
-            "stream_prefix" => {
-                let pointer = "/filter/stream_prefix";
-                let prefix = members.get(name).and_then(Value::as_str).ok_or_else(|| at(pointer, "must be a string"))?;
-                storage::check_name(prefix).map_err(|error| at(pointer, &error.to_string()))?;
-                filter.stream_prefix = Some(prefix.to_owned());
-            }
-            _ => return Err(unknown(&format!("/filter/{name}"), FILTER_FIELDS)),
-        }
-    }
-    Ok(filter)
-}
-
-fn names(members: &Map<String, Value>, name: &str, max: usize) -> Result<Vec<String>, DefinitionFault> {
-    let pointer = format!("/filter/{name}");
-    let Some(Value::Array(items)) = members.get(name) else { return Err(at(&pointer, "must be an array of strings")) };
-    if items.len() > max {
-        return Err(at(&pointer, &format!("at most {max} are allowed")));
-    }
-    let read = |(index, item): (usize, &Value)| {
-        let pointer = format!("{pointer}/{index}");
-        let text = item.as_str().ok_or_else(|| at(&pointer, "must be a string"))?;
-        storage::check_name(text).map_err(|error| at(&pointer, &error.to_string()))?;
-        Ok(text.to_owned())
-    };
-    items.iter().enumerate().map(read).collect()
 }
 
 fn begin(value: &Value) -> Result<Begin, DefinitionFault> {
@@ -181,43 +134,14 @@ fn ordering(value: &Value) -> Result<Ordering, DefinitionFault> {
     }
 }
 
-fn number(value: &Value, pointer: &str, least: u64, most: u64) -> Result<u64, DefinitionFault> {
-    let found = value.as_u64().filter(|number| (least..=most).contains(number));
-    found.ok_or_else(|| at(pointer, &format!("must be a number from {least} to {most}")))
-}
-
 fn narrow<T: TryFrom<u64>>(number: u64, pointer: &str) -> Result<T, DefinitionFault> {
     T::try_from(number).map_err(|_| at(pointer, "is too large"))
 }
 
-fn unknown(pointer: &str, known: &str) -> DefinitionFault {
-    at(pointer, &format!("is not a field that is known here; there are {known}"))
-}
-
-/// A fault at a place of the document.
-pub(crate) fn at(pointer: &str, detail: &str) -> DefinitionFault {
-    let detail = if pointer.is_empty() { detail.to_owned() } else { format!("{pointer}: {detail}") };
-    DefinitionFault { detail, pointer: (!pointer.is_empty()).then(|| pointer.to_owned()), ..DefinitionFault::default() }
-}
-
-fn toml_fault(text: &str, error: &toml::de::Error) -> DefinitionFault {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    DefinitionFault {
-        detail: format!("is not TOML: {}", error.message()),
-        line: u32::try_from(line).ok(),
-        column: u32::try_from(column).ok(),
-        ..DefinitionFault::default()
-    }
-}
-
 const FIELDS: &str = "filter, after, max_in_flight, ack_timeout_ms, max_attempts and ordering";
-const FILTER_FIELDS: &str = "categories, types, tags and stream_prefix";
 const IN_FLIGHT_MAX: u64 = 100_000;
 const ACK_TIMEOUT_MS_MAX: u64 = 86_400_000;
 const ATTEMPTS_MAX: u64 = 1_000;
-const NAMES_MAX: usize = 1_000;
 
 #[cfg(test)]
 mod tests {

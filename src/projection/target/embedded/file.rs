@@ -196,7 +196,7 @@ pub(super) fn remove(disk: &dyn Disk, path: &str) -> Result<(), Trouble> {
 
 /// The folder of a view. Names may hold anything; what is not plain is percent-encoded, and a name that gets too long for a file system is
 /// told from others by its hash.
-pub(super) fn folder_name(view: &str) -> String {
+pub(crate) fn folder_name(view: &str) -> String {
     let mut name = String::with_capacity(view.len());
     for byte in view.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
