@@ -151,6 +151,7 @@ impl Worker {
             hash: self.options.hash,
             definition: spec.text.clone(),
             columns: Arc::clone(&spec.columns),
+            database: router.database_id(),
             shards: router.count(),
             is_live: self.options.is_live,
         };

@@ -71,6 +71,11 @@ impl Handle {
         self.local.shard
     }
 
+    /// What tells its log from every other; a copy has the same.
+    pub(crate) fn log_id(&self) -> [u8; 16] {
+        self.local.reader.log_id()
+    }
+
     /// Its last committed position.
     pub(crate) fn committed(&self) -> Position {
         self.local.reader.committed()

@@ -46,6 +46,8 @@ pub(crate) struct Opening {
     pub(crate) hash: [u8; 16],
     pub(crate) definition: String,
     pub(crate) columns: Arc<Columns>,
+    /// The database whose events they are: a checkpoint says nothing of another one's.
+    pub(crate) database: [u8; 16],
     /// How many shards the database has: the checkpoint holds a position for each.
     pub(crate) shards: u16,
     /// If it is not there yet: make it the one that readers see. There is then no other.

@@ -76,12 +76,18 @@ async fn a_full_disk_passes() {
 }
 
 #[tokio::test]
-async fn other_columns_or_shards_are_made_anew() {
+async fn other_columns_shards_or_events_are_made_anew() {
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
     filled(&disk).await;
     let target = target(&disk);
     let writer = target.open(Opening { shards: 2, ..opening(1, true) }).await.unwrap();
     assert_eq!(writer.checkpoint(), None);
+    drop(writer);
+    filled(&disk).await;
+    let writer = self::target(&disk).open(Opening { database: [2; 16], ..opening(1, true) }).await.unwrap();
+    assert_eq!(writer.checkpoint(), None);
+    drop(writer);
+    let target = self::target(&disk);
     let mut other = (*columns()).clone();
     other.list[3].is_indexed = true;
     let other = Arc::new(other);

@@ -55,6 +55,27 @@ async fn an_altered_table_is_named_with_what_to_do() {
     assert!(fault.contains("42703") && fault.contains("rebuild"), "{fault}");
 }
 
+/// A data directory that was made anew has other events at the same positions.
+#[tokio::test]
+async fn p4_rows_of_another_database_are_left_alone_until_they_are_made_anew() {
+    let Some(cluster) = started(&[]) else { return };
+    let target = target(&cluster);
+    let mut first = open(&target).await;
+    first.commit(batch(vec![put(row("a", 1, Value::Null))], [1, 0])).await.unwrap();
+    let of_another = |hash, is_live| Opening { database: [2; 16], ..opening(hash, is_live) };
+    let fault = lasting(target.open(of_another(HASH, true)).await);
+    assert!(fault.contains("public.declarations are of the events of another database") && fault.contains("rebuild"), "{fault}");
+    first.commit(batch(vec![put(row("b", 1, Value::Null))], [2, 0])).await.expect("whose rows they are has not changed");
+    drop(target.open(of_another(NEXT, false)).await.unwrap());
+    target.promote(NEXT).await.unwrap();
+    assert_eq!(target.open(of_another(NEXT, true)).await.unwrap().checkpoint(), None);
+    assert!(lasting(target.open(opening(NEXT, true)).await).contains("another database"));
+    // Tables of before that was noted are taken over.
+    sql(&cluster.url(), "ALTER TABLE factum.projections DROP COLUMN database_id").await;
+    drop(target.open(opening(NEXT, true)).await.unwrap());
+    assert!(lasting(target.open(of_another(NEXT, true)).await).contains("another database"));
+}
+
 #[tokio::test]
 async fn a_table_of_somebody_else_is_left_alone() {
     let Some(cluster) = started(&[]) else { return };
