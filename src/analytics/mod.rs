@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use answer::SqlAnswer;
+use export::Exports;
 use inference::Inference;
 use sql::Engine;
 use sql::Limits;
@@ -36,6 +37,7 @@ pub(crate) struct Options {
     pub(crate) reshape: Arc<dyn Reshape>,
     pub(crate) schemas: Arc<Registry>,
     pub(crate) projections: Arc<Projections>,
+    pub(crate) exports: Arc<Exports>,
     /// Where what is derived is kept; `None`: in memory, and what queries spill in a temporary folder.
     pub(crate) folder: Option<PathBuf>,
     pub(crate) limits: Limits,
@@ -45,19 +47,19 @@ pub(crate) struct Options {
 pub(crate) struct Analytics {
     pub(crate) router: Arc<Router>,
     pub(crate) reshape: Arc<dyn Reshape>,
-    pub(crate) schemas: Arc<Registry>,
     pub(crate) projections: Arc<Projections>,
+    pub(crate) exports: Arc<Exports>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) inference: Arc<Inference>,
 }
 
 impl Analytics {
     pub(crate) fn new(options: Options) -> Self {
-        let Options { router, reshape, schemas, projections, folder, limits } = options;
+        let Options { router, reshape, schemas, projections, exports, folder, limits } = options;
         let engine = Arc::new(Engine::new(limits, folder.as_ref().map(|folder| folder.join(SPILL))));
         let kept = folder.map(|folder| folder.join(COLUMNS));
-        let inference = Arc::new(Inference::new(Arc::clone(&router), Arc::clone(&reshape), Arc::clone(&schemas), kept));
-        Self { router, reshape, schemas, projections, engine, inference }
+        let inference = Arc::new(Inference::new(Arc::clone(&router), Arc::clone(&reshape), schemas, kept));
+        Self { router, reshape, projections, exports, engine, inference }
     }
 }
 

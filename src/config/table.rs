@@ -270,6 +270,22 @@ pub const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        section: "exports",
+        key: "allow",
+        default: "none",
+        form: "urls, or none",
+        flag: None,
+        help: "Where exports may put files beside parquet/ in the data directory: urls with commas between them that theirs may be or begin with, such as file:///srv/lake, s3://bucket/lake. file:/// stands for every folder, s3:// for every bucket.",
+        apply: |settings, text| {
+            let urls = if text == "none" { Vec::new() } else { text.split(',').map(|url| url.trim().to_owned()).collect() };
+            if let Some(url) = urls.iter().find(|url: &&String| !url.starts_with("file:///") && !url.starts_with("s3://")) {
+                return Err(format!("{url:?} must begin with file:/// or s3://"));
+            }
+            settings.exports.allow = urls;
+            Ok(())
+        },
+    },
+    Setting {
         section: "sql",
         key: "memory",
         default: "512MiB",
@@ -335,22 +351,6 @@ pub const SETTINGS: &[Setting] = &[
                 "auto" => None,
                 number => Some(narrow(value::number_within(number, 1, 1_024)?)?),
             };
-            Ok(())
-        },
-    },
-    Setting {
-        section: "exports",
-        key: "allow",
-        default: "none",
-        form: "urls, or none",
-        flag: None,
-        help: "Where exports may put files beside parquet/ in the data directory: urls with commas between them that theirs may be or begin with, such as file:///srv/lake, s3://bucket/lake. file:/// stands for every folder, s3:// for every bucket.",
-        apply: |settings, text| {
-            let urls = if text == "none" { Vec::new() } else { text.split(',').map(|url| url.trim().to_owned()).collect() };
-            if let Some(url) = urls.iter().find(|url: &&String| !url.starts_with("file:///") && !url.starts_with("s3://")) {
-                return Err(format!("{url:?} must begin with file:/// or s3://"));
-            }
-            settings.exports.allow = urls;
             Ok(())
         },
     },

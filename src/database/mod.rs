@@ -200,7 +200,7 @@ struct Inner {
     #[cfg(feature = "analytics")]
     analytics: Arc<Analytics>,
     #[cfg(feature = "analytics")]
-    exports: export::Exports,
+    exports: Arc<export::Exports>,
 }
 
 impl Drop for Inner {
@@ -319,15 +319,15 @@ impl Database {
         let folder = lock.as_ref().and(data.as_deref());
         let groups = Groups::new(Arc::clone(&router), Some(reshape), folder);
         #[cfg(feature = "analytics")]
-        let analytics = sql::analytics(options.sql, (&router, &schemas, &projections), folder);
-        #[cfg(feature = "analytics")]
-        let exports = export::Exports::new(export::Options {
+        let exports = Arc::new(export::Exports::new(export::Options {
             router: Arc::clone(&router),
             reshape: Some(shape::newest(&schemas)),
             folder: folder.map(export::own_folder),
             allowed,
             clock: Arc::new(SystemClock),
-        });
+        }));
+        #[cfg(feature = "analytics")]
+        let analytics = sql::analytics(options.sql, (&router, &schemas, &projections, &exports), folder);
         let inner = Inner {
             router,
             schemas,

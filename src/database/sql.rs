@@ -15,6 +15,7 @@ use crate::Error;
 use crate::analytics;
 use crate::analytics::Analytics;
 use crate::analytics::SqlAnswer;
+use crate::analytics::export::Exports;
 use crate::analytics::sql::Limits;
 use crate::analytics::tables::Named;
 use crate::analytics::type_name;
@@ -138,7 +139,7 @@ impl Database {
 /// What looks at all events of a database together.
 pub(super) fn analytics(
     limits: SqlLimits,
-    (router, schemas, projections): (&Arc<Router>, &Arc<Registry>, &Arc<Projections>),
+    (router, schemas, projections, exports): (&Arc<Router>, &Arc<Registry>, &Arc<Projections>, &Arc<Exports>),
     folder: Option<&Path>,
 ) -> Arc<Analytics> {
     let SqlLimits { threads, memory_bytes, spill_bytes, time, rows, queries, queue } = limits;
@@ -147,6 +148,7 @@ pub(super) fn analytics(
         reshape: super::shape::newest(schemas),
         schemas: Arc::clone(schemas),
         projections: Arc::clone(projections),
+        exports: Arc::clone(exports),
         folder: folder.map(|folder| folder.join(FOLDER)),
         limits: Limits { threads, memory_bytes, spill_bytes, time, rows, queries, queue },
     }))

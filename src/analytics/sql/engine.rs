@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::Limits;
 use super::session;
+use super::watch::Watch;
 use crate::Error;
 
 /// The threads, the memory and the disk that queries share. Nothing of it is there before the first query.
@@ -26,6 +27,7 @@ pub(crate) struct Engine {
     spill: Option<PathBuf>,
     slots: Arc<Semaphore>,
     waiting: AtomicUsize,
+    pub(super) watch: Watch,
     running: OnceLock<Result<Running, Error>>,
 }
 
@@ -43,7 +45,8 @@ struct Place<'a>(&'a AtomicUsize);
 impl Engine {
     pub(crate) fn new(limits: Limits, spill: Option<PathBuf>) -> Self {
         let slots = Arc::new(Semaphore::new(limits.queries.max(1)));
-        Self { limits, spill, slots, waiting: AtomicUsize::new(0), running: OnceLock::new() }
+        let watch = Watch::new(limits.memory_bytes.saturating_mul(2));
+        Self { limits, spill, slots, waiting: AtomicUsize::new(0), watch, running: OnceLock::new() }
     }
 
     pub(super) fn limits(&self) -> &Limits {

@@ -4,12 +4,16 @@
 //! once more, and it runs on threads of its own, of low priority (`engine`), which give back what they have when the answer is dropped or
 //! a limit is met (`run`).
 
+mod concat;
 mod engine;
 mod failure;
+mod growth;
+mod guard;
 mod params;
 mod parse;
 mod run;
 mod session;
+mod watch;
 
 pub(crate) use engine::Engine;
 pub(super) use failure::nearest;

@@ -9,7 +9,6 @@ use std::time::Instant;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::context::SQLOptions;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -25,8 +24,10 @@ use super::Limits;
 use super::Parsed;
 use super::Tables;
 use super::failure;
+use super::guard;
 use super::params;
 use super::session;
+use super::watch::Watched;
 use crate::Error;
 use crate::subscription::Cursor;
 
@@ -89,16 +90,17 @@ pub(in crate::analytics) async fn answer(engine: Arc<Engine>, work: Work) -> Res
     let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
     let (outcome_sender, outcome) = oneshot::channel();
     let handle = engine.handle()?;
+    let watch = Arc::clone(&engine);
     let task = handle.spawn(async move {
         // It may have been given up: nobody then is there to be told.
         outcome_sender.send(perform(engine, work, head_sender, sender).await).unwrap_or_default();
         drop(permit);
     });
-    let query = EndsOnDrop(task.abort_handle());
-    let mut reader = Reader { batches, outcome, _query: query, budget: Budget::new(limits.time + STUCK) };
+    let (query, watched) = (EndsOnDrop(task.abort_handle()), watch.watch.over(task.abort_handle()));
+    let mut reader = Reader { batches, outcome, watched, _query: query, budget: Budget::new(limits.time + STUCK) };
     let schema = match reader.budget.spend(head).await {
         Ok(Ok(schema)) => schema,
-        Ok(Err(_ended)) => return Err(reader.outcome.await.unwrap_or_else(|_| Err(died())).err().unwrap_or_else(died)),
+        Ok(Err(_ended)) => return Err(reader.end().await.unwrap_or_else(died)),
         Err(_stuck) => return Err(Budget::new(limits.time).used_up()),
     };
     let batches = stream::unfold(Some(reader), |reader| async move {
@@ -116,6 +118,7 @@ struct Reader {
     batches: mpsc::Receiver<RecordBatch>,
     /// How it went, once there are no more batches.
     outcome: oneshot::Receiver<Result<(), Error>>,
+    watched: Watched,
     _query: EndsOnDrop,
     /// A query that does not come to a point where it could be stopped is given up by its reader.
     budget: Budget,
@@ -125,8 +128,19 @@ impl Reader {
     async fn next(&mut self) -> Option<Result<RecordBatch, Error>> {
         match self.budget.spend(self.batches.recv()).await {
             Ok(Some(batch)) => Some(Ok(batch)),
-            Ok(None) => (&mut self.outcome).await.unwrap_or_else(|_died| Err(died())).err().map(Err),
+            Ok(None) => self.end().await.map(Err),
             Err(_stuck) => Some(Err(Budget::new(self.budget.whole.saturating_sub(STUCK)).used_up())),
+        }
+    }
+}
+
+impl Reader {
+    /// Why the query ended, if not because it was done.
+    async fn end(&mut self) -> Option<Error> {
+        match (&mut self.outcome).await {
+            Ok(outcome) => outcome.err(),
+            Err(_aborted) if self.watched.was_ended() => Some(failure::out_of_memory()),
+            Err(_died) => Some(died()),
         }
     }
 }
@@ -159,9 +173,7 @@ async fn plan(engine: &Engine, work: Work) -> Result<SendableRecordBatchStream, 
     let of_planning = |error| failure::of_planning(&error, None);
     let state = session::state(running, tables, limits.threads.max(1), batch_rows).map_err(of_planning)?;
     let plan = state.statement_to_plan(statement).await.map_err(of_planning)?;
-    let reads_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    reads_only.verify_plan(&plan).map_err(of_planning)?;
-    let plan = plan.with_param_values(values).map_err(of_planning)?;
+    let plan = guard::hold(plan).map_err(of_planning)?.with_param_values(values).map_err(of_planning)?;
     let plan = state.create_physical_plan(&plan).await.map_err(of_planning)?;
     execute_stream(plan, state.task_ctx()).map_err(|error| failure::of_running(&error))
 }

@@ -22,11 +22,13 @@ use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::object_store::ObjectStore;
 use datafusion::prelude::SessionConfig;
 use reqwest::Url;
 
 use super::engine::Running;
+use super::guard;
 
 /// The tables that a query names, under their schemas and names as the plan looks for them.
 pub(in crate::analytics) type Tables = Vec<(&'static str, String, Arc<dyn TableProvider>)>;
@@ -35,7 +37,7 @@ pub(in crate::analytics) type Tables = Vec<(&'static str, String, Arc<dyn TableP
 pub(super) fn functions() -> Result<SessionState> {
     let mut state = SessionStateBuilder::new()
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
-        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+        .with_scalar_functions(scalar_functions())
         .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
         .with_window_functions(SessionStateDefaults::default_window_functions())
@@ -43,6 +45,12 @@ pub(super) fn functions() -> Result<SessionState> {
         .build();
     datafusion_functions_json::register_all(&mut state)?;
     Ok(state)
+}
+
+fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    let mut functions = SessionStateDefaults::default_scalar_functions();
+    functions.retain(|function| !guard::is_taken_out(function.name()));
+    functions
 }
 
 /// The memory and the disk of all queries. No place outside can be reached.
