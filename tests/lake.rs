@@ -1,4 +1,5 @@
-//! Does SQL say the truth about what is in the log, and does it stay within its limits?
+//! Does SQL say the truth about what is in the log, and does it stay within its limits? Does everybody who reads the lake read the same? Real
+//! programs, a real server, real faults on the way.
 #![cfg(feature = "analytics")]
 #![expect(
     clippy::unwrap_used,
@@ -11,5 +12,18 @@
 mod attacks;
 #[path = "lake/fixture.rs"]
 mod fixture;
+#[path = "cli/process.rs"]
+#[expect(dead_code, reason = "the tests of the command line use the rest")]
+mod process;
+#[path = "lake/proxy.rs"]
+mod proxy;
+#[path = "lake/python.rs"]
+mod python;
+#[path = "lake/readers.rs"]
+mod readers;
+#[path = "lake/s3.rs"]
+mod s3;
 #[path = "lake/sql.rs"]
 mod sql;
+#[path = "lake/stand.rs"]
+mod stand;
