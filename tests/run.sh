@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 NEXTEST_VERSION=0.9.143
 DENY_VERSION=0.20.2
+READERS=(duckdb==2.0.1 pyarrow==26.0.1 pandas==3.1.1 polars==2.1.0 'moto[server]==5.2.5')
 profile=ci
 
 usage() { sed -n '2,6s/^# \{0,1\}//p' tests/run.sh; }
@@ -82,6 +83,7 @@ find_tools() {
     command -v curl > /dev/null || apt_install curl || { echo "   curl is missing: apt-get install curl" >&2 && return 1; }
     command -v strace > /dev/null || apt_install strace || note "no strace here and no way to install it: the tests that fail system calls of a real process are skipped"
     find_postgres
+    find_readers
     tool cargo-nextest "$NEXTEST_VERSION"
     tool cargo-deny "$DENY_VERSION"
 }
@@ -107,6 +109,25 @@ find_postgres() {
         echo "   $("$programs/postgres" --version), started by the tests themselves"
     else
         note "no PostgreSQL here and no way to install it: the tests of projections into Postgres are skipped"
+    fi
+}
+
+# DuckDB, pyarrow, pandas, Polars and an S3-compatible server, all from PyPI, read what Factum has written. They get an environment of
+# their own below the folder of the build, once (0.9 GB); the tests find it there.
+find_readers() {
+    local readers="${CARGO_TARGET_DIR:-target}/readers" imports="import duckdb, moto, pandas, polars, pyarrow.parquet"
+    if ! "$readers/bin/python" -c "$imports" 2> /dev/null; then
+        echo "   the lake's readers are missing: installing $(printf '%s ' "${READERS[@]}")into $readers (some minutes, once)"
+        command -v python3 > /dev/null && python3 -c 'import ensurepip, venv' 2> /dev/null || apt_install python3-venv || true
+        rm -rf "$readers"
+        python3 -m venv "$readers" > "$scratch/readers.log" 2>&1 &&
+            "$readers/bin/python" -m pip install --quiet --disable-pip-version-check "${READERS[@]}" >> "$scratch/readers.log" 2>&1 || true
+    fi
+    if "$readers/bin/python" -c "$imports" 2> /dev/null; then
+        echo "   $("$readers/bin/python" -c 'import duckdb, polars, pyarrow; print("DuckDB", duckdb.__version__, "- pyarrow", pyarrow.__version__, "- Polars", polars.__version__)')"
+    else
+        tail -n 3 "$scratch/readers.log" 2> /dev/null || true
+        note "no Python with pip here, or no PyPI to be reached: the tests in which others read the lake, and those with S3, are skipped"
     fi
 }
 

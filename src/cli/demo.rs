@@ -1,5 +1,7 @@
 //! `factum demo`: the main job, end to end, on real events that the program carries with it.
 
+#[cfg(feature = "analytics")]
+mod analytics;
 mod decisions;
 mod live;
 mod postgres;

@@ -306,7 +306,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         section: "sql",
         key: "time",
-        default: "1m",
+        default: "1min",
         form: "time",
         flag: None,
         help: "How long one query may work. Time in which the client reads the answer does not count.",

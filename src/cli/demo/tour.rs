@@ -55,6 +55,8 @@ impl Tour<'_> {
         self.rows().await?;
         self.own_write().await?;
         self.postgres().await?;
+        #[cfg(feature = "analytics")]
+        self.analytics().await?;
         self.safety()?;
         self.try_next()
     }
@@ -180,7 +182,8 @@ impl Tour<'_> {
     }
 
     fn safety(&mut self) -> Result<(), Failure> {
-        self.step("12. What is acknowledged is on disk")?;
+        let number = if cfg!(feature = "analytics") { 14 } else { 12 };
+        self.step(&format!("{number}. What is acknowledged is on disk"))?;
         self.say(&format!("Try it: `kill -9 {}`, then `factum demo` again: every event is there, none twice.", std::process::id()))
     }
 
@@ -213,6 +216,11 @@ impl Tour<'_> {
         if postgres::postgres_url().is_some() {
             commands.push(format!("psql \"$FACTUM_POSTGRES_URL\" -c '{}'", postgres::SQL));
         }
+        #[cfg(feature = "analytics")]
+        commands.extend([
+            format!("factum sql 'select type, count(*) as events from {CATEGORY} group by type order by events desc'"),
+            "factum sql".to_owned(),
+        ]);
         commands.push("factum bench append --clients 8 --seconds 5".to_owned());
         for command in commands {
             self.say(&command)?;
