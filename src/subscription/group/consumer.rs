@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::Group;
 use super::Shared;
 use super::books::Books;
 use super::books::ConsumerId;
+use super::books::Given;
 use super::session::DeliveryId;
 use super::session::End;
 use super::session::Session;
@@ -46,13 +49,37 @@ pub struct Consumer {
 struct Seat {
     session: Arc<Session>,
     id: ConsumerId,
+    /// Rings when it should look again.
+    bell: Arc<Notify>,
     detaches: bool,
+}
+
+/// A consumer that waits. If it is dropped meanwhile, somebody else comes when it is called.
+struct Waiting<'a> {
+    session: &'a Session,
+    id: ConsumerId,
+    is_over: bool,
+}
+
+impl Waiting<'_> {
+    async fn until(mut self, bell: &Notify) {
+        bell.notified().await;
+        self.is_over = true;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.session.with(|books, _| books.stop_waiting(self.id));
+        }
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let (id, detaches) = (self.id, self.detaches);
-        self.session.change(|books, now| if detaches { books.detach(id) } else { books.leave(id, now) });
+        self.session.with(|books, now| if detaches { books.detach(id) } else { books.leave(id, now) });
     }
 }
 
@@ -109,27 +136,17 @@ impl Consumer {
         }
         loop {
             self.join().await?;
-            let Some((session, id)) = self.seat.as_ref().map(|seat| (Arc::clone(&seat.session), seat.id)) else { continue };
-            let offered = session.offered.notified();
-            tokio::pin!(offered);
-            // From here on nothing is missed that comes between looking and waiting.
-            offered.as_mut().enable();
-            let given = session.with(|books, now| books.take(id, max, BATCH_BYTES, now.instant));
-            session.stirred.notify_one();
-            if let Some(given) = given.filter(|given| !given.is_empty()) {
-                let delivery = |given: super::books::Given| Delivery {
-                    id: DeliveryId { session: session.id, number: given.number },
-                    attempt: given.attempt,
-                    event: Event { shard: given.shard, record: given.record },
-                };
-                return Ok(given.into_iter().map(delivery).collect());
-            }
-            match session.ended() {
-                None => offered.await,
-                Some(End::Over) => self.seat = None,
-                Some(End::Failed(error)) => {
+            let Some(Seat { session, id, bell, .. }) = &self.seat else { continue };
+            let given = session.with(|books, now| books.take(*id, max, BATCH_BYTES, now.instant));
+            match given {
+                Some(given) if given.is_empty() => Waiting { session, id: *id, is_over: false }.until(bell).await,
+                Some(given) => return Ok(given.into_iter().map(|given| delivery(session.id, given)).collect()),
+                None => {
+                    let end = session.ended();
                     self.seat = None;
-                    return Err(error);
+                    if let Some(End::Failed(error)) = end {
+                        return Err(error);
+                    }
                 }
             }
         }
@@ -157,10 +174,11 @@ impl Consumer {
             let window = self.options.max_in_flight.unwrap_or(session.terms.max_in_flight).max(1);
             let joined = session.with(|books, _| {
                 let room = session.terms.max_in_flight.saturating_sub(books.detached());
-                books.join(if self.detaches { window.min(room) } else { window })
+                let id = books.join(if self.detaches { window.min(room) } else { window });
+                Some((id, books.bell(id)?))
             });
-            if let Some(id) = joined {
-                self.seat = Some(Seat { session, id, detaches: self.detaches });
+            if let Some((id, bell)) = joined.flatten() {
+                self.seat = Some(Seat { session, id, bell, detaches: self.detaches });
             }
         }
         Ok(())
@@ -173,6 +191,11 @@ impl Consumer {
             Err(_) => Ok(Vec::new()),
         }
     }
+}
+
+fn delivery(session: u64, given: Given) -> Delivery {
+    let Given { number, attempt, shard, record } = given;
+    Delivery { id: DeliveryId { session, number }, attempt, event: Event { shard, record } }
 }
 
 const BATCH_EVENTS: usize = 256;

@@ -35,13 +35,13 @@ pub(super) async fn run(shared: Arc<Shared>, group: Arc<Group>, session: Arc<Ses
         let mut slot = group.slot.lock().await;
         let session = &worker.session;
         {
-            let books = session.books.lock();
+            let mut books = session.books.lock();
             let is_asked = session.stop.is_cancelled() || worker.shared.closing.is_cancelled();
             if failure.is_none() && !is_asked && !books.is_idle() {
                 // Somebody came at the last moment.
                 continue;
             }
-            *session.end.lock() = Some(failure.clone().map_or(End::Over, End::Failed));
+            session.finish(&mut books, failure.clone().map_or(End::Over, End::Failed));
         }
         if let Some(error) = &failure {
             tracing::error!(subscription = &*session.name, %error, "a subscription has stopped; a new consumer tries again");
@@ -61,12 +61,8 @@ struct Finish(Arc<Session>);
 impl Drop for Finish {
     fn drop(&mut self) {
         let Self(session) = self;
-        {
-            let _books = session.books.lock();
-            session.end.lock().get_or_insert_with(|| End::Failed(broken(&session.name, "its worker broke off")));
-        }
+        session.finish(&mut session.books.lock(), End::Failed(broken(&session.name, "its worker broke off")));
         session.finished.cancel();
-        session.offered.notify_waiters();
     }
 }
 
@@ -95,31 +91,24 @@ impl Worker {
             if let Some(why) = &self.session.stored.borrow().failure {
                 return Err(broken(&self.session.name, why));
             }
-            let (wanted, wants_more, due, has_changes, is_idle) = {
-                let mut books = self.session.books.lock();
-                if books.expire(now()) {
-                    self.session.offered.notify_waiters();
-                }
-                books.shed_for_hungry();
-                (books.wanted(), books.wants_more(), books.next_due(), books.has_changes(), books.is_idle())
-            };
+            let (wanted, look) = self.session.books.lock().look(now());
             if !wanted.is_empty() {
                 self.fetch(&wanted).await?;
                 continue;
             }
             let instant = Instant::now();
-            self.idle_since = if is_idle { self.idle_since.or(Some(instant)) } else { None };
+            self.idle_since = if look.is_idle { self.idle_since.or(Some(instant)) } else { None };
             let idle_end = self.idle_since.map(|since| since + LINGER);
             if idle_end.is_some_and(|end| end <= instant) {
                 return Ok(());
             }
-            self.store_at = if has_changes { self.store_at.or(Some(instant + STORE_EVERY)) } else { None };
+            self.store_at = if look.has_changes { self.store_at.or(Some(instant + STORE_EVERY)) } else { None };
             if self.store_at.is_some_and(|at| at <= instant) {
                 self.store_at = None;
                 self.shared.writer.mark(&self.session);
             }
-            let next_look = [due, idle_end, self.store_at].into_iter().flatten().min();
-            let look = async {
+            let next_look = [look.due, idle_end, self.store_at].into_iter().flatten().min();
+            let time = async {
                 match next_look {
                     Some(at) => sleep_until(at).await,
                     None => pending().await,
@@ -129,11 +118,10 @@ impl Worker {
                 () = self.shared.closing.cancelled() => return Ok(()),
                 () = self.session.stop.cancelled() => return Ok(()),
                 () = self.session.stirred.notified() => {}
-                () = look => {}
-                (feed, item) = &mut self.reading, if wants_more => {
+                () = time => {}
+                (feed, item) = &mut self.reading, if look.wants_more => {
                     self.reading = read(feed);
                     self.accept(item?);
-                    self.session.offered.notify_waiters();
                 }
             }
         }
@@ -196,7 +184,6 @@ impl Worker {
                     seen += 1;
                 }
             }
-            self.session.offered.notify_waiters();
             if seen == 0 {
                 let detail = format!("position {} of shard {} can't be read", first.position, first.shard);
                 return Err(broken(&self.session.name, &detail));
