@@ -27,7 +27,8 @@ use crate::subscription::FeedItem;
 pub(super) async fn run(shared: Arc<Shared>, group: Arc<Group>, session: Arc<Session>, after: Cursor) {
     let _finish = Finish(Arc::clone(&session));
     let filter = session.terms.filter.clone();
-    let feed = Feed::of_log(Arc::clone(&shared.router), filter, &after).telling_progress().reshaped_by(shared.reshape.clone());
+    let feed = Feed::of_log(Arc::clone(&shared.router), filter, &after);
+    let feed = feed.telling_progress_within(PROGRESS_WITHIN).reshaped_by(shared.reshape.clone());
     let mut worker = Worker { shared, session, reading: read(feed), idle_since: None, store_at: None };
     loop {
         let failure = worker.work().await.err();
@@ -194,6 +195,8 @@ impl Worker {
     }
 }
 
+/// How long its checkpoint may stay behind the end of the log when nothing of what is written is for it.
+const PROGRESS_WITHIN: Duration = Duration::from_secs(1);
 /// How long a group stays ready without consumers.
 const LINGER: Duration = Duration::from_secs(5);
 /// How often progress is stored that nobody waits for.
