@@ -26,6 +26,7 @@ use factum::database::NewEvent;
 use factum::database::Options;
 use factum::database::StreamAppend;
 use factum::database::StreamName;
+use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -86,33 +87,45 @@ async fn share(database: &Database, group: &str, batch: usize, events: u64) -> D
     started.elapsed()
 }
 
-/// Appends with 64 tasks, beside nobody and beside 1,000 who wait for what does not come: under 5 % less. Round by round in turn.
+/// Appends with 64 tasks, beside nobody and beside 1,000 who wait for what does not come: under 5 % less. Round by round in turn, so that
+/// whatever else the machine does falls on both. One who waits makes the newest events be kept in memory; the other 999 should add nothing.
 fn idle(runtime: &Runtime) {
-    const ROUNDS: usize = 11;
-    type Begin = fn(&Database) -> futures::future::BoxFuture<'static, Waiting>;
-    let cases: [(&str, Begin); 4] = [
-        ("subscriptions defined", |database| Box::pin(defined(database.clone()))),
-        ("consumers, each of a subscription of its own", |database| Box::pin(connected(database.clone(), WAITING))),
-        ("consumers of one subscription", |database| Box::pin(connected(database.clone(), 1))),
-        ("followers of the log", |database| Box::pin(following(database.clone()))),
+    type Begin = fn(&Database, usize) -> BoxFuture<'_, JoinSet<()>>;
+    let cases: [(usize, &str, Begin); 5] = [
+        (1_000, "subscriptions that are defined", |database, count| Box::pin(defined(database, count))),
+        (1, "follower of the log", |database, count| Box::pin(following(database, count))),
+        (1_000, "followers of the log", |database, count| Box::pin(following(database, count))),
+        (1_000, "consumers, each of a subscription of its own", |database, count| Box::pin(connected(database, count, count))),
+        (1_000, "consumers of one subscription", |database, count| Box::pin(connected(database, count, 1))),
     ];
-    for (what, begin) in cases {
+    for (count, what, begin) in cases {
         let directories = [tempfile::tempdir().expect("a temporary directory"), tempfile::tempdir().expect("a temporary directory")];
         let [alone, beside] = directories.each_ref().map(|directory| runtime.block_on(open(directory.path())));
-        let waiting = runtime.block_on(begin(&beside));
-        let mut rates = [Vec::new(), Vec::new()];
-        for round in 0..ROUNDS {
-            let mut pair = [(&alone, 0), (&beside, 1)];
-            if round % 2 == 1 {
-                pair.reverse();
-            }
-            for (database, at) in pair {
-                let rate = runtime.block_on(append_for(database, Duration::from_millis(1_000)));
-                rates[at].push(rate);
-            }
+        let memory = resident_bytes();
+        let waiting = runtime.block_on(begin(&beside, count));
+        let memory = (resident_bytes() - memory) / count as f64 / 1024.0;
+        let mut without = (Vec::new(), Vec::new());
+        let mut with = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS * 2 {
+            // One after the other, then the other first.
+            let (database, measured) = if round % 4 == 0 || round % 4 == 3 { (&alone, &mut without) } else { (&beside, &mut with) };
+            let (rate, processor) = runtime.block_on(append_for(database, ROUND));
+            measured.0.push(rate);
+            measured.1.push(processor);
         }
-        let [without, with] = rates.map(median);
-        println!("idle/{WAITING} {what}: {without:.0} events/s without, {with:.0} with ({:+.1} %)", (with / without - 1.0) * 100.0);
+        let rates = [median(without.0), median(with.0)];
+        let processor = [median(without.1), median(with.1)];
+        let change = |[without, with]: [f64; 2]| (with / without - 1.0) * 100.0;
+        println!(
+            "idle/{count} {what}: {:.0} appends/s without, {:.0} with ({:+.1} %); {:.1} µs of processor each without, {:.1} with ({:+.1} %); \
+             {memory:.0} KiB of memory for each",
+            rates[0],
+            rates[1],
+            change(rates),
+            processor[0],
+            processor[1],
+            change(processor)
+        );
         drop(waiting);
         for database in [alone, beside] {
             runtime.block_on(database.close()).expect("closes");
@@ -120,51 +133,40 @@ fn idle(runtime: &Runtime) {
     }
 }
 
-/// Those who wait, as long as this is there.
-#[derive(Default)]
-struct Waiting {
-    _tasks: JoinSet<()>,
+async fn defined(database: &Database, count: usize) -> JoinSet<()> {
+    for number in 0..count {
+        define(database, &format!("g-{number}"), ELSEWHERE).await;
+    }
+    JoinSet::new()
 }
 
-async fn defined(database: Database) -> Waiting {
-    for number in 0..WAITING {
-        define(&database, &format!("g-{number}"), ELSEWHERE).await;
-    }
-    Waiting::default()
-}
-
-/// 1,000 consumers of so many subscriptions.
-async fn connected(database: Database, groups: usize) -> Waiting {
-    let mut waiting = Waiting::default();
-    for number in 0..groups {
-        define(&database, &format!("g-{number}"), ELSEWHERE).await;
-    }
-    for number in 0..WAITING {
+/// So many consumers of so many subscriptions, all of them at the end.
+async fn connected(database: &Database, count: usize, groups: usize) -> JoinSet<()> {
+    defined(database, groups).await;
+    let mut waiting = JoinSet::new();
+    for number in 0..count {
         let group = format!("g-{}", number % groups);
         let mut consumer = database.consume(&group, ConsumerOptions::default()).await.expect("the group works");
-        waiting._tasks.spawn(async move {
-            let given = consumer.next().await;
-            assert!(given.is_err(), "something came");
-        });
+        waiting.spawn(async move { assert!(consumer.next().await.is_err(), "something came") });
     }
     waiting
 }
 
-async fn following(database: Database) -> Waiting {
-    let mut waiting = Waiting::default();
-    for _ in 0..WAITING {
+async fn following(database: &Database, count: usize) -> JoinSet<()> {
+    let mut waiting = JoinSet::new();
+    for _ in 0..count {
         let filter = Filter { categories: vec!["elsewhere".to_owned()], ..Filter::default() };
         let mut feed = database.follow(filter, After::End).expect("follows");
-        waiting._tasks.spawn(async move { while feed.next().await.is_ok() {} });
+        waiting.spawn(async move { while feed.next().await.is_ok() {} });
     }
     waiting
 }
 
-/// Events a second of 64 tasks that append one event each time.
-async fn append_for(database: &Database, time: Duration) -> f64 {
+/// Events a second of 64 tasks that append one event each time, and microseconds of the processor for each.
+async fn append_for(database: &Database, time: Duration) -> (f64, f64) {
     let is_over = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
-    let started = Instant::now();
+    let (started, processor) = (Instant::now(), processor_seconds());
     for task in 0..64 {
         let (database, is_over) = (database.clone(), Arc::clone(&is_over));
         tasks.spawn(async move {
@@ -179,8 +181,23 @@ async fn append_for(database: &Database, time: Duration) -> f64 {
     }
     tokio::time::sleep(time).await;
     is_over.store(true, Ordering::Relaxed);
-    let counts = tasks.join_all().await;
-    counts.iter().sum::<u64>() as f64 / started.elapsed().as_secs_f64()
+    let count = tasks.join_all().await.iter().sum::<u64>() as f64;
+    (count / started.elapsed().as_secs_f64(), (processor_seconds() - processor) / count * 1e6)
+}
+
+/// What this process has used so far: on a machine that has other work too, it says more than the rate. 0 where it can't be told.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, which may hold anything: user and system time are the 12th and 13th, in hundredths of a second.
+    let ticks = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// What of this process is in memory; 0 where it can't be told.
+fn resident_bytes() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() * 1024.0
 }
 
 /// The real events in their streams.
@@ -243,5 +260,7 @@ fn median(mut rates: Vec<f64>) -> f64 {
     rates.get(rates.len() / 2).copied().unwrap_or_default()
 }
 
-const WAITING: usize = 1_000;
+/// Of each of the two that are compared.
+const ROUNDS: usize = 12;
+const ROUND: Duration = Duration::from_secs(1);
 const ELSEWHERE: &str = r#"{"filter": {"categories": ["elsewhere"]}}"#;

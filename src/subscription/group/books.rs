@@ -72,6 +72,10 @@ pub(super) struct Books {
     ahead: BTreeMap<(u16, u64), LaneKey>,
     /// Lines whose next events must be read from the log again.
     wanting: VecDeque<LaneKey>,
+    /// The worker is reading them.
+    is_fetching: bool,
+    /// The end of the log was reached.
+    has_caught_up: bool,
     /// Events that wait, with their bodies in memory.
     bodies: usize,
     body_bytes: usize,
@@ -93,6 +97,8 @@ struct Seat {
     own: VecDeque<LaneKey>,
     lanes: BTreeSet<LaneKey>,
     waits: Waits,
+    /// It also wants to know when there is nothing.
+    asks: bool,
     bell: Arc<Notify>,
     /// It came for one batch: nobody is there, only its deliveries.
     is_gone: bool,
@@ -121,6 +127,8 @@ impl Books {
             timers: BTreeSet::new(),
             ahead: BTreeMap::new(),
             wanting: VecDeque::new(),
+            is_fetching: false,
+            has_caught_up: false,
             bodies: 0,
             body_bytes: 0,
             tracked: 0,
@@ -221,6 +229,7 @@ impl Books {
             own: VecDeque::new(),
             lanes: BTreeSet::new(),
             waits: Waits::No,
+            asks: false,
             bell: Arc::default(),
             is_gone: false,
             takes_own: false,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::Group;
 use super::Shared;
@@ -135,20 +136,39 @@ impl Consumer {
             return Ok(self.taken.drain(..count).collect());
         }
         loop {
-            self.join().await?;
-            let Some(Seat { session, id, bell, .. }) = &self.seat else { continue };
-            let given = session.with(|books, now| books.take(*id, max, BATCH_BYTES, now.instant));
-            match given {
-                Some(given) if given.is_empty() => Waiting { session, id: *id, is_over: false }.until(bell).await,
-                Some(given) => return Ok(given.into_iter().map(|given| delivery(session.id, given)).collect()),
-                None => {
-                    let end = session.ended();
-                    self.seat = None;
-                    if let Some(End::Failed(error)) = end {
-                        return Err(error);
-                    }
-                }
+            let (given, _) = self.take(max).await?;
+            if !given.is_empty() {
+                return Ok(given);
             }
+            self.wait().await;
+        }
+    }
+
+    /// What there is now, and whether everything was read by now that there could be.
+    async fn take(&mut self, max: usize) -> Result<(Vec<Delivery>, bool), Error> {
+        loop {
+            self.join().await?;
+            let Some(Seat { session, id, .. }) = &self.seat else { continue };
+            let taken = session.with(|books, now| {
+                let given = books.take(*id, max, BATCH_BYTES, now.instant);
+                let is_all = given.is_empty() && self.detaches && books.has_nothing_for(*id);
+                (given, is_all)
+            });
+            if let Some((given, is_all)) = taken {
+                return Ok((given.into_iter().map(|given| delivery(session.id, given)).collect(), is_all));
+            }
+            let end = session.ended();
+            self.seat = None;
+            if let Some(End::Failed(error)) = end {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Waits until it should look again.
+    async fn wait(&self) {
+        if let Some(Seat { session, id, bell, .. }) = &self.seat {
+            Waiting { session, id: *id, is_over: false }.until(bell).await;
         }
     }
 
@@ -184,11 +204,23 @@ impl Consumer {
         Ok(())
     }
 
-    /// One batch within a time, which may be empty; its deliveries stay out until they are acknowledged or their time is over.
+    /// One batch within a time, which may be empty; its deliveries stay out until they are acknowledged or their time is over. The time
+    /// begins when everything was read that there is, so that who does not want to wait gets that.
     pub(super) async fn pull(mut self, limit: usize, wait: Duration) -> Result<Vec<Delivery>, Error> {
-        match tokio::time::timeout(wait, self.next_batch(limit)).await {
-            Ok(batch) => batch,
-            Err(_) => Ok(Vec::new()),
+        let began = Instant::now();
+        let mut until = None;
+        loop {
+            let (given, is_all) = self.take(limit).await?;
+            if !given.is_empty() {
+                return Ok(given);
+            }
+            if is_all {
+                until.get_or_insert_with(|| Instant::now() + wait);
+            }
+            let until = until.unwrap_or(began + wait.max(READ_WITHIN));
+            if tokio::time::timeout_at(until, self.wait()).await.is_err() {
+                return Ok(Vec::new());
+            }
         }
     }
 }
@@ -198,5 +230,7 @@ fn delivery(session: u64, given: Given) -> Delivery {
     Delivery { id: DeliveryId { session, number }, attempt, event: Event { shard, record } }
 }
 
+/// What takes longer to read does not come with this batch.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;

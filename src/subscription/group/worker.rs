@@ -95,6 +95,7 @@ impl Worker {
             let (wanted, look) = self.session.books.lock().look(now());
             if !wanted.is_empty() {
                 self.fetch(&wanted).await?;
+                self.session.books.lock().fetched();
                 continue;
             }
             let instant = Instant::now();
@@ -131,6 +132,7 @@ impl Worker {
     fn accept(&mut self, item: FeedItem) {
         let now = now();
         let mut books = self.session.books.lock();
+        let is_end = matches!(item, FeedItem::CaughtUp(_));
         let cursor = match item {
             FeedItem::Events(events) => {
                 let last = events.last().map(|(_, cursor)| cursor.clone());
@@ -145,6 +147,9 @@ impl Worker {
             for (shard, position) in (0_u16..).zip(cursor.positions()) {
                 books.read_through(shard, position.get());
             }
+        }
+        if is_end {
+            books.caught_up();
         }
     }
 

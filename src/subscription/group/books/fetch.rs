@@ -60,6 +60,7 @@ impl Books {
             out.extend(bare.map(|item| Wanted { shard: lane.shard, position: item.position, key }));
         }
         out.sort_unstable();
+        self.is_fetching = !out.is_empty();
         out
     }
 

@@ -33,6 +33,38 @@ impl Books {
         }
     }
 
+    /// Whether what a consumer did not get is not there: everything was read by now. If not, it is called when it was.
+    pub(in super::super) fn has_nothing_for(&mut self, id: ConsumerId) -> bool {
+        let is_settled = self.is_settled();
+        if let Some(seat) = self.seats.get_mut(&id) {
+            seat.asks = !is_settled;
+        }
+        is_settled
+    }
+
+    /// What was wanted is read again.
+    pub(in super::super) fn fetched(&mut self) {
+        self.is_fetching = false;
+        self.tell_settled();
+    }
+
+    /// The end of the log was reached.
+    pub(in super::super) fn caught_up(&mut self) {
+        self.has_caught_up = true;
+        self.tell_settled();
+    }
+
+    fn is_settled(&self) -> bool {
+        self.has_caught_up && !self.is_fetching && self.wanting.is_empty()
+    }
+
+    fn tell_settled(&mut self) {
+        if self.is_settled() {
+            let those: Vec<ConsumerId> = self.seats.iter().filter(|(_, seat)| seat.asks).map(|(id, _)| *id).collect();
+            those.into_iter().for_each(|id| self.call(id));
+        }
+    }
+
     /// Everybody looks again: the session has ended.
     pub(in super::super) fn call_all(&mut self) {
         let all: Vec<ConsumerId> = self.seats.keys().copied().collect();
@@ -55,6 +87,7 @@ impl Books {
     pub(super) fn come(&mut self, id: ConsumerId) -> Option<Waits> {
         let seat = self.seats.get_mut(&id)?;
         let waited = std::mem::replace(&mut seat.waits, Waits::No);
+        seat.asks = false;
         if let Waits::ForEvents(turn) = waited {
             self.waiting.remove(&turn);
         }

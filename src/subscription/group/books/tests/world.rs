@@ -213,6 +213,7 @@ impl World {
             let record = (!self.hidden.contains(&wanted.position)).then(|| self.record(wanted.position));
             self.books.fill(wanted, record, self.now);
         }
+        self.books.fetched();
     }
 
     fn record(&self, position: u64) -> RecordedEvent {
