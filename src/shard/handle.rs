@@ -22,6 +22,7 @@ use storage::TypeInfo;
 use storage::Version;
 use tokio::sync::oneshot;
 
+use super::interest::Interest;
 use super::live::Follower;
 use super::local::Local;
 use super::writer::Imported;
@@ -242,9 +243,9 @@ impl Handle {
         .await
     }
 
-    /// A place at the live end.
-    pub(crate) fn follow(&self) -> Follower {
-        Follower::new(&self.local.live)
+    /// A place at the live end, for who wants such events.
+    pub(crate) fn follow(&self, interest: Interest) -> Follower {
+        Follower::new(&self.local.live, interest)
     }
 
     /// Takes nothing new from here on. What is queued is still done, by the shard's own threads.

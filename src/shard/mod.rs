@@ -6,6 +6,7 @@
 
 mod handle;
 mod import;
+mod interest;
 mod live;
 mod local;
 mod maintenance;
@@ -17,6 +18,7 @@ mod writer;
 
 pub(crate) use handle::Handle;
 pub(crate) use handle::StreamListing;
+pub(crate) use interest::Interest;
 pub(crate) use live::Follower;
 pub(crate) use local::Options;
 pub(crate) use local::open;

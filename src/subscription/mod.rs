@@ -1,6 +1,7 @@
 //! What has happened, and what happens next, in one ordered feed over all shards?
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use factum_storage::RecordedEvent;
 use futures::future::BoxFuture;
@@ -77,6 +78,15 @@ impl Feed {
     pub(crate) fn telling_progress(mut self) -> Self {
         self.source = match self.source {
             Source::Log(feed) => Source::Log(feed.telling_progress()),
+            Source::Stream(feed) => Source::Stream(feed),
+        };
+        self
+    }
+
+    /// As [`Feed::telling_progress`], but only after a while: who has to know it at once is woken for everything that is written.
+    pub(crate) fn telling_progress_within(mut self, time: Duration) -> Self {
+        self.source = match self.source {
+            Source::Log(feed) => Source::Log(feed.telling_progress_within(time)),
             Source::Stream(feed) => Source::Stream(feed),
         };
         self

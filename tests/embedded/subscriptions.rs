@@ -313,6 +313,28 @@ async fn a_pull_keeps_its_deliveries_until_their_time_is_over() {
     ack(&database, "g", &again).await;
 }
 
+/// Its session begins with it, and nothing was read yet.
+#[tokio::test]
+async fn a_pull_that_does_not_wait_gets_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(Options::new(folder.path())).await.unwrap();
+    define(&database, "g", r#"{"filter": {"categories": ["a"]}}"#).await;
+    let pull = async |database: &Database| database.pull("g", 10, Duration::ZERO).await.unwrap();
+    assert!(pull(&database).await.is_empty());
+    fill(&database, "b-1", 1..=3).await;
+    fill(&database, "a-1", 4..=6).await;
+    database.close().await.unwrap();
+    let database = Database::open(Options::new(folder.path())).await.unwrap();
+    let given = pull(&database).await;
+    assert_eq!(places(&given).len(), 3);
+    assert_eq!(nack(&database, "g", &given[0], Nack::Retry).await, 1);
+    database.close().await.unwrap();
+    // What comes back is read again.
+    let database = Database::open(Options::new(folder.path())).await.unwrap();
+    assert_eq!(places(&pull(&database).await)[0], ("a-1".to_owned(), 1));
+    database.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_told_and_never_begun_anew() {
     let folder = tempfile::tempdir().unwrap();

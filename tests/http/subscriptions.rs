@@ -237,6 +237,8 @@ async fn what_is_wrong_is_refused_by_name() {
     refused(api.get("/v1/subscriptions/mail/events?limit=0").await, "limit");
     refused(api.get_with("/v1/subscriptions/mail/events", &[("prefer", "wait=61")]).await, "Prefer");
     refused(api.get_with("/v1/subscriptions/mail/events?max_in_flight=0", &[NDJSON]).await, "max_in_flight");
+    refused(api.get_with("/v1/subscriptions/mail/events?limit=5", &[SSE]).await, "limit");
+    refused(api.get("/v1/subscriptions/mail/events?max_in_flight=5").await, "max_in_flight");
     api.get_with("/v1/subscriptions/mail/events", &[("accept", "text/html")]).await.problem(406, "not-acceptable");
     api.send(request("POST", "/v1/subscriptions/mail/ack", &[], "{}")).await.problem(415, "unsupported-media-type");
     for path in ["ack", "nack", "parked/replay", "parked/skip"] {

@@ -68,6 +68,14 @@ pub(crate) async fn consume(State(app): State<Shared>, request: Request) -> Resu
         EventsFormat::Ndjson => Some(FeedFormat::Ndjson),
         EventsFormat::Sse => Some(FeedFormat::Sse),
     };
+    // Each way has its own bound; who takes one for the other would wait for what does not come.
+    let (other, why) = match format {
+        Some(_) => ("limit", "is for a batch (Accept: application/json); a stream is bounded by max_in_flight"),
+        None => ("max_in_flight", "is for a stream (Accept: application/x-ndjson or text/event-stream); a batch is bounded by limit"),
+    };
+    if query.text(other)?.is_some() {
+        return Err(Problem::malformed(other, why));
+    }
     if let Some(format) = format {
         let max_in_flight = query.parsed("max_in_flight", "must be a number from 1 to 100000")?;
         query.finish()?;

@@ -154,7 +154,7 @@ impl<'de> Deserialize<'de> for PlaceWire {
             type Value = PlaceWire;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the id of a parked event")
+                f.write_str("the id of a parked event, such as 0-1042")
             }
 
             fn visit_u64<E: serde::de::Error>(self, position: u64) -> Result<Self::Value, E> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use factum_storage::RecordedEvent;
 use factum_storage::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::lane::Item;
@@ -23,10 +24,14 @@ use super::terms::Terms;
 mod count;
 mod fetch;
 mod verdicts;
+mod waiting;
+mod worker;
 
 pub(super) use count::Counts;
 pub(super) use fetch::Wanted;
 pub use verdicts::Nack;
+use waiting::Waits;
+use worker::Look;
 
 /// One consumer of a group, for as long as it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,11 +64,18 @@ pub(super) struct Books {
     next_number: u64,
     seats: HashMap<ConsumerId, Seat>,
     next_consumer: u64,
+    /// Who waits for something to take, by turn.
+    waiting: BTreeMap<u64, ConsumerId>,
+    next_turn: u64,
     timers: BTreeSet<(Instant, LaneKey)>,
     /// Events that are known from their rows alone, by shard and position: the log is not read up to them yet.
     ahead: BTreeMap<(u16, u64), LaneKey>,
     /// Lines whose next events must be read from the log again.
     wanting: VecDeque<LaneKey>,
+    /// The worker is reading them.
+    is_fetching: bool,
+    /// The end of the log was reached.
+    has_caught_up: bool,
     /// Events that wait, with their bodies in memory.
     bodies: usize,
     body_bytes: usize,
@@ -74,6 +86,8 @@ pub(super) struct Books {
     rows: BTreeMap<(u16, u64), Option<Kept>>,
     /// Counts what has changed and must be stored some time.
     changes: u64,
+    /// What the worker knows.
+    seen: Look,
 }
 
 struct Seat {
@@ -82,8 +96,10 @@ struct Seat {
     /// Lines that it has events of. May hold some that are not its own any more.
     own: VecDeque<LaneKey>,
     lanes: BTreeSet<LaneKey>,
-    /// It has asked, and got nothing.
-    is_hungry: bool,
+    waits: Waits,
+    /// It also wants to know when there is nothing.
+    asks: bool,
+    bell: Arc<Notify>,
     /// It came for one batch: nobody is there, only its deliveries.
     is_gone: bool,
     takes_own: bool,
@@ -106,9 +122,13 @@ impl Books {
             next_number: 1,
             seats: HashMap::new(),
             next_consumer: 1,
+            waiting: BTreeMap::new(),
+            next_turn: 1,
             timers: BTreeSet::new(),
             ahead: BTreeMap::new(),
             wanting: VecDeque::new(),
+            is_fetching: false,
+            has_caught_up: false,
             bodies: 0,
             body_bytes: 0,
             tracked: 0,
@@ -116,6 +136,7 @@ impl Books {
             parked: 0,
             rows: BTreeMap::new(),
             changes: 0,
+            seen: Look::default(),
         };
         for (shard, position, row) in progress.kept {
             books.restore(shard, position, &row);
@@ -202,14 +223,24 @@ impl Books {
     pub(super) fn join(&mut self, window: usize) -> ConsumerId {
         let id = ConsumerId(self.next_consumer);
         self.next_consumer += 1;
-        let seat =
-            Seat { window, in_flight: 0, own: VecDeque::new(), lanes: BTreeSet::new(), is_hungry: false, is_gone: false, takes_own: false };
+        let seat = Seat {
+            window,
+            in_flight: 0,
+            own: VecDeque::new(),
+            lanes: BTreeSet::new(),
+            waits: Waits::No,
+            asks: false,
+            bell: Arc::default(),
+            is_gone: false,
+            takes_own: false,
+        };
         self.seats.insert(id, seat);
         id
     }
 
-    /// Gives a consumer what it has room for.
+    /// Gives a consumer what it has room for. If that is nothing, it is called when it should look again.
     pub(super) fn take(&mut self, id: ConsumerId, max: usize, bytes_max: usize, now: Instant) -> Vec<Given> {
+        self.come(id);
         let mut out = Vec::new();
         let mut bytes = 0;
         while out.len() < max && bytes < bytes_max {
@@ -219,8 +250,11 @@ impl Books {
             self.give(id, key, most, bytes_max.saturating_sub(bytes), now, &mut out);
             bytes = out.iter().map(|given: &Given| given.record.stored_bytes()).sum();
         }
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.is_hungry = out.is_empty() && seat.in_flight < seat.window;
+        if out.is_empty() {
+            self.wait(id);
+        } else if !self.ready.is_empty() {
+            // It may have been called for that, and have taken something else.
+            self.call_next();
         }
         out
     }
@@ -285,13 +319,19 @@ impl Books {
         self.list(key);
     }
 
-    /// Puts a line where it is found by who may take from it.
+    /// Puts a line where it is found by who may take from it, and calls one of them.
     fn list(&mut self, key: LaneKey) {
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| !lane.is_listed && lane.next().is_some()) else { return };
         lane.is_listed = true;
-        match lane.owner.and_then(|owner| self.seats.get_mut(&owner)) {
-            Some(seat) => seat.own.push_back(key),
-            None => self.ready.push_back(key),
+        match lane.owner.and_then(|owner| Some((owner, self.seats.get_mut(&owner)?))) {
+            Some((owner, seat)) => {
+                seat.own.push_back(key);
+                self.call(owner);
+            }
+            None => {
+                self.ready.push_back(key);
+                self.call_next();
+            }
         }
     }
 
@@ -306,11 +346,6 @@ impl Books {
                 self.timers.insert((next, key));
             }
         }
-    }
-
-    /// When something is due.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.timers.first().map(|(due, _)| *due)
     }
 
     /// Whether there is something to be stored.

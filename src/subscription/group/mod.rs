@@ -242,7 +242,7 @@ impl Groups {
         let Some(session) = group.slot.lock().await.clone() else {
             return Ok(Acknowledged { acknowledged: 0, unknown: deliveries.to_vec() });
         };
-        let answer = session.change(|books, now| {
+        let answer = session.with(|books, now| {
             let mut answer = Acknowledged::default();
             for delivery in deliveries {
                 if delivery.session == session.id && each(books, delivery.number, now) {

@@ -102,7 +102,7 @@ impl Groups {
         let group = self.group(name)?;
         loop {
             let session = self.shared.session(&group).await?;
-            if let Some(count) = session.change(|books, _| change(books)) {
+            if let Some(count) = session.with(|books, _| change(books)) {
                 session.durable(&self.shared.writer).await?;
                 return Ok(count);
             }

@@ -24,6 +24,7 @@ use super::ConsumerId;
 use super::Given;
 use super::Nack;
 use super::Now;
+use super::Waits;
 use crate::subscription::group::session::End;
 use crate::subscription::group::session::Session;
 use crate::subscription::group::store::Change;
@@ -148,9 +149,9 @@ fn s4_after_its_end_a_session_says_and_changes_nothing() {
     let session = Session::new("g".into(), terms, books);
     assert_eq!(session.with(|books, _| books.is_out(given[0].number)), Some(true));
     *session.end.lock() = Some(End::Over);
-    assert!(session.change(|books, now| books.take(id, 1, usize::MAX, now.instant)).is_none());
-    assert!(session.change(|books, now| books.ack(given[0].number, now.instant)).is_none());
-    assert!(session.change(|books, now| books.leave(id, now)).is_none());
+    assert!(session.with(|books, now| books.take(id, 1, usize::MAX, now.instant)).is_none());
+    assert!(session.with(|books, now| books.ack(given[0].number, now.instant)).is_none());
+    assert!(session.with(|books, now| books.leave(id, now)).is_none());
     assert!(!session.books.lock().has_changes());
 }
 

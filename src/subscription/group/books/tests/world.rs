@@ -15,6 +15,7 @@ use super::Given;
 use super::Nack;
 use super::Now;
 use super::Stored;
+use super::Waits;
 use super::log;
 use crate::subscription::group::lane::State;
 use crate::subscription::group::terms::Ordering;
@@ -86,45 +87,79 @@ impl World {
             self.check();
         }
         self.end = self.log.len();
-        for id in std::mem::take(&mut self.consumers) {
-            self.books.leave(id, self.now);
-        }
-        for round in 0.. {
-            if self.done.union(&self.hidden).count() == self.end {
-                break;
-            }
-            let left = || (1..=self.end as u64).filter(|position| !self.done.contains(position) && !self.hidden.contains(position));
-            assert!(round < 1_000, "{:?} are never done: {:?}", left().collect::<Vec<_>>(), self.books.counts());
-            self.drain(round);
-            self.check();
-        }
+        self.finish();
         assert_eq!((self.books.tracked, self.books.lanes.len(), self.stored.rows()), (0, 0, 0));
         assert_eq!(self.stored.checkpoint(), self.end as u64);
     }
 
-    /// What is left is done, or skipped if it can't be.
-    fn drain(&mut self, round: usize) {
-        self.now.instant += Duration::from_secs(60);
-        self.books.expire(self.now);
-        self.read_on();
-        self.read_again();
-        if round % 10 == 9 {
-            self.skip_parked();
-        } else {
-            self.books.replay(None);
+    /// Everybody does only what they are woken for. When nobody is any more, all is done but what is parked and what that holds back.
+    fn finish(&mut self) {
+        for id in std::mem::take(&mut self.consumers) {
+            self.books.leave(id, self.now);
         }
-        self.take(true);
-        while let Some(number) = self.out.keys().next().copied() {
-            self.ack(number);
+        self.consumers = (0..3).map(|_| self.books.join(12)).collect();
+        for round in 0.. {
+            self.quiesce();
+            self.store();
+            let is_left = |position: &u64| !self.done.contains(position) && !self.hidden.contains(position);
+            let left: Vec<u64> = (1..=self.end as u64).filter(is_left).collect();
+            if left.is_empty() {
+                return;
+            }
+            assert!(self.books.parked > 0 && round < 100, "nobody is woken for {left:?}: {:?}", self.books.counts());
+            // What can't be reshaped is parked again.
+            if round % 2 == 0 {
+                self.books.replay(None);
+            } else {
+                self.skip_parked();
+            }
         }
-        self.store();
+    }
+
+    fn quiesce(&mut self) {
+        let mut asleep = BTreeSet::new();
+        let mut is_stirred = true;
+        loop {
+            let mut is_quiet = !is_stirred;
+            if std::mem::take(&mut is_stirred) {
+                self.work();
+            }
+            if self.books.seen.wants_more && self.read < self.end {
+                self.read_on();
+                is_stirred = true;
+            }
+            for (number, id) in self.consumers.clone().into_iter().enumerate() {
+                let waits = self.books.seats[&id].waits;
+                if matches!(waits, Waits::ForEvents(_) | Waits::ForRoom) || asleep.contains(&id) {
+                    continue;
+                }
+                is_quiet = false;
+                if number > 0 && self.random.chance(20) {
+                    // Whether it was called or not: it does not come.
+                    self.books.stop_waiting(id);
+                    asleep.insert(id);
+                } else {
+                    self.take_as(id);
+                    while let Some(number) = self.out.keys().next().copied() {
+                        self.ack(number);
+                    }
+                }
+                is_stirred |= self.books.concerns_worker();
+            }
+            self.check();
+            match self.books.timers.first() {
+                _ if !is_quiet || is_stirred => {}
+                Some((due, _)) => (self.now.instant, is_stirred) = (*due, true),
+                None => return,
+            }
+        }
     }
 
     fn step(&mut self) {
-        match self.random.below(24) {
+        match self.random.below(25) {
             0..=2 => self.end = (self.end + self.random.index(4)).min(self.log.len()),
             3..=5 => self.read_on(),
-            6..=8 => self.read_again(),
+            6..=8 => self.work(),
             9 => {
                 let window = 1 + self.random.index(12);
                 self.consumers.push(self.books.join(window));
@@ -141,18 +176,21 @@ impl World {
                 }
             }
             19 => self.nack(),
-            20 => {
-                self.now.instant += Duration::from_millis(self.random.below(20_000));
-                self.books.expire(self.now);
-            }
+            20 => self.now.instant += Duration::from_millis(self.random.below(20_000)),
             21 => match self.random.below(3) {
-                0 => drop(self.books.replay(None)),
+                0 => {
+                    self.books.replay(None);
+                }
                 1 => self.skip_parked(),
                 _ => self.hide(),
             },
             22 => self.store(),
-            _ if self.random.chance(30) => self.restart(),
-            _ => self.books.shed_for_hungry(),
+            23 if !self.consumers.is_empty() => {
+                let at = self.random.index(self.consumers.len());
+                self.books.stop_waiting(self.consumers[at]);
+            }
+            24 if self.random.chance(30) => self.restart(),
+            _ => {}
         }
     }
 
@@ -169,11 +207,13 @@ impl World {
         self.books.read_through(0, self.read as u64);
     }
 
-    fn read_again(&mut self) {
-        for wanted in self.books.wanted() {
+    /// As the worker does, when something is due or it is woken.
+    fn work(&mut self) {
+        for wanted in self.books.look(self.now).0 {
             let record = (!self.hidden.contains(&wanted.position)).then(|| self.record(wanted.position));
             self.books.fill(wanted, record, self.now);
         }
+        self.books.fetched();
     }
 
     fn record(&self, position: u64) -> RecordedEvent {
@@ -184,12 +224,16 @@ impl World {
     /// One that is there takes some, or somebody comes for one batch.
     fn take(&mut self, detaches: bool) {
         let id = if detaches { self.books.join(12) } else { self.consumers[self.random.index(self.consumers.len())] };
+        self.take_as(id);
+        if detaches {
+            self.books.detach(id);
+        }
+    }
+
+    fn take_as(&mut self, id: ConsumerId) {
         let max = 1 + self.random.index(8);
         for given in self.books.take(id, max, 1 << 20, self.now.instant) {
             self.see(id, &given);
-        }
-        if detaches {
-            self.books.detach(id);
         }
     }
 
@@ -301,8 +345,16 @@ impl World {
             assert!(is_offered || lane.owner.is_some_and(|owner| books.seats[&owner].is_gone), "a line that nobody looks at");
         }
         assert_eq!((books.tracked, books.given.len(), books.bodies, books.kept, books.parked), (tracked, given, bodies, kept, parked));
+        let is_called = books.seats.values().any(|seat| seat.waits == Waits::Called);
         for (id, seat) in &books.seats {
             assert_eq!(seat.in_flight, in_flight.get(id).copied().unwrap_or_default());
+            let turn = books.waiting.iter().find(|(_, waiting)| *waiting == id).map(|(turn, _)| *turn);
+            assert_eq!(matches!(seat.waits, Waits::ForEvents(_)), turn.is_some());
+            let has_room = seat.in_flight < seat.window;
+            assert!(seat.waits != Waits::ForRoom || !has_room, "it has room and was not called");
+            let mut takeable = books.lanes.values().filter(|lane| lane.is_listed && lane.next().is_some());
+            let is_for_it = takeable.any(|lane| lane.owner == Some(*id) || (lane.owner.is_none() && !is_called));
+            assert!(turn.is_none() || (has_room && !is_for_it), "there is something for it and it was not called");
         }
     }
 }
