@@ -14,6 +14,8 @@ mod appends;
 mod faults;
 #[path = "embedded/feeds.rs"]
 mod feeds;
+#[path = "embedded/filters.rs"]
+mod filters;
 #[path = "embedded/fixture.rs"]
 mod fixture;
 #[path = "embedded/groups.rs"]

@@ -4,6 +4,8 @@
 //! [`Handle`] is all that anybody else sees of one, and does not say where it lives. Nothing but this module holds a
 //! [`factum_storage::Store`].
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod handle;
 mod import;
 mod interest;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use factum::Database;
@@ -366,6 +367,41 @@ async fn a_damaged_file_is_told_and_never_begun_anew() {
     let mut consumer = join(&database, "g").await;
     assert_eq!(take(&mut consumer, 1).await[0].event.record.version().get(), 4);
     database.close().await.unwrap();
+}
+
+/// What is done would be taken for what is appended next at its place.
+#[tokio::test]
+async fn progress_that_is_ahead_of_the_log_is_told() {
+    let (now, before) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let database = Database::open(Options::new(now.path())).await.unwrap();
+    define(&database, "g", r#"{"ordering": "none"}"#).await;
+    fill(&database, "a-1", 1..=3).await;
+    database.close().await.unwrap();
+    copy(now.path(), before.path());
+    let database = Database::open(Options::new(now.path())).await.unwrap();
+    fill(&database, "a-1", 4..=6).await;
+    let mut consumer = join(&database, "g").await;
+    let given = take(&mut consumer, 6).await;
+    // The checkpoint stays in front of the first.
+    ack(&database, "g", &given[5..]).await;
+    database.close().await.unwrap();
+    std::fs::copy(now.path().join("subscriptions.redb"), before.path().join("subscriptions.redb")).unwrap();
+    let database = Database::open(Options::new(before.path())).await.unwrap();
+    let refused = database.consume("g", ConsumerOptions::default()).await.err().unwrap();
+    assert!(refused.to_string().contains("ahead of the log"), "{refused}");
+    database.close().await.unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 #[tokio::test]

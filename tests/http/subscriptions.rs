@@ -128,6 +128,7 @@ async fn without_a_body_all_parked_events_are_meant() {
             assert_eq!(api.send(request("POST", &path, headers, "")).await.is(200).json()[answer], parked, "{headers:?}");
         }
     }
+    assert_eq!(api.post("/v1/subscriptions/mail/parked/replay", "null").await.is(200).json(), json!({"replayed": 0}));
     let openapi = api.get("/openapi.json").await.is(200).json();
     for path in ["replay", "skip"] {
         let body = &openapi["paths"][format!("/v1/subscriptions/{{name}}/parked/{path}")]["post"]["requestBody"];

@@ -130,7 +130,8 @@ async fn which(app: &Shared, request: Request) -> Result<(String, Option<Vec<(u1
         return Ok((name, None));
     }
     require_json(&parts.headers)?;
-    let Some(events) = from_body::<Object<WhichWire>>(&body)?.0.events else { return Ok((name, None)) };
+    let which = from_body::<Option<Object<WhichWire>>>(&body)?;
+    let Some(events) = which.and_then(|which| which.0.events) else { return Ok((name, None)) };
     if events.len() > DELIVERIES_MAX {
         return Err(Problem::malformed("events", format!("at most {DELIVERIES_MAX} are allowed")));
     }

@@ -4,32 +4,24 @@ use std::sync::Arc;
 
 use factum_storage as storage;
 use futures::FutureExt;
-use storage::EventId;
-use storage::ExpectedVersion;
 use storage::Filter;
-use storage::MemDisk;
-use storage::NewEvent;
 use storage::Position;
 use storage::Store;
-use storage::StreamAppend;
-use storage::StreamName;
-use storage::SystemClock;
-use storage::Transaction;
 
 use super::Follower;
 use super::Interest;
 use super::Live;
+use crate::shard::fixture;
 
 struct Log {
     store: Store,
     live: Arc<Live>,
-    events: u128,
+    events: u64,
 }
 
 impl Log {
     fn new(ring_bytes: usize) -> Self {
-        let (store, _) =
-            Store::open(Arc::new(MemDisk::new()), Arc::new(SystemClock), storage::Options::small(), &mut |_| {}).expect("memory opens");
+        let store = fixture::store();
         let live = Arc::new(Live::new(0, store.reader(), ring_bytes));
         Self { store, live, events: 0 }
     }
@@ -37,18 +29,7 @@ impl Log {
     /// One commit.
     fn append(&mut self, stream: &str, event_type: &str, tags: &[&str]) {
         self.events += 1;
-        let event = NewEvent {
-            id: EventId::from_bytes(self.events.to_be_bytes()),
-            id_is_fresh: true,
-            event_type: event_type.into(),
-            schema_version: 1,
-            occurred_at: None,
-            tags: tags.iter().map(|tag| Arc::from(*tag)).collect(),
-            metadata: bytes::Bytes::new(),
-            data: "{}".into(),
-        };
-        let append = StreamAppend { stream: StreamName::new(stream).unwrap(), expected: ExpectedVersion::Any, events: vec![event] };
-        self.store.stage(&Transaction { appends: vec![append], conditions: Vec::new() }).unwrap();
+        fixture::stage(&mut self.store, self.events, stream, event_type, tags);
         self.store.commit().unwrap();
     }
 
@@ -88,7 +69,7 @@ fn of_category(category: &str) -> Filter {
 }
 
 #[test]
-fn who_wants_nothing_of_it_is_not_woken_and_keeps_up_all_the_same() {
+fn s7_who_wants_nothing_of_it_is_not_woken_and_keeps_up_all_the_same() {
     // Room for a hundred events or so.
     let mut log = Log::new(8 << 10);
     let mut rare = Reader::new(&log, of_category("rare"));
@@ -115,6 +96,25 @@ fn who_wants_nothing_of_it_is_not_woken_and_keeps_up_all_the_same() {
     }
     assert_eq!(rare.read(10), (Vec::new(), true));
     assert_eq!(rare.after.get(), 2_002);
+}
+
+#[test]
+fn s7_thousands_who_wait_for_something_rare_are_left_alone() {
+    let mut log = Log::new(1 << 20);
+    let mut waiting: Vec<_> = (0..10_000).map(|number| Reader::new(&log, of_category(&format!("rare{number}")))).collect();
+    waiting.iter_mut().for_each(|reader| drop(reader.read(10)));
+    for number in 0..100 {
+        log.append(&format!("often-{number}"), "T", &["x"]);
+        log.publish();
+    }
+    assert!(!waiting.iter_mut().any(Reader::is_woken));
+    log.append("rare5000-1", "T", &[]);
+    log.publish();
+    let woken: Vec<usize> = (0..waiting.len()).filter(|at| waiting[*at].is_woken()).collect();
+    assert_eq!(woken, [5_000]);
+    assert_eq!(waiting[5_000].read(10), (vec![101], true));
+    drop(waiting);
+    assert!(log.live.interested.lock().all().is_empty());
 }
 
 #[test]

@@ -289,9 +289,10 @@ impl Shared {
     async fn begin(self: &Arc<Self>, group: &Arc<Group>) -> Result<Arc<Session>, Error> {
         let (name, shards) = (Arc::clone(&group.name), self.router.count());
         let progress = self.in_store(&group.name, move |store| store.load(&name, shards)).await?;
-        let after = Cursor(progress.checkpoints.iter().copied().map(factum_storage::Position::new).collect());
+        let cursor = |positions: &[u64]| Cursor(positions.iter().copied().map(factum_storage::Position::new).collect());
+        let after = cursor(&progress.checkpoints);
         // The log of an older backup: what is appended to it would be skipped.
-        after.check(&self.router, 0).map_err(|error| {
+        cursor(&progress.reach()).check(&self.router, 0).map_err(|error| {
             broken(&group.name, &format!("its progress is ahead of the log ({error}); was the log put back from a backup without it?"))
         })?;
         let terms = Arc::clone(&group.terms.lock());

@@ -2,21 +2,8 @@
 
 use std::sync::Arc;
 
-use factum_storage as storage;
-use storage::Direction;
-use storage::EventId;
-use storage::ExpectedVersion;
-use storage::Filter;
-use storage::MemDisk;
-use storage::NewEvent;
-use storage::Position;
-use storage::RecordedEvent;
-use storage::Store;
-use storage::StreamAppend;
-use storage::StreamName;
-use storage::SystemClock;
-use storage::Timestamp;
-use storage::Transaction;
+use factum_storage::RecordedEvent;
+use factum_storage::Timestamp;
 use tokio::time::Instant;
 
 use super::Books;
@@ -25,6 +12,7 @@ use super::Given;
 use super::Nack;
 use super::Now;
 use super::Waits;
+use crate::shard::fixture::log;
 use crate::subscription::group::session::End;
 use crate::subscription::group::session::Session;
 use crate::subscription::group::store::Change;
@@ -35,28 +23,6 @@ mod stored;
 mod world;
 
 use stored::Stored;
-
-/// A log of one shard with one event each of these streams, in this order.
-fn log<'a>(streams: impl IntoIterator<Item = &'a str>) -> Vec<RecordedEvent> {
-    let (mut store, _) =
-        Store::open(Arc::new(MemDisk::new()), Arc::new(SystemClock), storage::Options::small(), &mut |_| {}).expect("memory opens");
-    for (number, stream) in (1_u128..).zip(streams) {
-        let event = NewEvent {
-            id: EventId::from_bytes(number.to_be_bytes()),
-            id_is_fresh: true,
-            event_type: "Happened".into(),
-            schema_version: 1,
-            occurred_at: None,
-            tags: Vec::new(),
-            metadata: bytes::Bytes::new(),
-            data: "{}".into(),
-        };
-        let append = StreamAppend { stream: StreamName::new(stream).unwrap(), expected: ExpectedVersion::Any, events: vec![event] };
-        store.stage(&Transaction { appends: vec![append], conditions: Vec::new() }).unwrap();
-    }
-    store.commit().unwrap();
-    store.reader().read_events(&Filter::default(), Position::ZERO, Direction::Forward, usize::MAX, usize::MAX).unwrap().events
-}
 
 fn now() -> Now {
     Now { instant: Instant::now(), time: Timestamp::from_micros(0) }
