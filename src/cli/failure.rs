@@ -105,6 +105,7 @@ impl Failure {
     }
 
     /// Shows where in a query the fault is, if it is the query's and the place is known.
+    #[cfg(feature = "analytics")]
     #[must_use]
     pub(crate) fn pointed_at(mut self, query: &str) -> Self {
         let Self::Told(told) = &mut self else { return self };
@@ -195,6 +196,7 @@ impl From<io::Error> for Failure {
 }
 
 /// The line that a problem is about, with a mark below the place.
+#[cfg(feature = "analytics")]
 fn place(problem: &Problem, text: &str) -> Option<String> {
     let number = |name: &str| problem.members.get(name).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
     let (line, column) = (number("line")?, number("column")?);
@@ -287,6 +289,7 @@ mod tests {
         assert_eq!(json.pointer("/error/problem/actual_version"), Some(&Value::from(3)));
     }
 
+    #[cfg(feature = "analytics")]
     #[test]
     fn the_place_in_a_query_is_shown() {
         let body = r#"{"type":"urn:factum:problem:malformed-request","title":"t","status":400,"detail":"no column b","field":"query","line":2,"column":8}"#;

@@ -42,6 +42,7 @@ pub(crate) trait Reshape: Send + Sync {
     fn is_needed(&self) -> bool;
 
     /// Names the shapes that events get now: another one as soon as any event may get another shape, the same after a restart.
+    #[cfg(feature = "analytics")]
     fn generation(&self) -> u64;
 
     /// The same events, in the same order.
