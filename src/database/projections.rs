@@ -259,9 +259,10 @@ impl Database {
         // An idle worker may not have looked for some milliseconds.
         handle.look();
         let (live, head) = (&handle.live, self.end());
-        let (live_state, live_failure) = live.state();
-        let building = handle.building();
+        // In the order in which they change, so that no state is told that never was: ordered, built beside, in use.
         let is_turning = handle.is_turning();
+        let building = handle.building();
+        let (live_state, live_failure) = live.state();
         let (state, error) = match building.as_ref().map(|building| building.state()) {
             Some((State::Running | State::Rebuilding, _)) => match handle.held_up() {
                 Some((state, failure)) => (state, Some(failure)),
