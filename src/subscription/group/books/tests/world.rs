@@ -217,7 +217,7 @@ impl World {
     }
 
     fn record(&self, position: u64) -> RecordedEvent {
-        let record = self.log[position as usize - 1].clone();
+        let record = self.log[usize::try_from(position).unwrap() - 1].clone();
         if self.poison.contains(&position) { record.reshaped(Reshaped::Failed("poison".into())) } else { record }
     }
 
@@ -246,7 +246,7 @@ impl World {
         let is_out_twice = self.out.iter().any(|(number, (_, other))| *other == position && self.books.is_out(*number));
         assert!(!is_out_twice, "{position} was given out twice");
         if self.terms.ordering == Ordering::Stream {
-            let before = self.log[..position as usize - 1].iter().filter(|record| record.stream() == stream);
+            let before = self.log[..usize::try_from(position).unwrap() - 1].iter().filter(|record| record.stream() == stream);
             for before in before.map(|record| record.position().get()).filter(|before| !is_settled(before)) {
                 let is_held = self.out.iter().any(|(number, held)| *held == (id, before) && self.books.is_out(*number));
                 assert!(is_held, "{position} of {stream} came before {before}");
@@ -315,7 +315,7 @@ impl World {
         self.consumers.clear();
         self.out.clear();
         self.books = Books::new(Arc::clone(&self.terms), self.stored.progress());
-        self.read = self.stored.checkpoint() as usize;
+        self.read = usize::try_from(self.stored.checkpoint()).unwrap();
     }
 
     /// What the books say of themselves is true.
