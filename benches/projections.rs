@@ -4,11 +4,11 @@
 //! Each line is a figure with its target, which is for the 2-core machine of `docs/performance.md`. Figures compare only within one run.
 //! Postgres is one of the run's own, made and thrown away.
 
+#[path = "projections/catch_up.rs"]
+mod catch_up;
 #[expect(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/postgres/cluster.rs"]
 mod cluster;
-#[path = "projections/catch_up.rs"]
-mod catch_up;
 #[path = "projections/data.rs"]
 mod data;
 #[path = "projections/figures.rs"]

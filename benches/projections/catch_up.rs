@@ -71,7 +71,15 @@ async fn copy(table: &str, events: f64) {
     let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connects");
     let connection = tokio::spawn(connection);
     let out = client.copy_out(&format!("COPY {table} TO STDOUT (FORMAT binary)")).await.expect("copies out");
-    let rows: BytesMut = out.try_fold(BytesMut::new(), async |mut all, part| Ok({ all.extend_from_slice(&part); all })).await.expect("rows");
+    let rows: BytesMut = out
+        .try_fold(BytesMut::new(), async |mut all, part| {
+            Ok({
+                all.extend_from_slice(&part);
+                all
+            })
+        })
+        .await
+        .expect("rows");
     client.batch_execute(&format!("CREATE TABLE copied (LIKE {table} INCLUDING ALL)")).await.expect("a table like it");
     let started = Instant::now();
     let mut sink = Box::pin(client.copy_in("COPY copied FROM STDIN (FORMAT binary)").await.expect("copies in"));
