@@ -104,27 +104,28 @@ fn idle(runtime: &Runtime) {
         let memory = resident_bytes();
         let waiting = runtime.block_on(begin(&beside, count));
         let memory = (resident_bytes() - memory) / count as f64 / 1024.0;
-        let mut without = (Vec::new(), Vec::new());
-        let mut with = (Vec::new(), Vec::new());
+        let mut without = Vec::new();
+        let mut with = Vec::new();
         for round in 0..ROUNDS * 2 {
             // One after the other, then the other first.
             let (database, measured) = if round % 4 == 0 || round % 4 == 3 { (&alone, &mut without) } else { (&beside, &mut with) };
-            let (rate, processor) = runtime.block_on(append_for(database, ROUND));
-            measured.0.push(rate);
-            measured.1.push(processor);
+            measured.push(runtime.block_on(append_for(database, ROUND)));
         }
-        let rates = [median(without.0), median(with.0)];
-        let processor = [median(without.1), median(with.1)];
-        let change = |[without, with]: [f64; 2]| (with / without - 1.0) * 100.0;
+        // Of each pair in turn: what lasts longer than a round does not count.
+        let change = |of: fn(&(f64, f64)) -> f64| {
+            let pairs = without.iter().zip(&with);
+            (median(pairs.map(|(without, with)| of(with) / of(without)).collect()) - 1.0) * 100.0
+        };
+        let typical = |measured: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| median(measured.iter().map(of).collect());
         println!(
-            "idle/{count} {what}: {:.0} appends/s without, {:.0} with ({:+.1} %); {:.1} µs of processor each without, {:.1} with ({:+.1} %); \
-             {memory:.0} KiB of memory for each",
-            rates[0],
-            rates[1],
-            change(rates),
-            processor[0],
-            processor[1],
-            change(processor)
+            "idle/{count} {what}: {:.0} appends/s without, {:.0} with, {:+.1} % in pairs; {:.1} µs of processor each without, {:.1} with, \
+             {:+.1} % in pairs; {memory:.0} KiB of memory for each",
+            typical(&without, |one| one.0),
+            typical(&with, |one| one.0),
+            change(|one| one.0),
+            typical(&without, |one| one.1),
+            typical(&with, |one| one.1),
+            change(|one| one.1),
         );
         drop(waiting);
         for database in [alone, beside] {
@@ -261,6 +262,6 @@ fn median(mut rates: Vec<f64>) -> f64 {
 }
 
 /// Of each of the two that are compared.
-const ROUNDS: usize = 12;
-const ROUND: Duration = Duration::from_secs(1);
+const ROUNDS: usize = 40;
+const ROUND: Duration = Duration::from_millis(500);
 const ELSEWHERE: &str = r#"{"filter": {"categories": ["elsewhere"]}}"#;
