@@ -27,6 +27,7 @@ use factum::database::Options;
 use factum::database::StreamAppend;
 use factum::database::StreamName;
 use futures::future::BoxFuture;
+use futures::future::try_join_all;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -51,20 +52,20 @@ fn consume(runtime: &Runtime) {
     let events = runtime.block_on(import(&database));
     for round in 0..3 {
         for ordering in ["stream", "none"] {
-            for batch in [1, 10, 100] {
-                let group = format!("{ordering}-{batch}-{round}");
+            for (batch, calls) in [(1, 1), (10, 1), (100, 1), (1, 64)] {
+                let group = format!("{ordering}-{batch}-{calls}-{round}");
                 runtime.block_on(define(&database, &group, &format!(r#"{{"ordering": "{ordering}"}}"#)));
-                let taken = runtime.block_on(share(&database, &group, batch, events));
+                let taken = runtime.block_on(share(&database, &group, batch, calls, events));
                 let rate = events as f64 / taken.as_secs_f64();
-                println!("consume/ordering={ordering}/consumers=4/batch={batch}: {rate:.0} deliveries/s acknowledged, {events} events");
+                println!("consume/ordering={ordering}/consumers=4/batch={batch}/calls={calls}: {rate:.0} deliveries/s acknowledged");
             }
         }
     }
     runtime.block_on(database.close()).expect("closes");
 }
 
-/// How long 4 consumers take for all events of a group.
-async fn share(database: &Database, group: &str, batch: usize, events: u64) -> Duration {
+/// How long 4 consumers take for all events of a group, each with so many calls at once that acknowledge so many deliveries.
+async fn share(database: &Database, group: &str, batch: usize, calls: usize, events: u64) -> Duration {
     let left = Arc::new(AtomicU64::new(events));
     let started = Instant::now();
     let mut tasks = JoinSet::new();
@@ -74,10 +75,10 @@ async fn share(database: &Database, group: &str, batch: usize, events: u64) -> D
             let mut consumer = database.consume(&group, ConsumerOptions::default()).await.expect("the group works");
             while left.load(Ordering::Relaxed) > 0 {
                 // Who gets nothing looks again whether all is done.
-                let Ok(given) = tokio::time::timeout(Duration::from_millis(20), consumer.next_batch(batch)).await else { continue };
+                let Ok(given) = tokio::time::timeout(Duration::from_millis(20), consumer.next_batch(batch * calls)).await else { continue };
                 let ids: Vec<_> = given.expect("the group works").iter().map(|delivery| delivery.id).collect();
-                let answer = database.acknowledge(&group, &ids).await.expect("stored");
-                left.fetch_sub(answer.acknowledged, Ordering::Relaxed);
+                let answers = try_join_all(ids.chunks(batch).map(|ids| database.acknowledge(&group, ids))).await.expect("stored");
+                left.fetch_sub(answers.iter().map(|answer| answer.acknowledged).sum(), Ordering::Relaxed);
             }
         });
     }
