@@ -27,6 +27,7 @@ use factum::database::Options;
 use factum::database::StreamAppend;
 use factum::database::StreamName;
 use futures::future::BoxFuture;
+use futures::future::try_join_all;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -51,20 +52,20 @@ fn consume(runtime: &Runtime) {
     let events = runtime.block_on(import(&database));
     for round in 0..3 {
         for ordering in ["stream", "none"] {
-            for batch in [1, 10, 100] {
-                let group = format!("{ordering}-{batch}-{round}");
+            for (batch, calls) in [(1, 1), (10, 1), (100, 1), (1, 64)] {
+                let group = format!("{ordering}-{batch}-{calls}-{round}");
                 runtime.block_on(define(&database, &group, &format!(r#"{{"ordering": "{ordering}"}}"#)));
-                let taken = runtime.block_on(share(&database, &group, batch, events));
+                let taken = runtime.block_on(share(&database, &group, batch, calls, events));
                 let rate = events as f64 / taken.as_secs_f64();
-                println!("consume/ordering={ordering}/consumers=4/batch={batch}: {rate:.0} deliveries/s acknowledged, {events} events");
+                println!("consume/ordering={ordering}/consumers=4/batch={batch}/calls={calls}: {rate:.0} deliveries/s acknowledged");
             }
         }
     }
     runtime.block_on(database.close()).expect("closes");
 }
 
-/// How long 4 consumers take for all events of a group.
-async fn share(database: &Database, group: &str, batch: usize, events: u64) -> Duration {
+/// How long 4 consumers take for all events of a group, each with so many calls at once that acknowledge so many deliveries.
+async fn share(database: &Database, group: &str, batch: usize, calls: usize, events: u64) -> Duration {
     let left = Arc::new(AtomicU64::new(events));
     let started = Instant::now();
     let mut tasks = JoinSet::new();
@@ -74,10 +75,10 @@ async fn share(database: &Database, group: &str, batch: usize, events: u64) -> D
             let mut consumer = database.consume(&group, ConsumerOptions::default()).await.expect("the group works");
             while left.load(Ordering::Relaxed) > 0 {
                 // Who gets nothing looks again whether all is done.
-                let Ok(given) = tokio::time::timeout(Duration::from_millis(20), consumer.next_batch(batch)).await else { continue };
+                let Ok(given) = tokio::time::timeout(Duration::from_millis(20), consumer.next_batch(batch * calls)).await else { continue };
                 let ids: Vec<_> = given.expect("the group works").iter().map(|delivery| delivery.id).collect();
-                let answer = database.acknowledge(&group, &ids).await.expect("stored");
-                left.fetch_sub(answer.acknowledged, Ordering::Relaxed);
+                let answers = try_join_all(ids.chunks(batch).map(|ids| database.acknowledge(&group, ids))).await.expect("stored");
+                left.fetch_sub(answers.iter().map(|answer| answer.acknowledged).sum(), Ordering::Relaxed);
             }
         });
     }
@@ -104,27 +105,28 @@ fn idle(runtime: &Runtime) {
         let memory = resident_bytes();
         let waiting = runtime.block_on(begin(&beside, count));
         let memory = (resident_bytes() - memory) / count as f64 / 1024.0;
-        let mut without = (Vec::new(), Vec::new());
-        let mut with = (Vec::new(), Vec::new());
+        let mut without = Vec::new();
+        let mut with = Vec::new();
         for round in 0..ROUNDS * 2 {
             // One after the other, then the other first.
             let (database, measured) = if round % 4 == 0 || round % 4 == 3 { (&alone, &mut without) } else { (&beside, &mut with) };
-            let (rate, processor) = runtime.block_on(append_for(database, ROUND));
-            measured.0.push(rate);
-            measured.1.push(processor);
+            measured.push(runtime.block_on(append_for(database, ROUND)));
         }
-        let rates = [median(without.0), median(with.0)];
-        let processor = [median(without.1), median(with.1)];
-        let change = |[without, with]: [f64; 2]| (with / without - 1.0) * 100.0;
+        // Of each pair in turn: what lasts longer than a round does not count.
+        let change = |of: fn(&(f64, f64)) -> f64| {
+            let pairs = without.iter().zip(&with);
+            (median(pairs.map(|(without, with)| of(with) / of(without)).collect()) - 1.0) * 100.0
+        };
+        let typical = |measured: &[(f64, f64)], of: fn(&(f64, f64)) -> f64| median(measured.iter().map(of).collect());
         println!(
-            "idle/{count} {what}: {:.0} appends/s without, {:.0} with ({:+.1} %); {:.1} µs of processor each without, {:.1} with ({:+.1} %); \
-             {memory:.0} KiB of memory for each",
-            rates[0],
-            rates[1],
-            change(rates),
-            processor[0],
-            processor[1],
-            change(processor)
+            "idle/{count} {what}: {:.0} appends/s without, {:.0} with, {:+.1} % in pairs; {:.1} µs of processor each without, {:.1} with, \
+             {:+.1} % in pairs; {memory:.0} KiB of memory for each",
+            typical(&without, |one| one.0),
+            typical(&with, |one| one.0),
+            change(|one| one.0),
+            typical(&without, |one| one.1),
+            typical(&with, |one| one.1),
+            change(|one| one.1),
         );
         drop(waiting);
         for database in [alone, beside] {
@@ -261,6 +263,6 @@ fn median(mut rates: Vec<f64>) -> f64 {
 }
 
 /// Of each of the two that are compared.
-const ROUNDS: usize = 12;
-const ROUND: Duration = Duration::from_secs(1);
+const ROUNDS: usize = 40;
+const ROUND: Duration = Duration::from_millis(500);
 const ELSEWHERE: &str = r#"{"filter": {"categories": ["elsewhere"]}}"#;
