@@ -60,7 +60,7 @@ async fn written(database: Database, writer: u64) -> Vec<Duration> {
         let event = data::event("DeclarationApproved", r#"{"by":"SUPERVISOR","role":"SUPERVISOR","resource":"STAFF MEMBER"}"#);
         let appended = database.append(data::append(&stream, event)).await.expect("appends");
         let acknowledged = Instant::now();
-        if (writer + number) % SAMPLED == 0 {
+        if (writer + number).is_multiple_of(SAMPLED) {
             let database = database.clone();
             waiting.spawn(async move {
                 database.projection_reaches("live", &appended.cursor, WAIT).await.expect("comes that far");

@@ -54,7 +54,7 @@ pub(crate) async fn run() {
 /// Appends and asks at once for what it has appended.
 async fn hurried(database: Database, writer: u64, stale: Arc<AtomicU64>) {
     let columns = database.view_columns("own").expect("is a view");
-    for number in (writer..PAIRS).step_by(WRITERS as usize) {
+    for number in (writer..PAIRS).step_by(usize::try_from(WRITERS).expect("a few")) {
         let stream = format!("declaration-{}", number.wrapping_mul(7_919) % STREAMS);
         let (version, cursor) = approve(&database, &stream).await;
         let key = Value::Text(stream.as_str().into());
@@ -90,8 +90,6 @@ async fn approve(database: &Database, stream: &str) -> (u64, Cursor) {
 }
 
 fn approvals(columns: &Columns, row: &Row) -> Option<u64> {
-    match row.values.get(columns.place("approvals")?)? {
-        Value::Integer(count) => u64::try_from(*count).ok(),
-        _ => None,
-    }
+    let Value::Integer(count) = row.values.get(columns.place("approvals")?)? else { return None };
+    u64::try_from(*count).ok()
 }
