@@ -1,4 +1,6 @@
-//! What do projections cost, and how far are they behind? `cargo bench --bench projections -- catch_up` picks a group (catch_up, live, own, idle), and
+//! What do projections cost, and how far are they behind?
+//!
+//! `cargo bench --bench projections -- catch_up` picks a group (catch_up, live, own, idle), and
 //! `catch_up/postgres` or `catch_up/embedded/module` a part of one.
 //!
 //! Each line is a figure with its target, which is for the 2-core machine of `docs/performance.md`. Figures compare only within one run.
