@@ -116,8 +116,10 @@ pub enum Error {
     ViewNotFound {
         /// Its name.
         view: String,
-        /// Those that there are.
+        /// Some that there are.
         known: Vec<String>,
+        /// Where its rows are, if a projection of this name keeps them somewhere else.
+        elsewhere: Option<String>,
     },
     /// A view has not come as far as the reader wants it to, within the time that the reader waits.
     #[error("view {view} is at {position}, and {min_position} is wanted: {detail}")]

@@ -22,6 +22,7 @@ use crate::definition::folder;
 use crate::definition::folder::FolderFault;
 use crate::http;
 use crate::http::HttpSettings;
+use crate::telemetry;
 
 /// Why the server did not come up, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +129,7 @@ impl Server {
         let router = http::router(database.clone(), http_settings.clone());
         let (poisoned, poison) = tokio::sync::oneshot::channel();
         let watch = tokio::spawn(watch_for_poison(database.clone(), poisoned));
+        let measuring = tokio::spawn(telemetry::metrics::keep());
         let stop = async move {
             tokio::select! {
                 () = shutdown => None,
@@ -143,6 +145,7 @@ impl Server {
         };
         let served = http::serve(listener, router, http_settings, stop).await;
         watch.abort();
+        measuring.abort();
         let closed = close(&database, settings.server.shutdown_timeout).await;
         served.map_err(ServerError::Http)?;
         if let Ok(Some(error)) = reason.await {

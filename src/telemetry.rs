@@ -1,5 +1,7 @@
 //! Where do logs go, and how do they look? Everyone else only uses the `tracing` macros.
 
+pub mod metrics;
+
 use std::io;
 use std::io::IsTerminal;
 

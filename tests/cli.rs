@@ -1,5 +1,7 @@
 //! Does the binary keep its promises, seen from outside? Real processes, real files, real signals.
 
+#[path = "postgres/cluster.rs"]
+mod cluster;
 #[path = "cli/commands.rs"]
 mod commands;
 #[path = "cli/crash.rs"]
@@ -18,6 +20,16 @@ mod offline;
 mod oracle;
 #[path = "cli/process.rs"]
 mod process;
+#[path = "cli/projection_faults.rs"]
+mod projection_faults;
+#[path = "cli/projection_kills.rs"]
+mod projection_kills;
+#[path = "cli/projection_rows.rs"]
+mod projection_rows;
+#[path = "cli/projection_server.rs"]
+mod projection_server;
+#[path = "cli/projections.rs"]
+mod projections;
 #[path = "cli/settings.rs"]
 mod settings;
 #[path = "cli/snapshots.rs"]

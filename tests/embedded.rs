@@ -14,8 +14,12 @@ mod appends;
 mod faults;
 #[path = "embedded/feeds.rs"]
 mod feeds;
+#[path = "embedded/filters.rs"]
+mod filters;
 #[path = "embedded/fixture.rs"]
 mod fixture;
+#[path = "embedded/groups.rs"]
+mod groups;
 #[path = "embedded/imports.rs"]
 mod imports;
 #[path = "embedded/opening.rs"]
@@ -24,6 +28,8 @@ mod opening;
 mod pages;
 #[path = "embedded/projections.rs"]
 mod projections;
+#[path = "embedded/rebuilds.rs"]
+mod rebuilds;
 #[path = "embedded/schemas.rs"]
 mod schemas;
 #[path = "embedded/snapshots.rs"]

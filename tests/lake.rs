@@ -1,5 +1,5 @@
-//! Does SQL say the truth about what is in the log, and does it stay within its limits? Does everybody who reads its answers and the lake read
-//! the same?
+//! Does SQL say the truth about what is in the log, and does it stay within its limits? Does everybody who reads the lake read the same?
+//! Real programs, a real server, real faults on the way.
 #![cfg(feature = "analytics")]
 #![expect(
     clippy::unwrap_used,

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Passes every test of the project, on a fresh Debian with Rust (https://rustup.rs): tests/run.sh [--long]
+# Passes every test of the project, on a fresh Debian with Rust (https://rustup.rs): tests/run.sh [--long] [--analytics]
 #
 # It says what it does, installs the tools that are missing, and ends with the test runner's closing line.
 #   --long    the soak: 1,000,000 simulated power cuts and 2,000 kills in place of 50,000 and 100 (some hours)
+#   --analytics  with SQL and exports, which are not in the default build, and what reads their files (three times the build)
 # CARGO_TARGET_DIR says where to build, CUTS and KILLS how long to try, SEED=n replays one random run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -11,8 +12,9 @@ NEXTEST_VERSION=0.9.143
 DENY_VERSION=0.20.2
 READERS=(duckdb==2.0.1 pyarrow==26.0.1 pandas==3.1.1 polars==2.1.0 'moto[server]==5.2.5')
 profile=ci
+features=()
 
-usage() { sed -n '2,6s/^# \{0,1\}//p' tests/run.sh; }
+usage() { sed -n '2,7s/^# \{0,1\}//p' tests/run.sh; }
 
 for argument in "$@"; do
     case "$argument" in
@@ -20,6 +22,7 @@ for argument in "$@"; do
             profile=long
             export CUTS="${CUTS:-1000000}" KILLS="${KILLS:-2000}"
             ;;
+        --analytics) features=(--features analytics,s3) ;;
         -h | --help) usage && exit 0 ;;
         *) echo "unknown argument: $argument" >&2 && usage >&2 && exit 2 ;;
     esac
@@ -83,7 +86,7 @@ find_tools() {
     command -v curl > /dev/null || apt_install curl || { echo "   curl is missing: apt-get install curl" >&2 && return 1; }
     command -v strace > /dev/null || apt_install strace || note "no strace here and no way to install it: the tests that fail system calls of a real process are skipped"
     find_postgres
-    find_readers
+    [[ ${#features[@]} -eq 0 ]] || find_readers
     tool cargo-nextest "$NEXTEST_VERSION"
     tool cargo-deny "$DENY_VERSION"
 }
@@ -145,25 +148,25 @@ check_advisories() {
 }
 
 run_tests() {
-    cargo nextest run --locked --workspace --profile "$profile" --no-tests=fail 2>&1 | tee "$scratch/nextest.log"
+    cargo nextest run --locked --workspace ${features[@]+"${features[@]}"} --profile "$profile" --no-tests=fail 2>&1 | tee "$scratch/nextest.log"
 }
 
 build_docs() {
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace ${features[@]+"${features[@]}"} --no-deps
 }
 
 run_demo() {
-    cargo run --locked --quiet -- demo --once --data "$scratch/demo"
+    cargo run --locked --quiet ${features[@]+"${features[@]}"} -- demo --once --data "$scratch/demo"
 }
 
 step "tools" find_tools
 step "formatting" cargo fmt --all --check
-step "lints, as released" cargo clippy --locked --workspace -- -D warnings
-step "lints, with tests and benches" cargo clippy --locked --workspace --all-targets -- -D warnings
+step "lints, as released" cargo clippy --locked --workspace ${features[@]+"${features[@]}"} -- -D warnings
+step "lints, with tests and benches" cargo clippy --locked --workspace ${features[@]+"${features[@]}"} --all-targets -- -D warnings
 step "licences, bans and sources of dependencies" cargo deny check --hide-inclusion-graph licenses bans sources
 step "known advisories" check_advisories
 step "tests" run_tests
-step "examples in the documentation" cargo test --locked --workspace --doc
+step "examples in the documentation" cargo test --locked --workspace ${features[@]+"${features[@]}"} --doc
 step "documentation" build_docs
 step "the demo, once" run_demo
 

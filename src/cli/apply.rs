@@ -1,5 +1,7 @@
 //! `factum apply`: a folder of definitions, sent to a server one by one.
 
+mod sample;
+
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,6 +11,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::client::ANSWER_TIMEOUT;
 use super::client::Client;
@@ -22,17 +25,22 @@ use crate::definition::Kind;
 use crate::definition::folder;
 use crate::definition::folder::FolderFault;
 use crate::definition::folder::Found;
+use sample::Sample;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  factum apply ./definitions --dry-run\n  factum apply ./definitions\n\n\
-    The folder holds aggregates/<category>.js or .json, and schemas/<type>/<version>.json, with <version>.upcast.js beside it\n\
-    if the upcaster is kept apart; projections/<view>.toml, subscriptions/<name>.toml and exports/<name>.toml (or .json).\n\
-    Schemas go first, by version. Applying twice changes nothing.")]
+    The folder holds aggregates/<category>.js or .json, schemas/<type>/<version>.json, with\n\
+    <version>.upcast.js beside it if the upcaster is kept apart, projections/<view>.toml or .json with\n\
+    their modules (.js), subscriptions/<name>.toml or .json, and exports/<name>.toml or .json. Schemas go\n\
+    first, by version.\n\
+    Applying twice changes nothing.\n\n\
+    --dry-run also shows which rows a changed projection would make otherwise of the first events of\n\
+    the log. Changed rows are built beside those in use: `factum projections --wait` waits for them.")]
 pub(crate) struct Arguments {
     /// The folder of definitions.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Only check, and print what would change.
+    /// Only check, and print what would change, in the rows of projections too.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -42,6 +50,8 @@ pub(crate) struct Arguments {
 #[derive(Deserialize)]
 struct Answer {
     change: String,
+    /// Of a projection that was only tried.
+    sample: Option<Box<RawValue>>,
 }
 
 /// What is printed of a definition for programs.
@@ -56,6 +66,8 @@ struct Line<'a> {
     dry_run: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     unchecked: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a Problem>,
 }
@@ -77,13 +89,13 @@ pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<Ex
     for definition in &found {
         let begins = (definition.kind == Kind::Schema).then(|| event_type(definition).0.to_owned());
         if begins.as_ref().is_some_and(|event_type| begun.contains(event_type)) {
-            print(output, definition, "created", Trial::Unchecked)?;
+            print(output, definition, &Answer { change: "created".to_owned(), sample: None }, Trial::Unchecked)?;
             continue;
         }
         match send(&client, definition, arguments.dry_run).await {
-            Ok(change) => {
-                print(output, definition, &change, if arguments.dry_run { Trial::Checked } else { Trial::No })?;
-                if arguments.dry_run && change == "created" {
+            Ok(answer) => {
+                print(output, definition, &answer, if arguments.dry_run { Trial::Checked } else { Trial::No })?;
+                if arguments.dry_run && answer.change == "created" {
                     begun.extend(begins);
                 }
             }
@@ -106,7 +118,7 @@ pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<Ex
         .next("correct them and apply the folder again; what was in force before them still is"))
 }
 
-async fn send(client: &Client, definition: &Found, dry_run: bool) -> Result<String, Failure> {
+async fn send(client: &Client, definition: &Found, dry_run: bool) -> Result<Answer, Failure> {
     let path = match definition.kind {
         Kind::Aggregate => vec!["v1", "aggregates", &definition.name],
         Kind::Schema => {
@@ -125,7 +137,7 @@ async fn send(client: &Client, definition: &Found, dry_run: bool) -> Result<Stri
     let query: Vec<_> = dry_run.then(|| ("dry_run", "true".to_owned())).into_iter().collect();
     let request = client.request(Method::PUT, &path, &query)?.header(CONTENT_TYPE, content_type).timeout(ANSWER_TIMEOUT);
     let response = client.send(request.body(definition.text.clone())).await?;
-    Ok(client.json::<Answer>(response).await?.change)
+    client.json(response).await
 }
 
 /// Type and version of a schema.
@@ -133,10 +145,11 @@ fn event_type(definition: &Found) -> (&str, &str) {
     definition.name.rsplit_once('/').unwrap_or((&definition.name, ""))
 }
 
-fn print(output: &mut Output, definition: &Found, change: &str, trial: Trial) -> Result<(), Failure> {
+fn print(output: &mut Output, definition: &Found, answer: &Answer, trial: Trial) -> Result<(), Failure> {
     let unchecked = trial == Trial::Unchecked;
+    let (change, sample) = (answer.change.as_str(), answer.sample.as_deref());
     if !output.is_human() {
-        return Ok(output.json(&Line { change: Some(change), dry_run: trial != Trial::No, unchecked, ..line(definition) })?);
+        return Ok(output.json(&Line { change: Some(change), dry_run: trial != Trial::No, unchecked, sample, ..line(definition) })?);
     }
     let word = match (change, trial) {
         ("created", Trial::Checked | Trial::Unchecked) => "would create",
@@ -146,7 +159,11 @@ fn print(output: &mut Output, definition: &Found, change: &str, trial: Trial) ->
     let note = if unchecked { "  (not checked: the version before is not there yet)" } else { "" };
     let text = format!("{word:<12}  {}{note}", printable(&definition.file));
     let text = if change == "same" { output.dim(&text) } else { output.green(&text) };
-    Ok(output.line(&text)?)
+    output.line(&text)?;
+    match sample.filter(|_| change != "same") {
+        Some(sample) => Sample::read(sample)?.print(output),
+        None => Ok(()),
+    }
 }
 
 fn print_refused(output: &mut Output, definition: &Found, problem: &Problem) -> Result<(), Failure> {
@@ -165,6 +182,7 @@ fn line(definition: &Found) -> Line<'_> {
         change: None,
         dry_run: false,
         unchecked: false,
+        sample: None,
         error: None,
     }
 }

@@ -48,6 +48,9 @@ pub(crate) struct Arguments {
     /// Stop after so many seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
+    /// What order the consumers' events have (consume).
+    #[arg(long, value_enum, default_value_t = Ordering::Stream)]
+    ordering: Ordering,
     /// Bytes of each event's data.
     #[arg(long, value_name = "SIZE", default_value = "256B", value_parser = payload)]
     payload: usize,
@@ -65,6 +68,14 @@ enum Workload {
     Subscribe,
     /// Share the work as a consumer group.
     Consume,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Ordering {
+    /// That of their stream.
+    Stream,
+    /// None.
+    None,
 }
 
 /// What every client of a run needs to know.
@@ -103,7 +114,10 @@ pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<Ex
     let (name, measured) = match arguments.workload {
         Workload::Append => ("append", append::run(plan.clone()).await?),
         Workload::Read => ("read", read::run(plan.clone(), arguments.seconds).await?),
-        Workload::Consume => ("consume", consume::run(&client, plan.clone(), arguments.seconds).await?),
+        Workload::Consume => {
+            let name = if arguments.ordering == Ordering::Stream { "consume/ordering=stream" } else { "consume/ordering=none" };
+            (name, consume::run(&client, plan.clone(), arguments.seconds, arguments.ordering).await?)
+        }
         Workload::Subscribe => ("subscribe", subscribe::run(plan.clone()).await?),
     };
     let title = format!(

@@ -55,9 +55,9 @@ impl Client {
     pub(crate) fn request(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> Result<RequestBuilder, Failure> {
         let mut url = self.base.clone();
         for part in path {
-            // A URL cannot name these two: every client and proxy takes them for directories.
-            if matches!(*part, "." | "..") {
-                return Err(Failure::usage(format!("a stream named {part:?} cannot be named in a URL")));
+            // A URL cannot name these: every client and proxy takes them for directories.
+            if matches!(*part, "." | ".." | "") {
+                return Err(Failure::usage(format!("the name {part:?} cannot stand in a URL")));
             }
         }
         url.path_segments_mut().map_err(|()| bad_url(self.base.as_str()))?.pop_if_empty().extend(path);

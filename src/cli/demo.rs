@@ -4,6 +4,9 @@
 mod analytics;
 mod decisions;
 mod live;
+mod postgres;
+mod program;
+mod rows;
 mod tour;
 
 use std::net::Ipv4Addr;
@@ -43,6 +46,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let level = std::env::var("FACTUM_LOG").unwrap_or_else(|_| "warn".to_owned());
     telemetry::install(LogFormat::Pretty, &level).map_err(|error| Failure::usage("the log cannot be set up").detail(error))?;
+    telemetry::metrics::install().map_err(|error| Failure::usage("measurements cannot be kept").detail(error))?;
     let runtime = super::server_runtime()?;
     runtime.block_on(demo(arguments))
 }

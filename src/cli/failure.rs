@@ -105,6 +105,7 @@ impl Failure {
     }
 
     /// Shows where in a query the fault is, if it is the query's and the place is known.
+    #[cfg(feature = "analytics")]
     #[must_use]
     pub(crate) fn pointed_at(mut self, query: &str) -> Self {
         let Self::Told(told) = &mut self else { return self };
@@ -132,6 +133,17 @@ impl Failure {
         match self {
             Self::Told(told) => told.problem.as_ref(),
             Self::BrokenPipe => None,
+        }
+    }
+
+    /// It in one line, for whoever goes on all the same.
+    pub(crate) fn summary(&self) -> String {
+        match self {
+            Self::Told(told) => match &told.detail {
+                Some(detail) => format!("{}: {detail}", told.title),
+                None => told.title.clone(),
+            },
+            Self::BrokenPipe => "nobody reads the output".to_owned(),
         }
     }
 
@@ -184,6 +196,7 @@ impl From<io::Error> for Failure {
 }
 
 /// The line that a problem is about, with a mark below the place.
+#[cfg(feature = "analytics")]
 fn place(problem: &Problem, text: &str) -> Option<String> {
     let number = |name: &str| problem.members.get(name).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
     let (line, column) = (number("line")?, number("column")?);
@@ -195,6 +208,9 @@ fn place(problem: &Problem, text: &str) -> Option<String> {
 fn detail(problem: &Problem) -> String {
     let text = |name: &str| problem.members.get(name).and_then(Value::as_str);
     let number = |name: &str| problem.members.get(name).and_then(Value::as_u64);
+    if let ("malformed-request", Some(field)) = (problem.slug(), text("field")) {
+        return format!("{field}: {}", problem.detail);
+    }
     match (text("code"), text("file"), number("line"), number("column")) {
         (Some(code), ..) => format!("{} ({code})", problem.detail),
         (None, Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: {}", problem.detail),
@@ -223,6 +239,17 @@ fn next_step(problem: &Problem) -> Option<String> {
             }
             _ => "define the category with a module that decides it: `factum apply DIR`".to_owned(),
         },
+        ("view-not-found", _) => match problem.members.get("known").and_then(Value::as_array) {
+            Some(known) if known.is_empty() => "`factum apply DIR` defines projections; each has a view".to_owned(),
+            _ => "`factum views` lists what there is".to_owned(),
+        },
+        ("row-not-found", _) => match problem.members.get("view").and_then(Value::as_str) {
+            Some(view) => format!("`factum views {view}` lists rows; one that was written just now comes with --min-position CURSOR"),
+            None => return None,
+        },
+        ("read-model-behind", _) => "`factum projections` says how it fares; wait longer, or ask without a position".to_owned(),
+        ("projection-conflict", _) => "`factum projections` says how it fares".to_owned(),
+        ("target-unavailable", _) => "`factum projections` says what is wrong with it".to_owned(),
         ("stream-deleted", _) => "the stream has been ended for ever; use another name".to_owned(),
         ("storage-full", _) => "free space on the server's disk; it goes on by itself. Reads work meanwhile".to_owned(),
         ("store-read-only", _) => "stop the server and run `factum verify DIR` on its data directory".to_owned(),
@@ -262,6 +289,7 @@ mod tests {
         assert_eq!(json.pointer("/error/problem/actual_version"), Some(&Value::from(3)));
     }
 
+    #[cfg(feature = "analytics")]
     #[test]
     fn the_place_in_a_query_is_shown() {
         let body = r#"{"type":"urn:factum:problem:malformed-request","title":"t","status":400,"detail":"no column b","field":"query","line":2,"column":8}"#;

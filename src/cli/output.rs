@@ -59,7 +59,28 @@ impl Output {
         self.line(&text)
     }
 
-    /// The same, with values that do not fit cut to one line. Away from a terminal nothing is cut.
+    /// A table in which each row takes one line: what is too long for the terminal is cut. Answers how many columns at the end had no room
+    /// at all.
+    pub(crate) fn table_of_lines(&mut self, mut columns: Vec<Column>, mut rows: Vec<Vec<String>>) -> io::Result<usize> {
+        rows.iter_mut().flatten().for_each(|cell| *cell = printable(cell));
+        let longest =
+            |place: usize| rows.iter().filter_map(|row| row.get(place)).map(|cell| cell.chars().count()).max().unwrap_or_default();
+        let natural = columns.iter().enumerate().map(|(place, column)| longest(place).max(column.name.chars().count()));
+        let widths = fitting(&natural.collect::<Vec<_>>(), usize::from(terminal_width()));
+        let left_out = columns.len() - widths.len();
+        columns.truncate(widths.len());
+        for (column, width) in columns.iter_mut().zip(&widths) {
+            column.name = Cow::Owned(cut(&column.name, *width));
+        }
+        for row in &mut rows {
+            row.truncate(widths.len());
+            row.iter_mut().zip(&widths).for_each(|(cell, width)| *cell = cut(cell, *width));
+        }
+        self.table(&columns, rows)?;
+        Ok(left_out)
+    }
+
+    /// A table, with values that do not fit cut to one line. Away from a terminal nothing is cut.
     #[cfg(feature = "analytics")]
     pub(crate) fn fitted_table(&mut self, columns: &[Column], rows: Vec<Vec<String>>) -> io::Result<()> {
         let text = made_text(&fitted(columns, rows, self.width(), self.colour));
@@ -78,7 +99,7 @@ impl Output {
         self.writer.write_all(bytes)
     }
 
-    /// The same, two columns further in.
+    /// A table, two columns further in.
     pub(crate) fn indented_table(&mut self, columns: &[Column], rows: Vec<Vec<String>>) -> io::Result<()> {
         let text = table_text(columns, rows, terminal_width().saturating_sub(2), self.colour);
         text.lines().try_for_each(|line| self.line(&format!("  {line}")))
@@ -170,6 +191,21 @@ pub(crate) fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// How wide columns may be so that a line fits: the widest give way first. As many columns as have room for a few characters.
+fn fitting(natural: &[usize], width: usize) -> Vec<usize> {
+    let mut columns = natural.to_vec();
+    // A space stands on either side of a cell.
+    let room = |columns: &[usize]| width.saturating_sub(columns.len() * 2);
+    let least = |columns: &[usize]| columns.iter().map(|column| (*column).min(CELL_MIN)).sum::<usize>();
+    while columns.len() > 1 && least(&columns) > room(&columns) {
+        columns.pop();
+    }
+    let widest = (CELL_MIN..=columns.iter().copied().max().unwrap_or(CELL_MIN).max(CELL_MIN)).rev();
+    let fits = |cap: &usize| columns.iter().map(|column| (*column).min(*cap)).sum::<usize>() <= room(&columns);
+    let cap = widest.into_iter().find(fits).unwrap_or(CELL_MIN);
+    columns.iter().map(|column| (*column).min(cap)).collect()
+}
+
 fn table_text(columns: &[Column], rows: Vec<Vec<String>>, width: u16, colour: bool) -> String {
     let mut table = table(columns, rows, colour);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
@@ -195,6 +231,9 @@ fn table(columns: &[Column], rows: Vec<Vec<String>>, colour: bool) -> Table {
     table.load_preset(presets::NOTHING);
     if colour {
         table.enforce_styling();
+    } else {
+        // Bold heads are colours too for whoever wants none.
+        table.force_no_tty();
     }
     table.set_header(columns.iter().map(|column| Cell::new(printable(&column.name.to_uppercase())).add_attribute(Attribute::Bold)));
     for row in rows {
@@ -212,6 +251,9 @@ fn made_text(table: &Table) -> String {
     let text = table.to_string();
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
+
+/// The least that a cell shows of itself.
+const CELL_MIN: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -249,5 +291,21 @@ mod tests {
         assert_eq!(cut("abcdef", 6), "abcdef");
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("äöü", 2), "ä…");
+    }
+
+    #[test]
+    fn lines_fit_the_terminal() {
+        let check =
+            |natural: &[usize], width: usize, expected: &[usize]| assert_eq!(fitting(natural, width), expected, "{natural:?} in {width}");
+        check(&[5, 5], 80, &[5, 5]);
+        check(&[30, 5, 60], 80, &[30, 5, 39]);
+        check(&[60, 60, 4], 80, &[35, 35, 4]);
+        check(&[60; 20], 80, &[8; 8]);
+        check(&[60], 5, &[8]);
+        check(&[], 80, &[]);
+        for natural in [vec![1; 40], vec![60; 40], vec![3, 60, 9, 60, 60, 2]] {
+            let widths = fitting(&natural, 100);
+            assert!(widths.iter().map(|width| width + 2).sum::<usize>() <= 100, "{widths:?}");
+        }
     }
 }

@@ -89,6 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let settings = super::config::load(arguments.config.clone(), arguments.flags())?.settings;
     telemetry::install(settings.log.format, &settings.log.level)
         .map_err(|error| Failure::usage("the log cannot be set up").detail(error))?;
+    telemetry::metrics::install().map_err(|error| Failure::usage("measurements cannot be kept").detail(error))?;
     let runtime = super::server_runtime()?;
     let served = runtime.block_on(serve(settings));
     // Whatever still runs (an open that was interrupted, say) has nothing to lose: only commits count, and they are answered.

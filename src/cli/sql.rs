@@ -1,13 +1,13 @@
 //! `factum sql`: what do all events say together? One question, a file of them, or a prompt.
 
 mod document;
-mod helper;
 mod prompt;
 mod session;
 mod sink;
 mod source;
 mod statements;
 mod table;
+mod words;
 
 use std::io;
 use std::io::IsTerminal;

@@ -30,13 +30,13 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "name", conflicts_with_all = ["replay", "skip"])]
     parked: bool,
     /// Give parked events out again, in order and as if for the first time.
-    #[arg(long, requires = "name", conflicts_with = "skip")]
+    #[arg(long, requires = "name", conflicts_with = "skip", group = "verdict")]
     replay: bool,
     /// Count parked events as done.
-    #[arg(long, requires = "name")]
+    #[arg(long, requires = "name", group = "verdict")]
     skip: bool,
     /// Only this parked event, as `--parked` names it. May be repeated.
-    #[arg(long = "event", value_name = "ID")]
+    #[arg(long = "event", value_name = "ID", requires = "verdict")]
     events: Vec<String>,
     /// At most so many.
     #[arg(long, value_name = "N", default_value_t = 100)]

@@ -1,15 +1,14 @@
 //! `factum views`: what the rows of a read model say.
 
-use std::fmt;
+mod row;
+
 use std::process::ExitCode;
+use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::ACCEPT;
 use serde::Deserialize;
-use serde::Deserializer;
 use serde::de::DeserializeOwned;
-use serde::de::MapAccess;
-use serde::de::Visitor;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -19,16 +18,19 @@ use super::client::Connection;
 use super::failure::Failure;
 use super::output::Column;
 use super::output::Output;
-use super::output::cut;
 use super::output::grouped;
 use super::read::token;
+use row::Row;
+use row::told;
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  factum views\n  factum views declarations --where status=paid --where amount__gte=100 --order-by -amount\n  \
     factum views declarations declaration-86791\n  factum views declarations --count --where status=paid\n  \
     factum views declarations --min-position 4711 --json | jq .amount\n\n\
-    Behind a column may stand __ne, __gt, __gte, __lt, __lte, __in (a list with commas), __prefix or __null (true or false)."
+    Behind a column may stand __ne, __gt, __gte, __lt, __lte, __in (a list with commas), __prefix or\n\
+    __null (true or false); the same column twice with = means one or the other.\n\
+    A terminal shows each row on one line; piped, or with --json, rows come as JSON with all that is in them."
 )]
 pub(crate) struct Arguments {
     /// The view; without it, all of them are listed.
@@ -43,7 +45,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COLUMN,…", allow_hyphen_values = true)]
     order_by: Option<String>,
     /// At most so many.
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
     /// Print how many rows there are, and no rows.
     #[arg(long)]
@@ -51,6 +53,9 @@ pub(crate) struct Arguments {
     /// Wait until the view has applied everything up to this cursor, such as an append has answered.
     #[arg(long, value_name = "CURSOR")]
     min_position: Option<String>,
+    /// Wait for that for at most so many seconds [default: 5]
+    #[arg(long, value_name = "SECONDS", requires = "min_position", value_parser = clap::value_parser!(u32).range(0..=60))]
+    wait: Option<u32>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -88,7 +93,7 @@ pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<Ex
         (Some(view), Some(key)) => {
             let row: Box<RawValue> = get(&client, &["v1", "views", view, key], &[], arguments).await?;
             if output.is_human() {
-                let cells = read_row(row.get())?.0.into_iter().map(|(name, value)| vec![name, told(&value, usize::MAX)]).collect();
+                let cells = Row::read(row.get())?.0.into_iter().map(|(name, value)| vec![name, told(&value, usize::MAX)]).collect();
                 output.table(&[Column::left("column"), Column::left("value")], cells)?;
             } else {
                 output.line(row.get())?;
@@ -153,7 +158,7 @@ async fn rows(client: &Client, view: &str, arguments: &Arguments, output: &mut O
         left = left.saturating_sub(page.rows.len() as u64);
         for row in page.rows.iter() {
             if output.is_human() {
-                shown.push(read_row(row.get())?);
+                shown.push(Row::read(row.get())?);
             } else {
                 output.line(row.get())?;
             }
@@ -164,78 +169,18 @@ async fn rows(client: &Client, view: &str, arguments: &Arguments, output: &mut O
         }
     }
     if output.is_human() {
-        print_table(&shown, after.is_some(), output)?;
+        row::print_table(&shown, after.is_some(), output)?;
     }
     Ok(())
-}
-
-/// The columns of the first row are those of all.
-fn print_table(rows: &[Row], has_more: bool, output: &mut Output) -> Result<(), Failure> {
-    let places: Vec<usize> = rows.first().map(|row| row.own_places().collect()).unwrap_or_default();
-    let cell = |row: &Row, place: usize| row.0.get(place).map(|(_, value)| told(value, CELL_MAX)).unwrap_or_default();
-    let is_number = |place: usize| rows.iter().any(|row| row.0.get(place).is_some_and(|(_, value)| is_number(value)));
-    let name = |place: usize| rows.first().and_then(|row| row.0.get(place)).map(|(name, _)| name.clone()).unwrap_or_default();
-    let columns: Vec<Column> = places.iter().map(|place| Column::named(name(*place), is_number(*place))).collect();
-    let cells = rows.iter().map(|row| places.iter().map(|place| cell(row, *place)).collect()).collect();
-    output.table(&columns, cells)?;
-    let more = if has_more { ", and there are more (--limit)" } else { "" };
-    let line = output.dim(&format!("{} row{}{more}", rows.len(), if rows.len() == 1 { "" } else { "s" }));
-    output.line(&line)?;
-    Ok(())
-}
-
-/// A row as it came: columns in their order, numbers with all their digits.
-struct Row(Vec<(String, Box<RawValue>)>);
-
-impl Row {
-    /// Without what Factum adds to every row.
-    fn own_places(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().enumerate().filter(|(_, (name, _))| !matches!(name.as_str(), "_version" | "_position")).map(|(place, _)| place)
-    }
-}
-
-impl<'de> Deserialize<'de> for Row {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Cells;
-        impl<'de> Visitor<'de> for Cells {
-            type Value = Row;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a row")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
-                let mut cells = Vec::new();
-                while let Some(cell) = map.next_entry()? {
-                    cells.push(cell);
-                }
-                Ok(Row(cells))
-            }
-        }
-        deserializer.deserialize_map(Cells)
-    }
-}
-
-fn read_row(text: &str) -> Result<Row, Failure> {
-    serde_json::from_str(text).map_err(|error| unreadable(&error))
-}
-
-fn is_number(value: &RawValue) -> bool {
-    value.get().starts_with(|first: char| first == '-' || first.is_ascii_digit())
-}
-
-/// A value as people read it: texts without quotes, nothing for null.
-fn told(value: &RawValue, characters_max: usize) -> String {
-    match value.get() {
-        "null" => String::new(),
-        text => cut(serde_json::from_str::<String>(text).as_deref().unwrap_or(text), characters_max),
-    }
 }
 
 async fn get<T: DeserializeOwned>(client: &Client, path: &[&str], query: &[(&str, String)], arguments: &Arguments) -> Result<T, Failure> {
     let mut request = client.request(Method::GET, path, query)?.header(ACCEPT, "application/json").timeout(ANSWER_TIMEOUT);
     if let Some(cursor) = &arguments.min_position {
         request = request.header("Factum-Min-Position", cursor);
+    }
+    if let Some(seconds) = arguments.wait {
+        request = request.header("Prefer", format!("wait={seconds}")).timeout(ANSWER_TIMEOUT + Duration::from_secs(u64::from(seconds)));
     }
     let response = client.send(request).await?;
     client.json(response).await
@@ -246,17 +191,3 @@ fn unreadable(error: &serde_json::Error) -> Failure {
 }
 
 const PAGE_ROWS: u64 = 1_000;
-const CELL_MAX: usize = 60;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_keep_their_order_and_their_digits() {
-        let row = read_row(r#"{"z":"a\"b","amount":12.50,"a":null,"_version":1,"_position":2}"#).expect("a row");
-        let told: Vec<String> = row.own_places().map(|place| format!("{}={}", row.0[place].0, told(&row.0[place].1, 60))).collect();
-        assert_eq!(told, ["z=a\"b", "amount=12.50", "a="]);
-        assert!(is_number(&row.0[1].1) && !is_number(&row.0[0].1));
-    }
-}

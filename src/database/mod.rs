@@ -271,33 +271,7 @@ impl Database {
         #[cfg(feature = "analytics")]
         let allowed = export::Allowed::parse(options.export_allow.iter().map(String::as_str))
             .map_err(|detail| Error::Invalid { field: "exports.allow".to_owned(), detail })?;
-        // All of this machine's shards get the same time.
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let opening: Vec<_> = (0_u16..)
-            .zip(disks)
-            .map(|(shard, disk)| {
-                let settings = shard_settings(&options.storage, shard);
-                let (clock, lock) = (Arc::clone(&clock), lock.clone());
-                let options = shard::Options { shard, disk, clock, queue_appends: options.queue_appends, storage: settings, lock };
-                blocking(move || shard::open(options))
-            })
-            .collect();
-        let opened = futures::future::join_all(opening).await;
-        let mut shards = Vec::with_capacity(opened.len());
-        let mut failure = None;
-        for shard in opened {
-            match shard {
-                Ok(shard) => shards.push(shard),
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        if let Some(error) = failure {
-            // The others have nothing to flush that the next open would not find in their logs.
-            if let Err(second) = close(&shards).await {
-                tracing::warn!(error = %second, "closing the shards that could be opened has failed too");
-            }
-            return Err(error);
-        }
+        let shards = open_shards(disks, lock.as_ref(), &options).await?;
         let router = Arc::new(Router::new(shards));
         let ScriptLimits { threads, memory_bytes, time } = options.scripts;
         let sandbox = Sandbox::new(script::Options { threads, memory_bytes, wall: time, ..script::Options::default() });
@@ -364,6 +338,38 @@ impl Database {
 
 /// The folder of the embedded views below the data directory.
 const VIEWS: &str = "views";
+
+/// Opens shards side by side: all of them, or none.
+async fn open_shards(disks: Vec<Arc<dyn Disk>>, lock: Option<&Arc<dyn LockGuard>>, options: &Options) -> Result<Vec<Handle>, Error> {
+    // All of this machine's shards get the same time.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let opening: Vec<_> = (0_u16..)
+        .zip(disks)
+        .map(|(shard, disk)| {
+            let settings = shard_settings(&options.storage, shard);
+            let (clock, lock) = (Arc::clone(&clock), lock.cloned());
+            let options = shard::Options { shard, disk, clock, queue_appends: options.queue_appends, storage: settings, lock };
+            blocking(move || shard::open(options))
+        })
+        .collect();
+    let opened = futures::future::join_all(opening).await;
+    let mut shards = Vec::with_capacity(opened.len());
+    let mut failure = None;
+    for shard in opened {
+        match shard {
+            Ok(shard) => shards.push(shard),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    if let Some(error) = failure {
+        // The others have nothing to flush that the next open would not find in their logs.
+        if let Err(second) = close(&shards).await {
+            tracing::warn!(error = %second, "closing the shards that could be opened has failed too");
+        }
+        return Err(error);
+    }
+    Ok(shards)
+}
 
 /// Closes shards side by side.
 async fn close(shards: &[Handle]) -> Result<(), Error> {

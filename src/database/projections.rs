@@ -1,5 +1,6 @@
 //! How do projections fare, and how are they told what to do?
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::projection::Refused;
 use crate::projection::Spec;
 use crate::projection::State;
 use crate::projection::Trial;
+use crate::projection::meters;
 use crate::subscription::Cursor;
 
 /// How a projection fares.
@@ -88,6 +90,17 @@ impl Database {
     #[must_use]
     pub fn projections(&self) -> Vec<ProjectionStatus> {
         self.inner.projections.all().iter().map(|handle| self.status_of(handle)).collect()
+    }
+
+    /// Tells the process's recorder (of the crate `metrics`) how the projections fare at this moment: to be called before it is read. What
+    /// is counted is counted anyway. Returns what each label `projection` may be; what the recorder has of others is of projections that
+    /// are gone.
+    pub fn measure_projections(&self) -> BTreeSet<String> {
+        let measured = self.projections().into_iter().map(|status| {
+            meters::fares(&status.name, status.state, status.lag_events);
+            status.name
+        });
+        measured.collect()
     }
 
     /// How a projection fares.
@@ -246,11 +259,18 @@ impl Database {
         // An idle worker may not have looked for some milliseconds.
         handle.look();
         let (live, head) = (&handle.live, self.end());
-        let (live_state, live_failure) = live.state();
+        // In the order in which they change, so that no state is told that never was: ordered, built beside, in use.
+        let is_turning = handle.is_turning();
         let building = handle.building();
+        let (live_state, live_failure) = live.state();
         let (state, error) = match building.as_ref().map(|building| building.state()) {
-            Some((State::Running | State::Rebuilding, _)) => (State::Rebuilding, live_failure),
+            Some((State::Running | State::Rebuilding, _)) => match handle.held_up() {
+                Some((state, failure)) => (state, Some(failure)),
+                None => (State::Rebuilding, live_failure),
+            },
+            Some((State::Failed, failure)) if is_turning => (State::Rebuilding, failure),
             Some((state, failure)) => (state, failure),
+            None if is_turning && matches!(live_state, State::Running | State::Failed) => (State::Rebuilding, live_failure),
             None => (live_state, live_failure),
         };
         let checkpoint = live.applied();

@@ -75,6 +75,7 @@ impl Reshape for Newest {
         self.0.reshapes()
     }
 
+    #[cfg(feature = "analytics")]
     fn generation(&self) -> u64 {
         self.0.shape_hash().first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
     }

@@ -116,7 +116,8 @@ impl Database {
         analytics.answer(prepared).await
     }
 
-    /// The tables that can be queried: `events`, then categories, views and exports by name. One whose name somebody before it has is listed
+    /// The tables that can be queried: `events`, then categories, views and exports by name. One whose name somebody before it has is
+    /// listed
     /// as it has to be written: `views.order`, if there is a category `order`.
     ///
     /// # Errors

@@ -123,11 +123,16 @@ impl Database {
         let handle = self.inner.projections.get(view);
         let target = handle.as_ref().and_then(|handle| match &handle.place {
             Place::Embedded(target) => Some(Arc::clone(target)),
-            Place::Postgres(_) => None,
+            Place::Postgres(_) | Place::Absent(_) => None,
         });
+        let known = || self.views().into_iter().map(|info| info.view).take(KNOWN_MAX).collect();
         match (handle, target) {
             (Some(handle), Some(target)) => Ok((handle, target)),
-            _ => Err(Error::ViewNotFound { view: view.to_owned(), known: self.views().into_iter().map(|info| info.view).collect() }),
+            (Some(handle), None) => {
+                let elsewhere = Some(handle.place.target().described());
+                Err(Error::ViewNotFound { view: view.to_owned(), known: known(), elsewhere })
+            }
+            (None, _) => Err(Error::ViewNotFound { view: view.to_owned(), known: known(), elsewhere: None }),
         }
     }
 }
@@ -148,3 +153,5 @@ fn later(checkpoint: Cursor, applied: Cursor) -> Cursor {
 
 /// A query that takes longer needs an index, or a narrower question.
 const QUERY_TIME_MAX: Duration = Duration::from_secs(10);
+/// How many names are told to whoever asks for one that is not there.
+const KNOWN_MAX: usize = 100;

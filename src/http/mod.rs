@@ -147,6 +147,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(operations::live))
         .routes(routes!(operations::ready))
         .routes(routes!(operations::status))
+        .routes(routes!(operations::metrics))
         .routes(routes!(operations::openapi));
     #[cfg(feature = "analytics")]
     let router = router

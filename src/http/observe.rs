@@ -22,6 +22,7 @@ use tracing::Instrument;
 use crate::http::problem::Cause;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
+use crate::http::problem::WaitIsOver;
 
 /// Puts [`Observe`] around a service.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +81,8 @@ where
             };
             let status = response.status();
             recorded.record("status", status.as_u16());
-            if status.is_server_error() {
+            // Whoever reads the log at ERROR has to look at something; nobody has when a client's own wait is over.
+            if status.is_server_error() && response.extensions_mut().remove::<WaitIsOver>().is_none() {
                 let path = path.as_ref().map_or("", MatchedPath::as_str);
                 let cause = response.extensions_mut().remove::<Cause>();
                 let cause = cause.as_ref().map_or("", |cause| &*cause.0);

@@ -19,6 +19,7 @@ use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 use crate::http::query::Query;
 use crate::http::schema;
+use crate::telemetry;
 
 /// Whether the process answers at all.
 #[utoipa::path(get, path = "/health/live", tag = "operations", responses((status = 200, description = "It does", body = Health)))]
@@ -64,6 +65,21 @@ pub(crate) async fn status(State(app): State<Shared>, request: Request) -> Resul
     };
     let body = serde_json::to_vec(&status).expect("numbers and text are JSON");
     Ok(ReadAnswer::json(body).into_response(&parts.headers).await)
+}
+
+/// What is measured, for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations",
+    responses(
+        (status = 200, description = "The text format of Prometheus, version 0.0.4", body = String, content_type = "text/plain"),
+        (status = 404, description = "`path-not-found`: the program that this server is part of keeps its measurements elsewhere", body = schema::ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn metrics(State(app): State<Shared>) -> Result<Response, Problem> {
+    let there = app.database.measure_projections();
+    let text = telemetry::metrics::text("projection", |projection| there.contains(projection));
+    let text = text.ok_or_else(|| Problem::new(Slug::PathNotFound, "this program does not keep its measurements here"))?;
+    Ok(answer::whole(StatusCode::OK, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"), Bytes::from(text)))
 }
 
 /// The description of this interface, made from the code.

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http::StatusCode;
 use http::request::Parts;
 
+use crate::database::Change;
 use crate::database::Format;
 use crate::database::Kind;
 use crate::database::PoisonEvent;
@@ -79,7 +80,7 @@ pub(crate) async fn define(AppState(app): AppState<Shared>, request: Request) ->
     out.extend_from_slice(b"{\"name\":");
     push_string(&mut out, &name);
     push_change(&mut out, change, dry_run);
-    if dry_run {
+    if dry_run && change != Change::Same {
         let trial = app.database.try_projection(&name, format, text).await?;
         push_trial(&mut out, &trial);
     }
@@ -391,6 +392,7 @@ fn push_trial(out: &mut Vec<u8>, trial: &Trial) {
     out.extend_from_slice(format!(",\"sample\":{{\"events\":{events},\"rows\":{rows}").as_bytes());
     let counts = format!(",\"same\":{same},\"changed\":{changed},\"only_before\":{only_before},\"only_after\":{only_after}");
     out.extend_from_slice(counts.as_bytes());
+    out.extend_from_slice(format!(",\"parked\":{}", trial.parked).as_bytes());
     out.extend_from_slice(b",\"poison\":");
     match &trial.poison {
         Some(reason) => push_string(out, reason),

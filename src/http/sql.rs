@@ -42,10 +42,12 @@ pub(crate) struct SqlWire<'a> {
     params: Vec<Value>,
 }
 
-/// Ask in SQL, over everything that is committed: `events`, one table a category with the members of its events' data as columns, every view
+/// Ask in SQL, over everything that is committed: `events`, one table a category with the members of its events' data as columns, every
+/// view
 /// and every export. One statement, which reads. The rows come as they are worked out; a client that goes away ends its query.
 ///
-/// `Accept` picks the format. JSON: whole numbers and decimals with all their digits, times in RFC 3339 (UTC, microseconds), bytes in base64,
+/// `Accept` picks the format. JSON: whole numbers and decimals with all their digits, times in RFC 3339 (UTC, microseconds), bytes in
+/// base64,
 /// NaN and the infinities as null; two columns of one name become `id` and `id_2`. CSV: null is nothing, an empty text `""`. What goes wrong
 /// behind the first rows: NDJSON ends with `{"$error": {problem}}`; everything else breaks off, and so does its connection. A JSON document
 /// then has the problem as its last member `$error`, and no closing brace.

@@ -23,16 +23,18 @@ pub(crate) fn read(mut query: Query, view: &str, columns: &Columns) -> Result<Vi
     let after = query.text("after")?;
     let count = query.switch("count")?;
     let order_by = query.text("order_by")?.map(|text| order(&text, view, columns)).transpose()?.unwrap_or_default();
-    let mut filters: Vec<Comparison> = Vec::new();
+    let mut found: Vec<(Operator, Comparison)> = Vec::new();
     for (name, value) in query.rest() {
         let (place, column, operator) = named(&name, view, columns)?;
         let test = test(column, operator, &value).map_err(|detail| Problem::malformed(&name, detail))?;
-        match (filters.iter_mut().find(|filter| filter.place == place && is_choice(&filter.test)), test) {
-            // The same name again is one more that will do, as everywhere.
-            (Some(before), Test::In(more)) => add(&mut before.test, more),
-            (_, test) => filters.push(Comparison { place, test }),
+        let before = found.iter_mut().find(|(own, before)| *own == Operator::Eq && before.place == place);
+        match (before, test) {
+            // The same column again is one more value that will do, as everywhere.
+            (Some((_, Comparison { test: Test::In(values), .. })), Test::In(more)) if operator == Operator::Eq => values.extend(more),
+            (_, test) => found.push((operator, Comparison { place, test })),
         }
     }
+    let filters = found.into_iter().map(|(_, comparison)| comparison).collect();
     Ok(ViewQuery { filters, order_by, limit, after, count })
 }
 
@@ -42,17 +44,10 @@ pub(crate) fn read(mut query: Query, view: &str, columns: &Columns) -> Result<Vi
 ///
 /// What would be right.
 pub(crate) fn value(column: &Column, value: &str) -> Result<Value, String> {
-    text::parse(value, column.column_type)
-}
-
-fn is_choice(test: &Test) -> bool {
-    matches!(test, Test::In(_))
-}
-
-fn add(test: &mut Test, more: Vec<Value>) {
-    if let Test::In(values) = test {
-        values.extend(more);
-    }
+    // `2026-11-22T18:00:00+01:00` arrives with a space in it.
+    let has_lost_a_plus = column.column_type == ColumnType::Timestamp && value.contains(' ');
+    let hint = if has_lost_a_plus { "; a + is written %2B in a URL" } else { "" };
+    text::parse(value, column.column_type).map_err(|detail| format!("{detail}{hint}"))
 }
 
 /// The column and the operator that a parameter names. A column's own name is the question whether it is equal.
@@ -77,7 +72,7 @@ fn unknown(field: &str, name: &str, view: &str, columns: &Columns) -> Problem {
     let name: String = name.chars().take(NAME_TOLD_MAX).collect();
     let names = || columns.list().iter().map(|column| column.name.as_str());
     let near = names().map(|known| (strsim::damerau_levenshtein(&name, known), known)).min();
-    let hint = near.filter(|(distance, _)| *distance <= 2).map(|(_, near)| format!("; is {near} meant?")).unwrap_or_default();
+    let hint = near.filter(|(distance, _)| *distance <= 2).map_or_else(|| ".".to_owned(), |(_, near)| format!("; is {near} meant?"));
     let known: Vec<&str> = names().collect();
     Problem::malformed(&field, format!("{name:?} is no column of view {view}{hint} It has {}", known.join(", ")))
 }
@@ -148,7 +143,13 @@ mod tests {
     use super::*;
 
     fn columns() -> Columns {
-        let list = [("id", ColumnType::Text), ("status", ColumnType::Text), ("amount", ColumnType::Bigint), ("limit", ColumnType::Integer)];
+        let list = [
+            ("id", ColumnType::Text),
+            ("status", ColumnType::Text),
+            ("amount", ColumnType::Bigint),
+            ("limit", ColumnType::Integer),
+            ("at", ColumnType::Timestamp),
+        ];
         let column = |(name, column_type): (&str, ColumnType)| Column {
             name: name.to_owned(),
             column_type,
@@ -182,6 +183,9 @@ mod tests {
             Comparison { place: 0, test: Test::Prefix("a,b".to_owned()) },
         ];
         assert_eq!(query, ViewQuery { filters, ..ViewQuery::default() });
+        // Only `=` is one more choice; everything else narrows.
+        let query = read_text("amount__in=1,2&amount__in=2,3&amount=2").unwrap();
+        assert_eq!(query.filters.len(), 3, "{query:?}");
     }
 
     #[test]
@@ -190,8 +194,9 @@ mod tests {
             let refused = read_text(text).expect_err(text);
             assert!(refused.contains(&format!("\"field\":\"{field}\"")) && refused.contains(wanted), "{text}: {refused}");
         };
-        check("stauts=paid", "stauts", "is status meant? It has id, status, amount, limit");
-        check("zzzzzz__gt=1", "zzzzzz__gt", "is no column of view orders");
+        check("stauts=paid", "stauts", "is status meant? It has id, status, amount, limit, at");
+        check("at__gt=2026-11-22T18:00:00+01:00", "at__gt", "a + is written %2B in a URL");
+        check("zzzzzz__gt=1", "zzzzzz__gt", "is no column of view orders. It has id, ");
         check("amount__like=1", "amount__like", "there are eq, ne, gt, gte, lt, lte, in, prefix, null");
         check("amount=many", "amount", "must be a whole number");
         check("amount__in=1,", "amount__in", "must be a whole number");

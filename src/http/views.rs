@@ -202,7 +202,9 @@ pub(crate) async fn row(State(app): State<Shared>, request: Request) -> Result<R
     };
     let cursor = cursor_text(&cursor);
     let Some(row) = row else {
-        let problem = Problem::new(Slug::RowNotFound, "the view has no row with this key").with_text("view", &view).with_text("key", &key);
+        let problem = Problem::new(Slug::RowNotFound, format!("view {view} has no row with this key"))
+            .with_text("view", &view)
+            .with_text("key", &key);
         let mut response = problem.into_response();
         answer::set(response.headers_mut(), FACTUM_POSITION, cursor);
         return Ok(min.applied(response));

@@ -8,6 +8,7 @@ mod convert;
 mod handle;
 mod intake;
 mod memory;
+pub(crate) mod meters;
 mod module;
 mod native;
 mod place;

@@ -44,7 +44,16 @@ pub(crate) trait Lookup: Send + Sync {
     /// # Errors
     ///
     /// Why it can't be told.
-    fn row<'a>(&'a self, view: &'a str, key: &'a Json) -> BoxFuture<'a, Result<Option<Json>, String>>;
+    fn row<'a>(&'a self, view: &'a str, key: &'a Json) -> BoxFuture<'a, Result<Option<Json>, Unanswered>>;
+}
+
+/// Why a row of another view can't be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// The module asks for what can't be a key there: it is told so where it asks, and the event is to blame.
+    Key(String),
+    /// Nobody can tell for now. No event is to blame: the batch is over.
+    Fault(Fault),
 }
 
 /// Checks that a module can make rows of events, by running it once.
@@ -62,6 +71,8 @@ pub(crate) async fn check(sandbox: &Sandbox, module: &Arc<Module>) -> Result<(),
 
 /// The calls of a module for the events of one batch.
 pub(super) struct Calls<'a> {
+    /// The view that the rows are of.
+    view: &'a str,
     module: &'a Arc<Module>,
     sandbox: &'a Sandbox,
     lookup: &'a dyn Lookup,
@@ -75,6 +86,8 @@ pub(super) struct Calls<'a> {
     /// How many events the next call is to be asked about, and at most.
     count: usize,
     count_max: usize,
+    /// This event is asked about without those behind it.
+    alone: Option<usize>,
     /// JSON texts of keys: what the next call will look at.
     wanted: BTreeSet<String>,
     /// The same for other views, whose rows are the same for the whole batch.
@@ -83,7 +96,7 @@ pub(super) struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    pub(super) fn new(module: &'a Arc<Module>, sandbox: &'a Sandbox, lookup: &'a dyn Lookup, batch: &[Taken]) -> Self {
+    pub(super) fn new(view: &'a str, module: &'a Arc<Module>, sandbox: &'a Sandbox, lookup: &'a dyn Lookup, batch: &[Taken]) -> Self {
         let text = |taken: &Taken| match taken.outcome {
             Outcome::Changes(_) | Outcome::Poison(_) => None,
             Outcome::Open => {
@@ -92,11 +105,12 @@ impl<'a> Calls<'a> {
                 Some(Bytes::from(text))
             }
         };
-        Self::of_texts(module, sandbox, lookup, batch.iter().map(text).collect())
+        Self::of_texts(view, module, sandbox, lookup, batch.iter().map(text).collect())
     }
 
-    fn of_texts(module: &'a Arc<Module>, sandbox: &'a Sandbox, lookup: &'a dyn Lookup, events: Vec<Option<Bytes>>) -> Self {
+    fn of_texts(view: &'a str, module: &'a Arc<Module>, sandbox: &'a Sandbox, lookup: &'a dyn Lookup, events: Vec<Option<Bytes>>) -> Self {
         Self {
+            view,
             module,
             sandbox,
             lookup,
@@ -106,6 +120,7 @@ impl<'a> Calls<'a> {
             poison: None,
             count: EVENTS_MAX,
             count_max: EVENTS_MAX,
+            alone: None,
             wanted: BTreeSet::new(),
             wanted_elsewhere: BTreeSet::new(),
             found_elsewhere: HashMap::new(),
@@ -113,7 +128,7 @@ impl<'a> Calls<'a> {
     }
 
     /// What the event at this place of the batch does. The changes of the event before, if they were not refused, have been applied to
-    /// `working`; the rows that are named here are loaded.
+    /// `working`.
     pub(super) async fn changes(&mut self, at: usize, working: &mut Working, writer: &mut dyn Writer) -> Result<Vec<Change>, Refusal> {
         if at != self.next {
             // Some event was stepped over that counted in what was told ahead.
@@ -142,20 +157,40 @@ impl<'a> Calls<'a> {
 
     /// Asks the sandbox about the next events.
     async fn run(&mut self, working: &mut Working, writer: &mut dyn Writer) -> Result<(), Refusal> {
+        if working.is_full() && self.alone != Some(self.next) {
+            // So that no more rows are loaded than it needs.
+            self.ask_alone();
+        }
+        let count = if self.alone == Some(self.next) { 1 } else { self.count };
         let behind = self.events.get(self.next..).unwrap_or_default();
-        let events: Vec<Bytes> = behind.iter().take(self.count).map_while(Option::clone).collect();
+        let events: Vec<Bytes> = behind.iter().take(count).map_while(Option::clone).collect();
         let count = events.len();
         if count == 0 {
             return Err(Refusal::Poison("the module is not asked about this event".to_owned()));
         }
         let rows = self.rows(working, writer).await?;
-        let lookups = self.rows_elsewhere().await;
+        let lookups = match self.rows_elsewhere().await {
+            Ok(lookups) => lookups,
+            // Events behind the next one may have guessed what to look up: they were called before those in front of them were applied.
+            Err(_) if self.alone != Some(self.next) => {
+                self.ask_alone();
+                return Ok(());
+            }
+            Err(fault) => return Err(Refusal::Waits(fault)),
+        };
         let view = Bytes::from(operation::view(working.columns()).to_string());
         let call = Projecting { events, rows: text(rows), lookups: text(lookups), view };
         match self.sandbox.project(self.module, call).await {
             Ok(projected) => self.take(projected, working, writer).await,
             Err(error) => self.step_back(&error, count),
         }
+    }
+
+    /// From here on the next event is asked about without those behind it, and what it needs is found out anew.
+    fn ask_alone(&mut self) {
+        self.alone = Some(self.next);
+        self.wanted.clear();
+        self.wanted_elsewhere.clear();
     }
 
     /// Keeps what was told.
@@ -171,7 +206,7 @@ impl<'a> Calls<'a> {
                 }
             }
         }
-        working.load(writer, self.ahead.iter().flatten().filter_map(named)).await?;
+        working.load_ahead(writer, self.ahead.iter().flatten().filter_map(named)).await?;
         if !matches!(projected.stop, Some(Stop::Needs { .. })) {
             self.wanted.clear();
             self.wanted_elsewhere.clear();
@@ -221,27 +256,44 @@ impl<'a> Calls<'a> {
         let key =
             |text: &String| serde_json::from_str(text).map_err(|error| error.to_string()).and_then(|json| native::key(&columns, &json));
         let keys: Vec<_> = self.wanted.iter().map(|text| (text, key(text))).collect();
-        working.load(writer, keys.iter().filter_map(|(_, key)| key.as_ref().ok())).await?;
-        let row = |key| working.get(key).flatten().map_or(Json::Null, |row| row_json(&columns, row));
-        let told = keys.iter().map(|(text, key)| ((*text).clone(), key.as_ref().map_or_else(|reason| Json::from(reason.as_str()), row)));
+        working.load_ahead(writer, keys.iter().filter_map(|(_, key)| key.as_ref().ok())).await?;
+        let told = keys.iter().filter_map(|(text, key)| {
+            let row = match key {
+                // One that has not come yet is asked for again.
+                Ok(key) => working.get(key)?.map_or(Json::Null, |row| row_json(&columns, row)),
+                Err(reason) => Json::from(reason.as_str()),
+            };
+            Some(((*text).clone(), row))
+        });
         Ok(told.collect())
     }
 
     /// The rows of other views that are wanted, by view and key.
-    async fn rows_elsewhere(&mut self) -> Map<String, Json> {
+    async fn rows_elsewhere(&mut self) -> Result<Map<String, Json>, Fault> {
+        if let Some((view, _)) = self.wanted_elsewhere.iter().find(|(view, _)| view == self.view) {
+            // It would be the state before the batch, which depends on how events happen to be batched.
+            let text = format!("the module looks up its own view with rows.lookup({view:?}, …); that is what rows.get(key) is for");
+            return Err(Fault::Lasting(text));
+        }
         let lookup = self.lookup;
         let missing = self.wanted_elsewhere.iter().filter(|place| !self.found_elsewhere.contains_key(*place));
         let missing: Vec<(String, String)> = missing.cloned().collect();
         let found = stream::iter(missing).map(|(view, text)| async move {
-            let key = serde_json::from_str::<Json>(&text).map_err(|error| error.to_string());
-            let row = match &key {
-                Ok(key) => lookup.row(&view, key).await,
-                Err(reason) => Err(reason.clone()),
+            let row = match serde_json::from_str::<Json>(&text) {
+                Ok(key) => lookup.row(&view, &key).await,
+                Err(error) => Err(Unanswered::Key(error.to_string())),
             };
-            ((view, text), row.map_or_else(Json::from, |row| row.unwrap_or(Json::Null)))
+            ((view, text), row)
         });
         let found: Vec<_> = found.buffered(LOOKUPS_AT_ONCE).collect().await;
-        self.found_elsewhere.extend(found);
+        for (place, row) in found {
+            let row = match row {
+                Ok(row) => row.unwrap_or(Json::Null),
+                Err(Unanswered::Key(reason)) => Json::from(reason),
+                Err(Unanswered::Fault(fault)) => return Err(fault),
+            };
+            self.found_elsewhere.insert(place, row);
+        }
         let mut views: Map<String, Json> = Map::new();
         for (view, text) in &self.wanted_elsewhere {
             let row = self.found_elsewhere.get(&(view.clone(), text.clone())).cloned().unwrap_or_default();
@@ -249,7 +301,7 @@ impl<'a> Calls<'a> {
                 rows.insert(text.clone(), row);
             }
         }
-        views
+        Ok(views)
     }
 }
 

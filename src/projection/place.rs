@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::spec::TargetSpec;
 use super::target::Target;
+use super::target::absent::AbsentTarget;
 use super::target::embedded::EmbeddedTarget;
 use super::target::postgres;
 use super::target::postgres::PostgresTarget;
@@ -14,6 +15,7 @@ use super::target::postgres::PostgresTarget;
 pub(crate) enum Place {
     Embedded(Arc<EmbeddedTarget>),
     Postgres(Arc<PostgresTarget>),
+    Absent(Arc<AbsentTarget>),
 }
 
 impl Place {
@@ -35,10 +37,20 @@ impl Place {
         }
     }
 
+    /// The place of a definition that is in force, and can't be reached for.
+    pub(super) fn absent(target: &TargetSpec, reason: String) -> Self {
+        let described = match target {
+            TargetSpec::Embedded => "embedded".to_owned(),
+            TargetSpec::Postgres { schema, table, .. } => format!("postgres:{schema}.{table}"),
+        };
+        Self::Absent(Arc::new(AbsentTarget { described, reason }))
+    }
+
     pub(crate) fn target(&self) -> Arc<dyn Target> {
         match self {
             Self::Embedded(target) => Arc::clone(target) as Arc<dyn Target>,
             Self::Postgres(target) => Arc::clone(target) as Arc<dyn Target>,
+            Self::Absent(target) => Arc::clone(target) as Arc<dyn Target>,
         }
     }
 }

@@ -17,13 +17,13 @@ use super::working::Refusal;
 use super::working::Working;
 use crate::subscription::Event;
 
-/// Loads what the changes of these events name by key.
+/// Loads what the changes of these events name by key, as far as the target tells it at once.
 pub(super) async fn load_named(working: &mut Working, writer: &mut dyn Writer, events: &[Taken]) -> Result<(), Fault> {
     let keys = events.iter().flat_map(|taken| match &taken.outcome {
         Outcome::Changes(changes) => changes.as_slice(),
         Outcome::Poison(_) | Outcome::Open => &[],
     });
-    working.load(writer, keys.filter_map(named)).await
+    working.load_ahead(writer, keys.filter_map(named)).await
 }
 
 /// The key that a change names.
@@ -50,7 +50,7 @@ pub(super) async fn load_looked_at(
         wanted.extend(missing);
         wanted.extend(changes.iter().filter_map(named).cloned());
     }
-    working.load(writer, wanted.iter()).await
+    working.load_ahead(writer, wanted.iter()).await
 }
 
 /// What an event does; the rows that its changes name by key are loaded.
@@ -64,13 +64,16 @@ pub(super) async fn changes(
     working: &mut Working,
     writer: &mut dyn Writer,
 ) -> Result<Vec<Change>, Refusal> {
-    match (outcome, &spec.logic, calls) {
-        (Outcome::Changes(changes), ..) => Ok(changes),
-        (Outcome::Poison(reason), ..) => Err(Refusal::Poison(reason)),
-        (Outcome::Open, Logic::Native(projection), _) => native(projection.as_ref(), event, working, writer).await,
-        (Outcome::Open, _, Some(calls)) => calls.changes(at, working, writer).await,
-        (Outcome::Open, _, None) => Ok(Vec::new()),
-    }
+    let changes = match (outcome, &spec.logic, calls) {
+        (Outcome::Changes(changes), ..) => changes,
+        (Outcome::Poison(reason), ..) => return Err(Refusal::Poison(reason)),
+        (Outcome::Open, Logic::Native(projection), _) => native(projection.as_ref(), event, working, writer).await?,
+        (Outcome::Open, _, Some(calls)) => calls.changes(at, working, writer).await?,
+        (Outcome::Open, _, None) => Vec::new(),
+    };
+    // Most were loaded ahead; not those of large rows.
+    working.load(writer, changes.iter().filter_map(named)).await?;
+    Ok(changes)
 }
 
 /// What one event does, according to a Rust projection.
@@ -86,7 +89,6 @@ async fn native(
         let (changes, missing) = rows.into_parts();
         if missing.is_empty() {
             said.map_err(|error| Refusal::Poison(error.to_string()))?;
-            working.load(writer, changes.iter().filter_map(named)).await?;
             return Ok(changes);
         }
         working.load(writer, missing.iter()).await?;

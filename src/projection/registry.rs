@@ -16,11 +16,14 @@ use tokio::task::JoinSet;
 
 use super::convert::row_json;
 use super::handle::Handle;
+use super::meters;
 use super::module::Lookup;
+use super::module::Unanswered;
 use super::native;
 use super::place::Place;
 use super::spec::Spec;
 use super::supervisor::Command;
+use super::supervisor::Promotion;
 use super::supervisor::Shared;
 use super::supervisor::Supervisor;
 use super::target::Fault;
@@ -65,6 +68,7 @@ pub(crate) enum Refused {
 impl Projections {
     pub(crate) fn new(options: Options) -> Arc<Self> {
         let Options { router, reshape, sandbox, folder, cache_bytes } = options;
+        meters::describe();
         Arc::new_cyclic(|own: &Weak<Self>| {
             let lookup = Arc::new(OtherViews(own.clone()));
             let shared = Arc::new(Shared { router, reshape, sandbox, lookup });
@@ -109,14 +113,28 @@ impl Projections {
         if let Some(present) = self.get(&spec.name) {
             self.check(&spec)?;
             present.set_spec(Arc::clone(&spec));
-            return if present.tell(Command::Redefine(spec)).await { Ok(()) } else { Err(Refused::Closing) };
+            return if present.order(Command::Redefine(spec)).await { Ok(()) } else { Err(Refused::Closing) };
         }
-        let place = self.place(&spec).map_err(|detail| Refused::Definition { pointer: "/target/url_env", detail })?;
+        // A new definition was checked. One that was accepted long ago is in force whatever the server lacks by now: whoever looks at
+        // its projection must see that it stands still, and why.
+        let place = self.place(&spec).unwrap_or_else(|detail| {
+            tracing::error!(projection = spec.name, detail, "the target can't be reached for: the projection stands still");
+            Place::absent(&spec.target, detail)
+        });
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let handle = Arc::new(Handle::new(&spec, place, Cursor::start(&self.shared.router), sender));
         self.handles.lock().insert(spec.name.clone(), Arc::clone(&handle));
         let target = handle.place.target();
-        let supervisor = Supervisor { shared: Arc::clone(&self.shared), target, handle, spec, is_paused, rebuilds: false };
+        let supervisor = Supervisor {
+            shared: Arc::clone(&self.shared),
+            target,
+            handle,
+            spec,
+            is_paused,
+            rebuilds: false,
+            orders: 0,
+            promotion: Promotion::AtOnce,
+        };
         let mut supervisors = self.supervisors.lock();
         // Those that have ended are forgotten.
         while supervisors.try_join_next().is_some() {}
@@ -128,6 +146,7 @@ impl Projections {
     pub(crate) async fn remove(&self, name: &str, keep_rows: bool) -> Result<(), String> {
         let Some(handle) = self.handles.lock().remove(name) else { return Ok(()) };
         let removed = handle.ask(|done| Command::Remove { keep_rows, done }).await;
+        meters::removed(name);
         removed.unwrap_or_else(|| Err("the database closes".to_owned()))
     }
 
@@ -140,7 +159,7 @@ impl Projections {
     }
 
     pub(crate) async fn rebuild(&self, handle: &Handle) -> bool {
-        handle.tell(Command::Rebuild).await
+        handle.order(Command::Rebuild).await
     }
 
     /// Whether the projection stood on an event that it now steps over; `None` when the database closes.
@@ -166,16 +185,18 @@ impl Projections {
 struct OtherViews(Weak<Projections>);
 
 impl Lookup for OtherViews {
-    fn row<'a>(&'a self, view: &'a str, key: &'a Json) -> BoxFuture<'a, Result<Option<Json>, String>> {
+    fn row<'a>(&'a self, view: &'a str, key: &'a Json) -> BoxFuture<'a, Result<Option<Json>, Unanswered>> {
         Box::pin(async move {
+            // Whatever is the matter with the other view, it passes for this one: once the other is there again, this one goes on.
+            let passing = |detail: String| Unanswered::Fault(Fault::Passing(detail));
             let handle = self.0.upgrade().and_then(|projections| projections.get(view));
-            let handle = handle.ok_or_else(|| format!("there is no view {view:?} to look up"))?;
+            let handle = handle.ok_or_else(|| passing(format!("there is no view {view:?} to look up; it goes on once there is")))?;
             let columns = handle.columns();
-            let key = native::key(&columns, key)?;
+            let key = native::key(&columns, key).map_err(Unanswered::Key)?;
             match handle.place.target().row(&columns, &key).await {
                 Ok(row) => Ok(row.map(|row| row_json(&columns, &row))),
                 Err(fault @ (Fault::Passing(_) | Fault::Lasting(_) | Fault::Fenced(_) | Fault::Row { .. })) => {
-                    Err(format!("view {view:?} can't be looked up: {fault}"))
+                    Err(passing(format!("the view {view:?} can't be looked up: {fault}")))
                 }
             }
         })

@@ -4,6 +4,8 @@
 //! the first event on; once it has caught up it is promoted in one step of the target, and the old one is gone. Both are kept going until
 //! then. What there is is always read from the target anew, so that a crash at any point is only another beginning.
 
+mod running;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +13,13 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::Failure;
 use super::State;
 use super::Status;
 use super::handle::Handle;
+use super::meters;
 use super::module::Lookup;
 use super::spec::Columns;
 use super::spec::Spec;
@@ -29,6 +32,8 @@ use crate::script::Sandbox;
 use crate::shard::Router;
 use crate::subscription::Cursor;
 use crate::subscription::Reshape;
+use running::Running;
+use running::ended;
 
 /// What all projections of a database share.
 pub(super) struct Shared {
@@ -64,15 +69,21 @@ pub(super) struct Supervisor {
     pub(super) is_paused: bool,
     /// Build anew, though the live rows are of this definition.
     pub(super) rebuilds: bool,
+    /// How many orders have come that make other rows.
+    pub(super) orders: u64,
+    pub(super) promotion: Promotion,
 }
 
-/// A worker and how to talk to it.
-struct Running {
-    hash: [u8; 16],
-    status: Arc<Status>,
-    control: watch::Sender<Control>,
-    /// Until it has ended.
-    task: Option<JoinHandle<()>>,
+/// When new rows may take the place of those in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Promotion {
+    /// As soon as they have caught up.
+    #[default]
+    AtOnce,
+    /// The target could not do it so many times; not before then.
+    Again(Instant, u32),
+    /// The target refuses: not before somebody has done something about it, and says so.
+    WhenResumed,
 }
 
 /// Why a round is over.
@@ -136,6 +147,7 @@ impl Supervisor {
             self.start(Arc::clone(&self.spec), hash, None)
         });
         self.handle.set_current(columns, live_hash, building.as_ref().map(|running| Arc::clone(&running.status)));
+        self.handle.set_begun(self.orders);
         let next = self.attend(commands, live.as_mut(), building.as_mut()).await;
         if let Some(live) = live {
             live.end().await;
@@ -161,10 +173,16 @@ impl Supervisor {
     ) -> Next {
         let mut caught_up = building.as_ref().map(|building| building.status.watch_caught_up());
         loop {
+            let promotion = self.promotion;
             let has_caught_up = async {
                 match &mut caught_up {
                     Some(caught_up) => drop(caught_up.wait_for(|is| *is).await),
                     None => std::future::pending().await,
+                }
+                match promotion {
+                    Promotion::AtOnce => {}
+                    Promotion::Again(at, _) => tokio::time::sleep_until(at).await,
+                    Promotion::WhenResumed => std::future::pending().await,
                 }
             };
             let (live_ends, building_ends) = (ended(live.as_deref_mut()), ended(building.as_deref_mut()));
@@ -182,6 +200,7 @@ impl Supervisor {
                 }
                 Some(Command::Resume) => {
                     self.is_paused = false;
+                    self.set_promotion(Promotion::AtOnce, None);
                     running
                         .iter()
                         .for_each(|running| running.tell(|control| (control.is_paused, control.resumed) = (false, control.resumed + 1)));
@@ -206,9 +225,16 @@ impl Supervisor {
 
     /// Orders that end a round.
     fn turn(&mut self, command: Command) -> Option<Next> {
+        self.orders += u64::from(matches!(command, Command::Rebuild | Command::Redefine(_)));
         match command {
-            Command::Rebuild => self.rebuilds = true,
-            Command::Redefine(spec) => (self.spec, self.rebuilds) = (spec, false),
+            Command::Rebuild => {
+                self.rebuilds = true;
+                self.set_promotion(Promotion::AtOnce, None);
+            }
+            Command::Redefine(spec) => {
+                (self.spec, self.rebuilds) = (spec, false);
+                self.set_promotion(Promotion::AtOnce, None);
+            }
             Command::Stop(done) => return Some(Next::Stop(Some(done))),
             Command::Remove { keep_rows, done } => return Some(Next::Remove(keep_rows, done)),
             Command::Pause => self.is_paused = true,
@@ -242,13 +268,19 @@ impl Supervisor {
                 Err(fault) => fault,
             };
             attempts = attempts.saturating_add(1);
-            let state = if matches!(fault, Fault::Passing(_)) { State::Retrying } else { State::Failed };
+            meters::retried(&self.spec.name);
             if attempts == 1 {
                 tracing::warn!(projection = self.spec.name, %fault, "the target does not say what it has; it is asked again");
             }
-            self.handle.live.set_failure(state, Failure { reason: fault.to_string(), event: None, attempts });
-            let delay = RETRY_FIRST.saturating_mul(1 << attempts.min(16)).min(RETRY_MAX);
-            match tokio::time::timeout(delay, commands.recv()).await {
+            if self.is_paused {
+                self.handle.live.set_paused();
+            } else {
+                let state = if matches!(fault, Fault::Passing(_)) { State::Retrying } else { State::Failed };
+                self.handle.live.set_failure(state, Failure { reason: fault.to_string(), event: None, attempts });
+            }
+            // It is under way, and this is what it has come to.
+            self.handle.set_begun(self.orders);
+            match tokio::time::timeout(retry_delay(attempts), commands.recv()).await {
                 Err(_elapsed) => {}
                 Ok(None) => return Err(Next::Stop(None)),
                 Ok(Some(command)) => {
@@ -293,16 +325,34 @@ impl Supervisor {
     }
 
     async fn promote(&mut self, hash: [u8; 16]) {
-        match self.target.promote(hash).await {
+        let fault = match self.target.promote(hash).await {
             Ok(()) => {
                 self.rebuilds = false;
+                // What the rows before stood still for is over.
+                self.handle.live.is_running();
+                self.set_promotion(Promotion::AtOnce, None);
                 tracing::info!(projection = self.spec.name, "the new rows are in use");
+                return;
             }
-            Err(fault) => {
-                tracing::warn!(projection = self.spec.name, %fault, "the new rows could not be put in the place of the old; tried again");
-                tokio::time::sleep(RETRY_FIRST).await;
-            }
+            Err(fault) => fault,
+        };
+        let attempts = if let Promotion::Again(_, attempts) = self.promotion { attempts.saturating_add(1) } else { 1 };
+        if attempts == 1 {
+            tracing::warn!(projection = self.spec.name, %fault, "the new rows can't take the place of those in use");
         }
+        let (promotion, state) = if matches!(fault, Fault::Passing(_)) {
+            meters::retried(&self.spec.name);
+            (Promotion::Again(Instant::now() + retry_delay(attempts), attempts), State::Retrying)
+        } else {
+            (Promotion::WhenResumed, State::Failed)
+        };
+        let reason = format!("the new rows can't take the place of those in use, which are kept up to date meanwhile: {fault}");
+        self.set_promotion(promotion, Some((state, Failure { reason, event: None, attempts })));
+    }
+
+    fn set_promotion(&mut self, promotion: Promotion, held_up: Option<(State, Failure)>) {
+        self.promotion = promotion;
+        self.handle.set_held_up(held_up);
     }
 
     async fn remove(&self, keep_rows: bool) -> Result<(), Fault> {
@@ -310,64 +360,6 @@ impl Supervisor {
             self.target.drop_generation(generation.hash, keep_rows && generation.is_live).await?;
         }
         Ok(())
-    }
-}
-
-impl Running {
-    fn tell(&self, order: impl FnOnce(&mut Control)) {
-        self.control.send_modify(order);
-    }
-
-    fn failed_event(&self) -> Option<(u16, u64)> {
-        let (state, failure) = self.status.state();
-        let event = failure.filter(|_| state == State::Failed)?.event?;
-        Some((event.shard, event.position))
-    }
-
-    /// Waits until the worker has applied what another has; `false` if it does not in time.
-    async fn reaches(&self, cursor: &Cursor) -> bool {
-        let mut applied = self.status.watch_applied();
-        let reached = applied.wait_for(|applied| applied.covers(cursor));
-        matches!(tokio::time::timeout(PROMOTE_TIMEOUT, reached).await, Ok(Ok(_)))
-    }
-
-    /// Lets the worker bring what it has to an end.
-    async fn end(mut self) {
-        self.tell(|control| control.is_stopped = true);
-        let Some(task) = self.task.take() else { return };
-        let abort = task.abort_handle();
-        match tokio::time::timeout(END_TIMEOUT, task).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "a projection's worker has panicked"),
-            // A target that does not answer: its transaction is rolled back when the connection is gone.
-            Err(_elapsed) => abort.abort(),
-        }
-    }
-}
-
-impl Drop for Running {
-    /// Nobody waits for it any more: the database was dropped, and not closed.
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
-/// Comes back if a worker ends by itself, which it only does by a panic or when the database closes.
-async fn ended(running: Option<&mut Running>) -> Arc<Status> {
-    let Some((running, task)) = running.map(|running| (&running.status, &mut running.task)).filter(|(_, task)| task.is_some()) else {
-        return std::future::pending().await;
-    };
-    let Some(handle) = task else { return std::future::pending().await };
-    let done = handle.await;
-    *task = None;
-    match done {
-        Ok(()) => std::future::pending().await,
-        Err(error) => {
-            tracing::error!(%error, "a projection's worker has panicked");
-            Arc::clone(running)
-        }
     }
 }
 
@@ -381,7 +373,10 @@ fn new_hash(text: &str) -> [u8; 16] {
     hash
 }
 
+/// Twice as long each time, up to a bound.
+pub(super) fn retry_delay(attempts: u32) -> Duration {
+    RETRY_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(RETRY_MAX)
+}
+
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(15);
-const PROMOTE_TIMEOUT: Duration = Duration::from_secs(10);
-const END_TIMEOUT: Duration = Duration::from_secs(20);

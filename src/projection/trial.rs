@@ -16,6 +16,7 @@ use super::project;
 use super::row::Row;
 use super::spec::Columns;
 use super::spec::Logic;
+use super::spec::OnError;
 use super::spec::Spec;
 use super::supervisor::Shared;
 use super::target::Batch;
@@ -45,6 +46,8 @@ pub struct Trial {
     pub only_before: u64,
     /// Rows that only the new definition makes.
     pub only_after: u64,
+    /// How many events the new definition can't digest and steps over, as it says `on_error = "park"`.
+    pub parked: u64,
     /// The event that the new definition can't digest, at which the trial has ended, and why.
     pub poison: Option<String>,
     /// Some of the rows that differ.
@@ -70,7 +73,8 @@ pub struct Difference {
 pub(super) async fn run(shared: &Shared, before: Option<&Spec>, after: &Spec) -> Result<Trial, Error> {
     let deadline = Instant::now() + TIME_MAX;
     let new = rows(shared, after, EVENTS_MAX, deadline).await?;
-    let mut trial = Trial { events: new.events, rows: count(&new.writer), poison: new.poison, ..Trial::default() };
+    let (rows_count, parked) = (count(&new.writer), new.parked);
+    let mut trial = Trial { events: new.events, rows: rows_count, parked, poison: new.poison, ..Trial::default() };
     // The same events, so that only the definitions differ.
     let old = match before {
         Some(before) => Some(rows(shared, before, new.events, deadline + TIME_MAX).await?.writer),
@@ -83,19 +87,22 @@ pub(super) async fn run(shared: &Shared, before: Option<&Spec>, after: &Spec) ->
 struct Made {
     writer: MemoryWriter,
     events: u64,
+    parked: u64,
     poison: Option<String>,
 }
 
 async fn rows(shared: &Shared, spec: &Spec, events_max: u64, deadline: Instant) -> Result<Made, Error> {
     let start = Cursor::start(&shared.router);
     let mut feed = Feed::of_log(Arc::clone(&shared.router), spec.source.clone(), &start).reshaped_by(shared.reshape.clone());
-    let mut made = Made { writer: MemoryWriter::new(Arc::clone(&spec.columns)), events: 0, poison: None };
-    while made.events < events_max && made.poison.is_none() && Instant::now() < deadline {
+    let mut made = Made { writer: MemoryWriter::new(Arc::clone(&spec.columns)), events: 0, parked: 0, poison: None };
+    let mut bytes = 0;
+    while made.events < events_max && bytes < BYTES_MAX && made.poison.is_none() && Instant::now() < deadline {
         let events = match feed.next().await? {
             FeedItem::Events(events) => events,
             FeedItem::CaughtUp(_) => break,
             FeedItem::FellBehind(_) => continue,
         };
+        bytes += events.iter().map(|(event, _)| event.record.stored_bytes()).sum::<usize>();
         let left = usize::try_from(events_max - made.events).unwrap_or(usize::MAX);
         let batch: Vec<Taken> = events.into_iter().take(left).map(|(event, through)| intake::taken(spec, event, through)).collect();
         match apply(shared, spec, &mut made, batch).await {
@@ -111,7 +118,7 @@ async fn apply(shared: &Shared, spec: &Spec, made: &mut Made, batch: Vec<Taken>)
     let mut working = Working::new(Arc::clone(&spec.columns));
     project::load_named(&mut working, writer, &batch).await?;
     let mut calls = match &spec.logic {
-        Logic::Module(module) => Some(Calls::new(module, &shared.sandbox, shared.lookup.as_ref(), &batch)),
+        Logic::Module(module) => Some(Calls::new(&spec.name, module, &shared.sandbox, shared.lookup.as_ref(), &batch)),
         Logic::Declared(_) | Logic::Native(_) => None,
     };
     let mut through = None;
@@ -126,7 +133,12 @@ async fn apply(shared: &Shared, spec: &Spec, made: &mut Made, batch: Vec<Taken>)
         };
         match done {
             Ok(()) => {}
-            Err(Refusal::Fault(fault)) => return Err(fault),
+            Err(Refusal::Fault(fault) | Refusal::Waits(fault)) => return Err(fault),
+            Err(Refusal::Poison(_)) if spec.on_error == OnError::Park => {
+                made.parked += 1;
+                // What was worked out for the events behind it may rest on it.
+                calls.iter_mut().for_each(Calls::forget);
+            }
             Err(Refusal::Poison(reason)) => {
                 made.poison = Some(format!("{} at position {position} of shard {}: {reason}", event.record.event_type(), event.shard));
                 break;
@@ -187,5 +199,7 @@ fn count(writer: &MemoryWriter) -> u64 {
 }
 
 const EVENTS_MAX: u64 = 20_000;
+/// Of events: the rows that they make are kept in memory.
+const BYTES_MAX: usize = 64 << 20;
 const EXAMPLES_MAX: usize = 10;
 const TIME_MAX: Duration = Duration::from_secs(5);

@@ -1,11 +1,11 @@
 //! How does one generation of a view keep up with the log? Open the target, go on behind its checkpoint, batch by batch; whatever fails,
 //! begin again there.
 
-use std::collections::VecDeque;
+mod batch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use factum_storage::Timestamp;
 use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -16,23 +16,15 @@ use super::State;
 use super::Status;
 use super::intake;
 use super::intake::Chunk;
-use super::intake::Outcome;
-use super::intake::Taken;
+use super::meters;
 use super::module;
-use super::module::Calls;
-use super::project;
-use super::spec::Logic;
-use super::spec::OnError;
 use super::spec::Spec;
+use super::supervisor::retry_delay;
 use super::target::Batch;
 use super::target::Fault;
 use super::target::Opening;
-use super::target::Parked;
 use super::target::Target;
 use super::target::Writer;
-use super::working::Refusal;
-use super::working::Stamp;
-use super::working::Working;
 use crate::Error;
 use crate::script::Sandbox;
 use crate::shard::Router;
@@ -126,12 +118,12 @@ impl Worker {
     async fn back_off(&mut self, reason: String) {
         self.attempts = self.attempts.saturating_add(1);
         if self.attempts == 1 {
-            tracing::warn!(projection = self.options.spec.name, reason, "the target does not answer; it is tried again");
+            tracing::warn!(projection = self.options.spec.name, reason, "the projection can't go on for now; it is tried again");
         }
+        meters::retried(&self.options.spec.name);
         let failure = Failure { reason, event: None, attempts: self.attempts };
         self.options.status.set_failure(State::Retrying, failure);
-        let exponent = self.attempts.saturating_sub(1).min(16);
-        let delay = RETRY_FIRST.saturating_mul(1 << exponent).min(RETRY_MAX);
+        let delay = retry_delay(self.attempts);
         let resumed = self.options.control.borrow().resumed;
         let told = self.options.control.wait_for(|control| control.is_stopped || control.is_paused || control.resumed != resumed);
         // Either way it is tried again, or `run` sees what it was told.
@@ -159,6 +151,7 @@ impl Worker {
             hash: self.options.hash,
             definition: spec.text.clone(),
             columns: Arc::clone(&spec.columns),
+            database: router.database_id(),
             shards: router.count(),
             is_live: self.options.is_live,
         };
@@ -176,7 +169,10 @@ impl Worker {
             wake: Arc::clone(&self.options.wake),
         });
         let mut place = Place { applied: after.clone(), committed: after, flush_at: None };
-        self.options.status.is_running();
+        // That it opens says little after a fault: whether it goes on is told by the first commit.
+        if self.attempts == 0 {
+            self.options.status.is_running();
+        }
         let mut told = self.options.control.clone();
         loop {
             let flush_at = place.flush_at.unwrap_or_else(|| Instant::now() + FLUSH_FAR);
@@ -190,7 +186,10 @@ impl Worker {
                     }
                     continue;
                 }
-                chunk = intake.next() => chunk,
+                chunk = intake.next() => match chunk {
+                    Some(chunk) => chunk,
+                    None => return Ok(End::Passing("reading the log has broken off; it begins again".to_owned())),
+                },
                 () = tokio::time::sleep_until(flush_at), if place.flush_at.is_some() => {
                     writer.flush().await?;
                     place.flush_at = None;
@@ -216,18 +215,19 @@ impl Worker {
     }
 
     /// What came, and what is there besides, up to one batch; and what has ended the intake.
-    fn gather(&self, intake: &mut intake::Handle, first: Option<Result<Chunk, Error>>) -> (Vec<Chunk>, Option<Error>) {
-        let (mut chunks, mut events) = (Vec::new(), 0);
-        let mut next = first;
+    fn gather(&self, intake: &mut intake::Handle, first: Result<Chunk, Error>) -> (Vec<Chunk>, Option<Error>) {
+        let (mut chunks, mut events, mut bytes) = (Vec::new(), 0, 0);
+        let mut next = Some(first);
         while let Some(taken) = next.take() {
             match taken {
                 Ok(chunk) => {
                     events += chunk.events.len();
+                    bytes += chunk.events.iter().map(|taken| taken.event.record.stored_bytes()).sum::<usize>();
                     chunks.push(chunk);
                 }
                 Err(error) => return (chunks, Some(error)),
             }
-            if events < self.events_max {
+            if events < self.events_max && bytes < BATCH_BYTES_MAX {
                 next = intake.ready();
             }
         }
@@ -243,120 +243,6 @@ impl Worker {
         }
         writer.flush().await
     }
-
-    async fn apply(&mut self, writer: &mut dyn Writer, place: &mut Place, chunks: Vec<Chunk>) -> Result<Option<End>, Fault> {
-        let Some(last) = chunks.last() else { return Ok(None) };
-        let (through, is_caught_up) = (last.through.clone(), last.is_caught_up);
-        let mut waiting: VecDeque<Taken> = chunks.into_iter().flat_map(|chunk| chunk.events).collect();
-        while !waiting.is_empty() {
-            let mut bytes = 0;
-            let mut count = 0;
-            for taken in waiting.iter().take(self.events_max) {
-                bytes += taken.event.record.stored_bytes();
-                count += 1;
-                if bytes > BATCH_BYTES_MAX {
-                    break;
-                }
-            }
-            let batch: Vec<Taken> = waiting.drain(..count).collect();
-            let first = batch.first().map(|taken| (taken.event.shard, taken.event.record.position().get()));
-            let alone = (batch.len() == 1).then_some(first).flatten();
-            match self.write(writer, place, batch).await {
-                Ok(None) => self.events_max = (self.events_max * 2).min(BATCH_EVENTS_MAX),
-                Ok(Some(failure)) => return Ok(Some(End::Failed(failure))),
-                Err(Fault::Row { key, detail }) => {
-                    // Which of the events makes the row is found by taking fewer of them, in the end one.
-                    match alone {
-                        Some(event) => self.refused = Some((event, format!("the row {key:?} was refused: {detail}"))),
-                        None => self.events_max = (count / 2).max(1),
-                    }
-                    return Ok(Some(End::Smaller));
-                }
-                Err(fault) => return Err(fault),
-            }
-        }
-        if place.applied != through {
-            place.applied = through;
-            let gone = |cursor: &Cursor| cursor.positions().iter().map(|position| position.get()).sum::<u64>();
-            // The rows are the same; a checkpoint now and then saves the next start the way.
-            if gone(&place.applied) - gone(&place.committed) >= IDLE_POSITIONS_MAX {
-                let batch = Batch { writes: Vec::new(), parked: Vec::new(), through: place.applied.clone() };
-                writer.commit(batch).await?;
-                place.committed = place.applied.clone();
-            }
-            self.options.status.set_applied(place.applied.clone(), 0, None);
-        }
-        if is_caught_up {
-            self.options.status.set_caught_up();
-        }
-        Ok(None)
-    }
-
-    /// Commits what a batch comes to. Answers the failure if it ends at an event that can't be digested: what came before it is committed.
-    async fn write(&mut self, writer: &mut dyn Writer, place: &mut Place, batch: Vec<Taken>) -> Result<Option<Failure>, Fault> {
-        let mut working = Working::new(Arc::clone(&self.options.spec.columns));
-        let mut parked = Vec::new();
-        let mut poison = None;
-        let mut through = None;
-        let mut applied = 0;
-        let mut last_recorded_at = None;
-        let skip = self.options.control.borrow().skip;
-        project::load_named(&mut working, writer, &batch).await?;
-        let spec = Arc::clone(&self.options.spec);
-        if let Logic::Native(projection) = &spec.logic {
-            project::load_looked_at(projection.as_ref(), &mut working, writer, &batch).await?;
-        }
-        let mut said = match &spec.logic {
-            Logic::Module(module) => Some(Calls::new(module, &self.options.sandbox, self.options.lookup.as_ref(), &batch)),
-            Logic::Declared(_) | Logic::Native(_) => None,
-        };
-        for (at, taken) in batch.into_iter().enumerate() {
-            let Taken { event, through: behind, outcome } = taken;
-            let id = (event.shard, event.record.position().get());
-            let outcome = match &self.refused {
-                Some((refused, reason)) if *refused == id => Outcome::Poison(reason.clone()),
-                _ => outcome,
-            };
-            let changes = project::changes(&spec, outcome, &event, at, &mut said, &mut working, writer).await;
-            let stamp = Stamp { version: event.record.version().get(), position: id.1 };
-            let done = match changes {
-                Ok(changes) if skip != Some(id) => working.apply(writer, changes, stamp).await,
-                Ok(_) => Err(Refusal::Poison(String::new())),
-                Err(refusal) => Err(refusal),
-            };
-            if let (Err(_), Some(calls)) = (&done, &mut said) {
-                calls.forget();
-            }
-            match done {
-                Ok(()) => {}
-                Err(Refusal::Fault(fault)) => return Err(fault),
-                Err(Refusal::Poison(reason)) if skip == Some(id) || spec.on_error == OnError::Park => {
-                    let by_hand = if skip == Some(id) { "skipped by hand. " } else { "" };
-                    parked.push(record(&event, format!("{by_hand}{reason}")));
-                    // What was worked out for the events behind it may rest on it.
-                    said.iter_mut().for_each(Calls::forget);
-                }
-                Err(Refusal::Poison(reason)) => {
-                    poison = Some(Failure { reason, event: Some(FailedEvent::of(&event)), attempts: 1 });
-                    break;
-                }
-            }
-            applied += 1;
-            last_recorded_at = Some(event.record.recorded_at());
-            through = Some(behind);
-        }
-        if let Some(through) = through {
-            let writes = working.into_writes();
-            if !writes.is_empty() || !parked.is_empty() {
-                writer.commit(Batch { writes, parked, through: through.clone() }).await?;
-                place.committed = through.clone();
-                place.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
-            }
-            place.applied = through.clone();
-            self.options.status.set_applied(through, applied, last_recorded_at);
-        }
-        Ok(poison)
-    }
 }
 
 /// Where a session stands.
@@ -369,18 +255,8 @@ struct Place {
     flush_at: Option<Instant>,
 }
 
-fn record(event: &crate::subscription::Event, reason: String) -> Parked {
-    let FailedEvent { shard, position, stream, version, event_type } = FailedEvent::of(event);
-    let micros = jiff::Timestamp::now().as_microsecond();
-    Parked { shard, position, stream, version, event_type, reason, parked_at: Timestamp::from_micros(micros) }
-}
-
 const BATCH_EVENTS_MAX: usize = 8_192;
 const BATCH_BYTES_MAX: usize = 16 << 20;
-/// After so many positions without a change of rows the checkpoint follows all the same.
-const IDLE_POSITIONS_MAX: u64 = 50_000;
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(15);
 /// How long a commit may wait to be made durable, for targets that may choose.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
 const FLUSH_FAR: Duration = Duration::from_secs(3_600);

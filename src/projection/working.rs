@@ -18,6 +18,8 @@ use super::value::Value;
 pub(crate) struct Working {
     columns: Arc<Columns>,
     slots: HashMap<Value, Slot, RandomState>,
+    /// About what its rows take.
+    bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub(crate) struct Stamp {
 pub(crate) enum Refusal {
     /// The event can't be digested; nothing of it was applied.
     Poison(String),
+    /// The event can't be digested as things are, and is not to blame; nothing of it was applied, and what was before it counts.
+    Waits(Fault),
     /// The target failed: the batch is over.
     Fault(Fault),
 }
@@ -52,33 +56,65 @@ impl From<Fault> for Refusal {
 
 impl Working {
     pub(crate) fn new(columns: Arc<Columns>) -> Self {
-        Self { columns, slots: HashMap::default() }
+        Self { columns, slots: HashMap::default(), bytes: 0 }
     }
 
     pub(crate) fn columns(&self) -> &Arc<Columns> {
         &self.columns
     }
 
+    /// There is as much in it as should be committed at once.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes > BYTES_MAX
+    }
+
     /// Loads those of the rows that were not looked at yet.
     pub(crate) async fn load(&mut self, writer: &mut dyn Writer, keys: impl Iterator<Item = &Value>) -> Result<(), Fault> {
+        let missing = self.take_missing(keys);
+        let mut rest = missing.as_slice();
+        while !rest.is_empty() {
+            rest = self.load_part(writer, rest).await?;
+        }
+        Ok(())
+    }
+
+    /// The same as far as the target tells them in one go: of large rows those are left that nobody has asked for yet.
+    pub(crate) async fn load_ahead(&mut self, writer: &mut dyn Writer, keys: impl Iterator<Item = &Value>) -> Result<(), Fault> {
+        let missing = self.take_missing(keys);
+        if !missing.is_empty() {
+            for key in self.load_part(writer, &missing).await? {
+                self.slots.remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys that have no slot. They get one at once, so that a key that comes twice is asked for once.
+    fn take_missing<'a>(&mut self, keys: impl Iterator<Item = &'a Value>) -> Vec<Value> {
         let mut missing: Vec<Value> = Vec::new();
         for key in keys {
             if !self.slots.contains_key(key) {
-                // Taken at once, so that a key that comes twice is asked for once.
                 self.slots.insert(key.clone(), Slot { row: None, is_stored: false, is_changed: false });
                 missing.push(key.clone());
             }
         }
-        if missing.is_empty() {
-            return Ok(());
+        missing
+    }
+
+    /// Loads some of these rows, and answers whose are left.
+    async fn load_part<'a>(&mut self, writer: &mut dyn Writer, missing: &'a [Value]) -> Result<&'a [Value], Fault> {
+        let rows = writer.load(missing).await?;
+        let (told, rest) = missing.split_at_checked(rows.len()).unwrap_or((missing, &[]));
+        if told.is_empty() {
+            return Err(Fault::Passing("the target was asked for rows and did not say anything of them".to_owned()));
         }
-        let rows = writer.load(&missing).await?;
-        for (key, row) in missing.into_iter().zip(rows) {
-            if let (Some(slot), Some(row)) = (self.slots.get_mut(&key), row) {
+        for (key, row) in told.iter().zip(rows) {
+            if let (Some(slot), Some(row)) = (self.slots.get_mut(key), row) {
+                self.bytes += row.bytes();
                 *slot = Slot { row: Some(row), is_stored: true, is_changed: false };
             }
         }
-        Ok(())
+        Ok(rest)
     }
 
     /// The row of a key: `None` if nobody has looked yet.
@@ -136,7 +172,7 @@ impl Working {
         stamp: Stamp,
         undo: &mut Option<Vec<(Value, Slot)>>,
     ) -> Result<(), String> {
-        let Self { columns, slots } = self;
+        let Self { columns, slots, .. } = self;
         let slot = slots.entry(key.clone()).or_insert(Slot { row: None, is_stored: false, is_changed: false });
         let before = undo.as_ref().map(|_| slot.clone());
         let blank;
@@ -156,12 +192,14 @@ impl Working {
         if let (Some(undo), Some(before)) = (undo, before) {
             undo.push((key.clone(), before));
         }
+        let before = slot.row.as_ref().map_or(0, Row::bytes);
         let row = slot.row.get_or_insert_with(|| Row::blank(columns, key));
         for (place, value) in set.into_iter().chain(sums) {
             if let Some(cell) = row.values.get_mut(place) {
                 *cell = value;
             }
         }
+        self.bytes = (self.bytes + row.bytes()).saturating_sub(before);
         (row.version, row.position) = (stamp.version, stamp.position);
         slot.is_changed = true;
         Ok(())
@@ -180,7 +218,10 @@ impl Working {
     async fn matching(&mut self, writer: &mut dyn Writer, matching: &[(usize, Value)]) -> Result<Vec<Value>, Fault> {
         for row in writer.find(matching).await? {
             let key = row.key(&self.columns).clone();
-            self.slots.entry(key).or_insert(Slot { row: Some(row), is_stored: true, is_changed: false });
+            self.slots.entry(key).or_insert_with(|| {
+                self.bytes += row.bytes();
+                Slot { row: Some(row), is_stored: true, is_changed: false }
+            });
         }
         let is_meant = |row: &Row| matching.iter().all(|(place, value)| row.values.get(*place) == Some(value));
         let mut keys: Vec<Value> =
@@ -190,3 +231,6 @@ impl Working {
         Ok(keys)
     }
 }
+
+/// Beyond it a batch is committed before the next event is looked at.
+const BYTES_MAX: usize = 64 << 20;

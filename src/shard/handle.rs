@@ -22,6 +22,7 @@ use storage::TypeInfo;
 use storage::Version;
 use tokio::sync::oneshot;
 
+use super::interest::Interest;
 use super::live::Follower;
 use super::local::Local;
 use super::writer::Imported;
@@ -69,6 +70,11 @@ impl Handle {
     /// Its number.
     pub(crate) fn number(&self) -> u16 {
         self.local.shard
+    }
+
+    /// What tells its log from every other; a copy has the same.
+    pub(crate) fn log_id(&self) -> [u8; 16] {
+        self.local.reader.log_id()
     }
 
     /// Its last committed position.
@@ -237,9 +243,9 @@ impl Handle {
         .await
     }
 
-    /// A place at the live end.
-    pub(crate) fn follow(&self) -> Follower {
-        Follower::new(&self.local.live)
+    /// A place at the live end, for who wants such events.
+    pub(crate) fn follow(&self, interest: Interest) -> Follower {
+        Follower::new(&self.local.live, interest)
     }
 
     /// Takes nothing new from here on. What is queued is still done, by the shard's own threads.

@@ -4,6 +4,9 @@
 //! into the [`Ring`], once for all followers, and then wakes them.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use factum_storage as storage;
 use parking_lot::Condvar;
@@ -14,8 +17,10 @@ use storage::Filter;
 use storage::Position;
 use storage::Reader;
 use storage::RecordedEvent;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
+use super::interest::Interest;
+use super::interest::Interested;
 use super::ring::Ring;
 use super::ring::RingSlice;
 
@@ -26,8 +31,12 @@ pub(super) struct Live {
     state: Mutex<State>,
     changed: Condvar,
     ring: RwLock<Ring>,
-    /// Whether the shard is closed; sent anew for every commit.
-    published: watch::Sender<bool>,
+    /// Held while something is published: whoever begins to follow finds it in the ring or is woken for it. Taken before `state`.
+    interested: Mutex<Interested<Arc<Place>>>,
+    /// Everybody who may want something of what lies up to here was woken.
+    published: AtomicU64,
+    next_follower: AtomicU64,
+    is_closed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -38,11 +47,42 @@ struct State {
     is_closed: bool,
 }
 
+/// Where a follower is, and how to wake it.
+#[derive(Default)]
+struct Place {
+    bell: Notify,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// It has read the ring to its end, which was here.
+    end: Option<Position>,
+    /// Something that it may want lies behind this position, and was published since.
+    wanted_behind: Option<Position>,
+}
+
+impl Place {
+    fn wake(&self, behind: Position) {
+        // What it was woken for first, it has not read yet.
+        self.seen.lock().wanted_behind.get_or_insert(behind);
+        self.bell.notify_one();
+    }
+}
+
 impl Live {
     pub(super) fn new(shard: u16, reader: Reader, ring_bytes_max: usize) -> Self {
-        let (published, _) = watch::channel(false);
-        let ring = RwLock::new(Ring::new(ring_bytes_max));
-        Self { shard, reader, state: Mutex::default(), changed: Condvar::new(), ring, published }
+        Self {
+            shard,
+            reader,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            ring: RwLock::new(Ring::new(ring_bytes_max)),
+            interested: Mutex::default(),
+            published: AtomicU64::new(0),
+            next_follower: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     /// Called by the writer after each commit.
@@ -61,7 +101,8 @@ impl Live {
     pub(super) fn close(&self) {
         self.state.lock().is_closed = true;
         self.changed.notify_one();
-        self.published.send_replace(true);
+        self.is_closed.store(true, Ordering::Release);
+        self.interested.lock().all().iter().for_each(|place| place.bell.notify_one());
     }
 
     /// Publishes commits until [`Live::close`].
@@ -79,7 +120,6 @@ impl Live {
                 state.is_new = false;
             }
             self.fill(&mut has_failed);
-            self.published.send_modify(|_| {});
         }
     }
 
@@ -94,42 +134,69 @@ impl Live {
             }
             // A bulk load would only run through the ring: its followers read from disk until it is over.
             if target.get() - after.get() > FILL_EVENTS_MAX {
-                self.ring.write().reset(target);
+                self.reset(after, target);
                 return;
             }
             match self.reader.read_events(&everything, after, Direction::Forward, FILL_PAGE_EVENTS, FILL_PAGE_BYTES) {
-                Ok(slice) if slice.through > after => self.ring.write().extend(after, slice.events, slice.through),
-                Ok(_) => self.ring.write().reset(target),
+                Ok(slice) if slice.through > after => self.publish(after, slice.events, slice.through),
+                Ok(_) => self.reset(after, target),
                 Err(error) => {
                     // Its followers go to the disk for it and are told there; the log of the server needs it once.
                     if !std::mem::replace(has_failed, true) {
                         tracing::error!(shard = self.shard, %error, "what was just committed can't be read");
                     }
-                    self.ring.write().reset(target);
+                    self.reset(after, target);
                 }
             }
         }
+    }
+
+    /// Puts into the ring what was read behind `after` up to `through`, and wakes who may want some of it.
+    fn publish(&self, after: Position, events: Vec<RecordedEvent>, through: Position) {
+        let interested = self.interested.lock();
+        let those = interested.in_events(&events);
+        self.ring.write().extend(after, events, through);
+        those.iter().for_each(|place| place.wake(after));
+        self.published.store(through.get(), Ordering::Release);
+    }
+
+    /// Begins the ring anew at the end of the log. What was passed over may concern anybody.
+    fn reset(&self, after: Position, end: Position) {
+        let interested = self.interested.lock();
+        self.ring.write().reset(end);
+        interested.all().iter().for_each(|place| place.wake(after));
+        self.published.store(end.get(), Ordering::Release);
     }
 }
 
 /// One follower's place at the live end. Keeps the ring filled while it exists.
 pub(crate) struct Follower {
     live: Arc<Live>,
-    published: watch::Receiver<bool>,
+    id: u64,
+    interest: Interest,
+    place: Arc<Place>,
     /// Where the log ended when the follower began.
     began: Position,
 }
 
 impl Follower {
-    pub(super) fn new(live: &Arc<Live>) -> Self {
-        let mut state = live.state.lock();
-        state.followers += 1;
-        let began = live.reader.committed();
-        if state.followers == 1 {
-            live.ring.write().reset(began);
-        }
-        drop(state);
-        Self { live: Arc::clone(live), published: live.published.subscribe(), began }
+    pub(super) fn new(live: &Arc<Live>, interest: Interest) -> Self {
+        let id = live.next_follower.fetch_add(1, Ordering::Relaxed);
+        let place = Arc::new(Place::default());
+        let mut interested = live.interested.lock();
+        interested.insert(id, &interest, &place);
+        let began = {
+            let mut state = live.state.lock();
+            state.followers += 1;
+            let began = live.reader.committed();
+            if state.followers == 1 {
+                live.ring.write().reset(began);
+                live.published.store(began.get(), Ordering::Release);
+            }
+            began
+        };
+        drop(interested);
+        Self { live: Arc::clone(live), id, interest, place, began }
     }
 
     /// Wanted events behind `after` from memory; `None` if they have to be read from disk.
@@ -141,29 +208,43 @@ impl Follower {
         events_max: usize,
         bytes_max: usize,
     ) -> Option<RingSlice> {
-        self.published.mark_unchanged();
+        let from = self.pass_over(after);
         let ring = self.live.ring.read();
         // Deletes from before the follower began must be in effect for it; the ring knows them once it reaches that far.
         let is_stale = after < self.began && ring.end() < self.began;
-        if is_stale { None } else { ring.read(after, wanted, events_max, bytes_max) }
+        let slice = if is_stale { None } else { ring.read(from, wanted, events_max, bytes_max) };
+        let end = slice.as_ref().filter(|slice| slice.at_end).map(|slice| slice.through);
+        // Under the lock of the ring: it ends there still.
+        self.place.seen.lock().end = end;
+        slice
     }
 
-    /// Waits until something was published since the last [`Follower::read`], or the shard is closed.
+    /// How far there is nothing behind `after` that it may want: it would have been woken for it.
+    fn pass_over(&self, after: Position) -> Position {
+        // Before what it was woken for is looked at: whoever is in `published` has woken it by now.
+        let published = Position::new(self.live.published.load(Ordering::Acquire));
+        let mut seen = self.place.seen.lock();
+        let clear = seen.wanted_behind.take().unwrap_or(published);
+        if seen.end.is_some_and(|end| end <= after) { clear.max(after) } else { after }
+    }
+
+    /// Waits until something that it may want was published since the last [`Follower::read`], or the shard is closed.
     pub(crate) async fn changed(&mut self) {
-        if !self.is_closed() && self.published.changed().await.is_err() {
-            // The sender lives in `self.live`, so it can't be gone.
-            tracing::error!(shard = self.live.shard, "the live end of the log is gone");
+        while !self.is_closed() && self.place.seen.lock().wanted_behind.is_none() {
+            self.place.bell.notified().await;
         }
     }
 
     /// Whether the shard is closed.
     pub(crate) fn is_closed(&self) -> bool {
-        *self.published.borrow()
+        self.live.is_closed.load(Ordering::Acquire)
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
+        let mut interested = self.live.interested.lock();
+        interested.remove(self.id, &self.interest);
         let mut state = self.live.state.lock();
         state.followers -= 1;
         if state.followers == 0 {
@@ -178,3 +259,6 @@ impl Drop for Follower {
 const FILL_EVENTS_MAX: u64 = 100_000;
 const FILL_PAGE_EVENTS: usize = 4_096;
 const FILL_PAGE_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,11 @@
 //! [`Handle`] is all that anybody else sees of one, and does not say where it lives. Nothing but this module holds a
 //! [`factum_storage::Store`].
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod handle;
 mod import;
+mod interest;
 mod live;
 mod local;
 mod maintenance;
@@ -17,6 +20,7 @@ mod writer;
 
 pub(crate) use handle::Handle;
 pub(crate) use handle::StreamListing;
+pub(crate) use interest::Interest;
 pub(crate) use live::Follower;
 pub(crate) use local::Options;
 pub(crate) use local::open;

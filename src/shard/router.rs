@@ -36,6 +36,11 @@ impl Router {
         &self.shards
     }
 
+    /// What tells this database from every other; a copy has the same.
+    pub(crate) fn database_id(&self) -> [u8; 16] {
+        self.shard(0).log_id()
+    }
+
     /// How many shards there are.
     pub(crate) fn count(&self) -> u16 {
         u16::try_from(self.shards.len()).expect("the number of shards is given as a u16")

@@ -17,6 +17,7 @@ use super::merge::Lane;
 use super::merge::Next;
 use crate::Error;
 use crate::shard::Follower;
+use crate::shard::Interest;
 use crate::shard::Router;
 
 /// A feed over the log of all shards.
@@ -29,12 +30,20 @@ pub(super) struct LogFeed {
     lane_events_max: usize,
     lane_bytes_max: usize,
     stage: Stage,
-    /// Tell of the end each time that it moves, and not only when it is reached.
-    tells_progress: bool,
+    progress: Progress,
     /// The place that the reader was told last.
     told: Cursor,
     /// How often it was woken in a row for nothing that it wants.
     idle_wakes: u32,
+}
+
+/// Whether the reader is told of the end each time that it moves, and not only when it is reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Untold,
+    Told,
+    /// Within so long.
+    ToldWithin(Duration),
 }
 
 /// What the reader knows of where it stands.
@@ -52,7 +61,8 @@ impl LogFeed {
     pub(super) fn new(router: Arc<Router>, filter: Filter, after: &Cursor) -> Self {
         let shards = router.shards();
         // Following begins before anything is read, so no commit falls between the two.
-        let followers = shards.iter().map(|shard| shard.follow()).collect();
+        let interest = Interest::of(&filter);
+        let followers = shards.iter().map(|shard| shard.follow(interest.clone())).collect();
         let lanes = shards.iter().map(|shard| Lane::new(shard.number(), Direction::Forward, after.position(shard.number()))).collect();
         let lane_events_max = FEED_BOUNDS.events_max.div_ceil(shards.len()).max(LANE_EVENTS_MIN);
         let lane_bytes_max = (FEED_BOUNDS.bytes_max / shards.len()).max(LANE_BYTES_MIN);
@@ -63,7 +73,7 @@ impl LogFeed {
             lane_events_max,
             lane_bytes_max,
             stage: Stage::History,
-            tells_progress: false,
+            progress: Progress::Untold,
             told: after.clone(),
             idle_wakes: 0,
             router,
@@ -71,7 +81,14 @@ impl LogFeed {
     }
 
     pub(super) fn telling_progress(mut self) -> Self {
-        self.tells_progress = true;
+        self.progress = Progress::Told;
+        // Whatever is written moves the end.
+        self.followers = self.router.shards().iter().map(|shard| shard.follow(Interest::Everything)).collect();
+        self
+    }
+
+    pub(super) fn telling_progress_within(mut self, time: Duration) -> Self {
+        self.progress = Progress::ToldWithin(time);
         self
     }
 
@@ -100,18 +117,32 @@ impl LogFeed {
             }
             if self.lanes.iter().all(Lane::is_done) {
                 let end = merge::cursor(&self.lanes);
-                if self.stage != Stage::CaughtUp || (self.tells_progress && end != self.told) {
+                if self.stage != Stage::CaughtUp || (self.progress != Progress::Untold && end != self.told) {
                     self.stage = Stage::CaughtUp;
                     self.told = end.clone();
                     return Ok(FeedItem::CaughtUp(end));
                 }
-                select_all(self.followers.iter_mut().map(|follower| Box::pin(follower.changed()))).await;
+                if !self.has_changed().await {
+                    continue;
+                }
                 // Thousands who want nothing of what is written must not slow down who writes: they look at it in larger portions.
                 if self.idle_wakes >= IDLE_WAKES_MAX {
                     tokio::time::sleep(IDLE_PAUSE).await;
                 }
                 self.idle_wakes = self.idle_wakes.saturating_add(1);
             }
+        }
+    }
+
+    /// Waits until there may be something that is wanted. Says no if only the end may have moved.
+    async fn has_changed(&mut self) -> bool {
+        let changed = select_all(self.followers.iter_mut().map(|follower| Box::pin(follower.changed())));
+        match self.progress {
+            Progress::Untold | Progress::Told => {
+                changed.await;
+                true
+            }
+            Progress::ToldWithin(time) => tokio::time::timeout(time, changed).await.is_ok(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What has happened, and what happens next, in one ordered feed over all shards?
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use factum_storage::RecordedEvent;
 use futures::future::BoxFuture;
@@ -41,6 +42,7 @@ pub(crate) trait Reshape: Send + Sync {
     fn is_needed(&self) -> bool;
 
     /// Names the shapes that events get now: another one as soon as any event may get another shape, the same after a restart.
+    #[cfg(feature = "analytics")]
     fn generation(&self) -> u64;
 
     /// The same events, in the same order.
@@ -77,6 +79,15 @@ impl Feed {
     pub(crate) fn telling_progress(mut self) -> Self {
         self.source = match self.source {
             Source::Log(feed) => Source::Log(feed.telling_progress()),
+            Source::Stream(feed) => Source::Stream(feed),
+        };
+        self
+    }
+
+    /// As [`Feed::telling_progress`], but only after a while: who has to know it at once is woken for everything that is written.
+    pub(crate) fn telling_progress_within(mut self, time: Duration) -> Self {
+        self.source = match self.source {
+            Source::Log(feed) => Source::Log(feed.telling_progress_within(time)),
             Source::Stream(feed) => Source::Stream(feed),
         };
         self

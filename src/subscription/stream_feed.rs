@@ -14,6 +14,7 @@ use super::FeedItem;
 use crate::Error;
 use crate::shard::Follower;
 use crate::shard::Handle;
+use crate::shard::Interest;
 use crate::shard::Router;
 use crate::shard::ends;
 
@@ -44,7 +45,7 @@ enum Stage {
 impl StreamFeed {
     pub(super) fn new(router: &Router, stream: StreamName, from: Version) -> Self {
         let shard = router.locate(stream.as_str()).clone();
-        let follower = shard.follow();
+        let follower = shard.follow(Interest::of_stream(stream.as_str()));
         let mut cursor = Cursor::end(router);
         if let Some(here) = cursor.0.get_mut(usize::from(shard.number())) {
             *here = Position::ZERO;

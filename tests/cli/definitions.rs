@@ -8,6 +8,8 @@ use serde_json::json;
 
 use crate::process::Place;
 use crate::process::run;
+use crate::process::skipped;
+use crate::projections::on_terminal;
 
 const ACCOUNT: &str = "export const initial = { balance: 0 };
 export const evolve = {
@@ -96,6 +98,60 @@ fn a_folder_with_something_else_in_it_is_not_applied_at_all() {
     server.run(&["apply", folder.to_str().expect("text")]).exits(1).says("views").says("aggregates/<category>.js");
     server.run(&["command", "account-1", "deposit"]).exits(1).says("factum apply");
     run(&["apply", "/nonexistent"], "", &[]).exits(1).says("/nonexistent");
+}
+
+const BALANCES: &str = "[columns]
+account = \"text primary key\"
+balance = \"bigint default 0\"
+note = \"text\"
+
+[on.Deposited]
+key = \"$.stream\"
+set = { note = \"'in'\" }
+add = { balance = \"$.data.amount\" }
+";
+
+#[test]
+fn a_dry_run_shows_the_rows_that_would_differ() {
+    let place = Place::new();
+    let server = place.start().ready();
+    let file = "projections/balances.toml";
+    let all = folder(&place, &[(file, BALANCES)]);
+    let words = ["apply", all.to_str().expect("text"), "--dry-run"];
+    let new = server.run(&words).exits(0).json_lines();
+    assert_eq!((&new[0]["change"], &new[0]["sample"]["rows"]), (&json!("created"), &json!(0)));
+    server.run(&words[..2]).exits(0);
+    let event =
+        |number: u32| json!({"stream": format!("account-{}", number % 20), "type": "Deposited", "data": {"amount": number}}).to_string();
+    let events: Vec<String> = (0..60).map(event).collect();
+    server.run_with_input(&["import", "-"], &events.join("\n")).exits(0);
+    let same = server.run(&words).exits(0).json_lines();
+    assert_eq!((&same[0]["change"], same[0].get("sample")), (&json!("same"), None));
+    let changed =
+        BALANCES.replace("'in'", "'paid in, and a good deal longer than what was there'").replace("$.data.amount\"", "$.data.n\"");
+    fs::write(all.join(file), changed.replace("note = \"text\"", "note = \"text\"\nmore = \"boolean default true\"")).expect("writes");
+    let lines = server.run(&words).exits(0).json_lines();
+    let sample = &lines[0]["sample"];
+    assert_eq!((&sample["events"], &sample["rows"], &sample["changed"]), (&json!(60), &json!(20), &json!(20)));
+    assert_eq!((&sample["examples"][0]["key"], &sample["examples"][0]["before"]["balance"]), (&json!("account-0"), &json!(60)));
+    let state = server.run(&["projections", "balances"]).exits(0).json_lines();
+    assert_eq!((&state[0]["state"], state[0].get("rebuild")), (&json!("running"), None), "nothing was put in force");
+    let Some(text) = on_terminal(&server, &words.join(" ")) else {
+        return skipped("a_dry_run_shows_the_rows_that_would_differ", "there is no `script` here");
+    };
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    for wanted in [
+        "would change projections/balances.toml",
+        "the first 60 events make 20 rows: 20 changed",
+        "ROW COLUMN BEFORE AFTER",
+        "account-0 balance 60 0",
+        "more (no column) true",
+        "note in paid in, and a good deal longer…",
+        "… and 15 more rows that differ",
+    ] {
+        assert!(lines.contains(&wanted.split(' ').collect()), "{wanted:?} is missing:\n{text}");
+    }
+    assert!(lines.len() <= 24 && text.lines().all(|line| line.chars().count() <= 80), "{text}");
 }
 
 #[test]

@@ -90,10 +90,10 @@ async fn r5_a_process_without_files_left_keeps_its_log_whole() {
 }
 
 /// A file system of a few MiB, unmounted when dropped.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path, size: &str) -> Result<Self, String> {
+    pub(crate) fn mount(at: &Path, size: &str) -> Result<Self, String> {
         fs::create_dir_all(at).expect("a directory");
         let options = format!("size={size}");
         let output =

@@ -52,6 +52,33 @@ impl Api {
         if response.status().is_success() { response.json().await.ok() } else { None }
     }
 
+    /// What stands at a path, if it is there.
+    pub(crate) async fn text(&self, path: &str) -> Option<String> {
+        let response = self.client.get(format!("{}{path}", self.url)).send().await.ok()?;
+        if response.status().is_success() { response.text().await.ok() } else { None }
+    }
+
+    /// Status and body of what comes of a PUT.
+    pub(crate) async fn put(&self, path: &str, media_type: &str, body: &str) -> (u16, String) {
+        let request = self.client.put(format!("{}{path}", self.url)).header("content-type", media_type).body(body.to_owned());
+        let response = request.send().await.expect("an answer");
+        (response.status().as_u16(), response.text().await.expect("a body"))
+    }
+
+    /// Status and body of what comes of a POST; `None` without an answer, or with half of one.
+    pub(crate) async fn post(&self, path: &str, media_type: &str, body: String) -> Option<(u16, String)> {
+        let request = self.client.post(format!("{}{path}", self.url)).header("content-type", media_type).body(body);
+        let response = request.send().await.ok()?;
+        Some((response.status().as_u16(), response.text().await.ok()?))
+    }
+
+    /// Appends one event, whatever is there.
+    pub(crate) async fn write(&self, stream: &str, event_type: &str, data: Value) {
+        let body = json!({"events": [{"type": event_type, "data": data}]}).to_string();
+        let answer = self.post(&format!("/v1/streams/{stream}/events"), "application/json", body).await;
+        assert!(matches!(answer, Some((201, _))), "{answer:?}");
+    }
+
     /// All events after a cursor.
     pub(crate) async fn events_after(&self, cursor: &str) -> (Vec<Value>, String) {
         let mut cursor = cursor.to_owned();

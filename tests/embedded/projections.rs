@@ -343,6 +343,49 @@ async fn p5_a_poison_event_is_parked_if_the_definition_says_so() {
 }
 
 #[tokio::test]
+async fn p5_what_is_missing_or_of_another_type_is_told_with_its_column() {
+    let columns = "id = \"text primary key\"\nn = \"bigint\"\nsmall = \"integer\"\nprice = \"decimal(5,2)\"\nat = \"timestamp\"\nday = \"date\"\n\
+                   flag = \"boolean\"\nuid = \"uuid\"\nratio = \"double\"\nname = \"text\"\ntotal = \"bigint default 0\"";
+    let set = ["n", "small", "price", "at", "day", "flag", "uid", "ratio", "name"].map(|name| format!("{name} = \"$.data.{name}\""));
+    let handler = format!("[on.t]\nkey = \"$.data.id\"\nset = {{ {} }}\nadd = {{ total = \"$.data.total\" }}", set.join(", "));
+    let database = memory().await;
+    define(&database, "typed", &format!("on_error = \"park\"\n[columns]\n{columns}\n{handler}")).await;
+    let refused = [
+        (json!({}), "the key finds nothing"),
+        (json!({"id": null}), "the key finds nothing"),
+        (json!([1, 2]), "the key finds nothing"),
+        (json!({"id": {"of": "an object"}}), "column id"),
+        (json!({"id": "a", "n": 1.5}), "column n"),
+        (json!({"id": "a", "n": "1e30"}), "column n"),
+        (json!({"id": "a", "small": 3_000_000_000_u64}), "column small"),
+        (json!({"id": "a", "price": 1_000}), "column price"),
+        (json!({"id": "a", "at": "soon"}), "column at"),
+        (json!({"id": "a", "day": "2026-13-01"}), "column day"),
+        (json!({"id": "a", "flag": "yes"}), "column flag"),
+        (json!({"id": "a", "uid": "not one"}), "column uid"),
+        (json!({"id": "a", "ratio": [1]}), "column ratio"),
+        (json!({"id": "a", "name": {"first": "Ada"}}), "column name"),
+        (json!({"id": "a", "total": i64::MAX}), "column total"),
+    ];
+    write(&database, "s-1", 0, "t", json!({"id": "a", "total": 1, "name": "kept"})).await;
+    for (number, (data, _)) in (1..).zip(&refused) {
+        write(&database, "s-1", number, "t", data.clone()).await;
+    }
+    settled(&database, "typed").await;
+    let parked = database.projection_parked("typed", None, 100).await.unwrap();
+    assert_eq!(parked.iter().map(|event| event.version).collect::<Vec<_>>(), (2..=16).collect::<Vec<u64>>(), "{parked:?}");
+    for (event, (data, expected)) in parked.iter().zip(&refused) {
+        assert!(event.reason.contains(expected), "{data}: {}", event.reason);
+    }
+    // Nothing of any of them is in the row.
+    let rows = rows(&database, "typed").await;
+    assert_eq!(
+        (rows.len(), rows[0].version, &rows[0].values[9], &rows[0].values[10]),
+        (1, 1, &Value::Text("kept".into()), &Value::Integer(1))
+    );
+}
+
+#[tokio::test]
 async fn a_pause_lasts_until_somebody_resumes() {
     let directory = tempfile::tempdir().unwrap();
     let database = Database::open(Options::new(directory.path())).await.unwrap();

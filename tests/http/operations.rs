@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::support::Api;
+use crate::support::request;
 
 #[tokio::test]
 async fn a_healthy_server_is_live_and_ready_and_says_how_it_is() {
@@ -31,6 +32,60 @@ async fn the_request_id_comes_back() {
     let drawn = api.get_with("/health/live", &[("x-request-id", "not an id")]).await.header("x-request-id").to_owned();
     assert_eq!(drawn.len(), 16, "{drawn}");
     assert_ne!(api.get("/nowhere").await.header("x-request-id"), drawn);
+}
+
+/// The value of a series in the text format.
+fn series(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[tokio::test]
+async fn measurements_are_of_the_projections_in_force() {
+    let api = Api::new().await;
+    api.get("/metrics").await.problem(404, "path-not-found");
+    factum::telemetry::metrics::install().unwrap();
+    let api = Api::new().await;
+    let definition =
+        "on_error = \"park\"\n[columns]\nid = \"text primary key\"\nn = \"bigint\"\n[on.t]\nkey = \"$.stream\"\nset = { n = \"$.data\" }\n";
+    let toml = [("content-type", "application/toml")];
+    for name in ["kept", "gone", "a%20%22b"] {
+        api.put(&format!("/v1/projections/{name}"), &toml, definition).await.is(201);
+    }
+    api.fill("order-1", 3).await;
+    let written = api.append("order-1", "t", &json!("no number")).await.is(201);
+    let min = [("factum-min-position", written.header("factum-position")), ("prefer", "wait=30")];
+    for name in ["kept", "gone", "a%20%22b"] {
+        api.get_with(&format!("/v1/projections/{name}"), &min).await.is(200);
+    }
+    let answer = api.get("/metrics").await.is(200);
+    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let text = answer.text();
+    for (name, expected) in [
+        (r#"factum_projection_state{projection="kept",state="running"}"#, 1.0),
+        (r#"factum_projection_state{projection="kept",state="failed"}"#, 0.0),
+        (r#"factum_projection_lag_events{projection="kept"}"#, 0.0),
+        (r#"factum_projection_parked_total{projection="kept"}"#, 1.0),
+        (r#"factum_projection_events_total{projection="kept"}"#, 4.0),
+        (r#"factum_projection_events_total{projection="a \"b"}"#, 4.0),
+        (r#"factum_projection_retries_total{projection="gone"}"#, 0.0),
+    ] {
+        assert_eq!(series(&text, name), Some(expected), "{name} in:\n{text}");
+    }
+    let batches = series(&text, r#"factum_projection_batch_seconds_count{projection="kept"}"#).unwrap();
+    assert_eq!(series(&text, r#"factum_projection_batch_seconds_bucket{projection="kept",le="+Inf"}"#), Some(batches));
+    // Each has its type and its meaning, once.
+    for line in text.lines().filter(|line| line.starts_with("factum_")) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        for head in [format!("# HELP {family} "), format!("# TYPE {family} ")] {
+            assert_eq!(text.lines().filter(|line| line.starts_with(&head)).count(), 1, "{head}\n{text}");
+        }
+    }
+    // What is gone has no series any more.
+    assert!(text.contains("projection=\"gone\""));
+    api.send(request("DELETE", "/v1/projections/gone", &[], "")).await.is(204);
+    let answer = api.get("/metrics").await.is(200);
+    assert!(answer.text().contains("projection=\"kept\"") && !answer.text().contains("gone"), "{}", answer.text());
 }
 
 fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
@@ -84,6 +139,7 @@ async fn the_description_is_whole() {
         "GET /v1/schemas/{type}",
         "GET /v1/schemas/{type}/{schema_version}",
         "GET /v1/status",
+        "GET /metrics",
         "GET /v1/streams",
         "GET /v1/streams/{stream}",
         "GET /v1/streams/{stream}/events",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use factum::http::HttpSettings;
 use serde_json::Value;
 use serde_json::json;
@@ -101,6 +102,38 @@ async fn a_batch_is_pulled_acknowledged_parked_and_replayed() {
     api.post("/v1/subscriptions/mail/nack", &skip).await.is(200);
     let found = status(&api, "mail").await;
     assert_eq!((&found["parked"], &found["held_back"], &found["in_flight"]), (&0.into(), &0.into(), &0.into()));
+}
+
+#[tokio::test]
+async fn without_a_body_all_parked_events_are_meant() {
+    let api = Api::new().await;
+    define(&api, "mail", r#"{"ordering": "none"}"#).await.is(201);
+    let cases: [&[(&str, &str)]; 4] = [&[], &[JSON], &[("content-type", "application/x-www-form-urlencoded")], &[("content-length", "0")]];
+    for (path, answer) in [("replay", "replayed"), ("skip", "skipped")] {
+        let path = format!("/v1/subscriptions/mail/parked/{path}");
+        for headers in cases {
+            api.fill("order-1", 2).await;
+            let given: Vec<Value> = pull(&api, "mail").await.into_iter().map(|delivery| delivery["delivery"].clone()).collect();
+            let nack = json!({"deliveries": given, "action": "park"}).to_string();
+            api.post("/v1/subscriptions/mail/nack", &nack).await.is(200);
+            let parked = status(&api, "mail").await["parked"].clone();
+            // What is there must say what it is, and none of it is done.
+            api.send(request("POST", &path, &[], "{}")).await.problem(415, "unsupported-media-type");
+            let form = [("content-type", "text/plain")];
+            api.send(request("POST", &path, &form, Body::from_stream(futures::stream::iter([Ok::<_, std::io::Error>("{}")]))))
+                .await
+                .problem(415, "unsupported-media-type");
+            assert_eq!(api.post(&path, " ").await.problem(400, "malformed-request")["field"], "body");
+            assert_eq!(status(&api, "mail").await["parked"], parked);
+            assert_eq!(api.send(request("POST", &path, headers, "")).await.is(200).json()[answer], parked, "{headers:?}");
+        }
+    }
+    assert_eq!(api.post("/v1/subscriptions/mail/parked/replay", "null").await.is(200).json(), json!({"replayed": 0}));
+    let openapi = api.get("/openapi.json").await.is(200).json();
+    for path in ["replay", "skip"] {
+        let body = &openapi["paths"][format!("/v1/subscriptions/{{name}}/parked/{path}")]["post"]["requestBody"];
+        assert!(body["content"]["application/json"].is_object() && body["required"] != true, "{body}");
+    }
 }
 
 #[tokio::test]
@@ -205,6 +238,8 @@ async fn what_is_wrong_is_refused_by_name() {
     refused(api.get("/v1/subscriptions/mail/events?limit=0").await, "limit");
     refused(api.get_with("/v1/subscriptions/mail/events", &[("prefer", "wait=61")]).await, "Prefer");
     refused(api.get_with("/v1/subscriptions/mail/events?max_in_flight=0", &[NDJSON]).await, "max_in_flight");
+    refused(api.get_with("/v1/subscriptions/mail/events?limit=5", &[SSE]).await, "limit");
+    refused(api.get("/v1/subscriptions/mail/events?max_in_flight=5").await, "max_in_flight");
     api.get_with("/v1/subscriptions/mail/events", &[("accept", "text/html")]).await.problem(406, "not-acceptable");
     api.send(request("POST", "/v1/subscriptions/mail/ack", &[], "{}")).await.problem(415, "unsupported-media-type");
     for path in ["ack", "nack", "parked/replay", "parked/skip"] {

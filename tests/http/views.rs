@@ -99,8 +99,37 @@ async fn a_row_is_read_by_its_key() {
     let problem = missing.problem(404, "row-not-found");
     assert_eq!((&problem["key"], missing.header("factum-position")), (&json!("order-004"), cursor.as_str()));
     let problem = api.get("/v1/views/nothing/1").await.problem(404, "view-not-found");
-    assert_eq!(problem["known"], json!(["orders"]));
+    assert_eq!((&problem["known"], &problem["detail"]), (&json!(["orders"]), &json!("there is no view nothing")));
     api.get("/v1/views/nothing?stauts=1").await.problem(404, "view-not-found");
+}
+
+#[tokio::test]
+async fn a_key_may_hold_anything() {
+    let (api, _) = with_orders(1).await;
+    for key in ["order-a%2Fb", "order-%E2%82%AC%20%F0%9F%92%A9", "order-%25%3F%23", "order-.."] {
+        let written = api.append(key, "Placed", &json!({"amount": 1})).await.is(201);
+        let min = [("factum-min-position", written.header("factum-position"))];
+        let row = api.get_with(&format!("/v1/views/orders/{key}"), &min).await.is(200).json();
+        let found = api.get(&format!("/v1/views/orders?id={key}&count=true")).await.is(200).json();
+        assert_eq!((&found["rows"][0], &found["count"]), (&row, &json!(1)), "{key}");
+    }
+    for (key, field) in [("%FF", "key"), ("%2", "key")] {
+        assert_eq!(api.get(&format!("/v1/views/orders/{key}")).await.problem(400, "malformed-request")["field"], field);
+    }
+}
+
+/// What a view is asked with `=` twice will do either way; everything else must hold.
+#[tokio::test]
+async fn only_equality_is_a_choice() {
+    let (api, cursor) = with_orders(6).await;
+    let count = async |query: &str| {
+        let min = [("factum-min-position", cursor.as_str())];
+        api.get_with(&format!("/v1/views/orders?count=true&limit=1&{query}"), &min).await.is(200).json()["count"].clone()
+    };
+    assert_eq!(count("status=paid&status=new").await, 6);
+    assert_eq!(count("status=paid&status__in=new,lost").await, 0);
+    assert_eq!(count("id__in=order-001,order-002&id__in=order-002,order-003").await, 1);
+    assert_eq!(count("status=new&id__prefix=order&amount__gt=10.5").await, 3);
 }
 
 #[tokio::test]
@@ -165,6 +194,16 @@ async fn what_a_view_cannot_answer_is_refused() {
     check("limit=0", "limit").await;
     check("count=yes", "count").await;
     check("after=nonsense", "after").await;
+    check("limit=1&limit=2", "limit").await;
+    check("order_by=amount&order_by=id", "order_by").await;
+    check("order_by=amount,", "order_by").await;
+    check("status=%FF", "status").await;
+    check("id=%2", "id").await;
+    check("__gt=1", "__gt").await;
+    check("amount__in=1,,2", "amount__in").await;
+    check("_version=1", "_version").await;
+    let problem = api.get("/v1/views/orders?placed_at__gt=2026-11-22T18:00:00+01:00").await.problem(400, "malformed-request");
+    assert!(problem["detail"].as_str().unwrap().contains("%2B"), "{problem}");
     for (headers, field) in [(("factum-min-position", "nonsense"), "Factum-Min-Position"), (("prefer", "wait=long"), "Prefer")] {
         let problem = api.get_with("/v1/views/orders", &[headers]).await.problem(400, "malformed-request");
         assert_eq!(problem["field"], field, "{problem}");

@@ -63,9 +63,28 @@ impl Cluster {
 
     /// `pg_ctl stop -m immediate`: every backend is killed where it stands, nothing is written any more.
     pub(crate) fn stop_immediately(&mut self) {
+        self.go_on();
         if let Some(mut server) = self.server.take() {
-            signal(&server, "QUIT");
+            signal("QUIT", &[server.id()]);
             server.wait().expect("the server can be waited for");
+        }
+    }
+
+    /// Stops the server and all of its backends where they stand: connections stay, and nobody answers.
+    pub(crate) fn hang(&self) {
+        if let Some(server) = &self.server {
+            // The one that makes backends first, so that none is made meanwhile.
+            signal("STOP", &[server.id()]);
+            signal("STOP", &children(server.id()));
+        }
+    }
+
+    /// Lets them go on.
+    pub(crate) fn go_on(&self) {
+        if let Some(server) = &self.server {
+            let mut all = children(server.id());
+            all.push(server.id());
+            signal("CONT", &all);
         }
     }
 
@@ -164,7 +183,22 @@ fn id(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("a number").trim().to_owned()
 }
 
-fn signal(process: &Child, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &process.id().to_string()]).status().expect("kill runs");
-    assert!(status.success(), "the server is gone already");
+/// The processes that a process has made.
+fn children(of: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").expect("there is /proc");
+    let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let is_child = |process: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // `pid (name) state parent …`; a name may hold anything.
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        parent == Some(of)
+    };
+    numbers.filter(is_child).collect()
+}
+
+fn signal(name: &str, processes: &[u32]) {
+    let numbers = processes.iter().map(u32::to_string);
+    // One of several may have ended by itself meanwhile.
+    let status = Command::new("kill").arg(format!("-{name}")).args(numbers).status().expect("kill runs");
+    assert!(status.success() || processes.len() > 1, "the server is gone already");
 }

@@ -1,3 +1,5 @@
+//! Which columns do data make, and does widening keep every value?
+
 use serde_json::json;
 
 use super::FieldType::Bigint;

@@ -1,7 +1,8 @@
 //! Does a plan read only, and can none of its expressions take more memory or time at a stroke than there is?
 //!
-//! The engine asks for memory before it sorts, groups or joins, and can be stopped between batches. What one expression does to one batch it
-//! neither counts nor stops. So those that can make much of little are told apart here, and told beforehand how much that may be (`growth`).
+//! The engine asks for memory before it sorts, groups or joins, and can be stopped between batches. What one expression does to one batch
+//! it neither counts nor stops. So those that can make much of little are told apart here, and told beforehand how much that may be
+//! (`growth`).
 
 use std::sync::Arc;
 

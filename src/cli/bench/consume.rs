@@ -7,6 +7,7 @@ use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 
+use super::Ordering;
 use super::Plan;
 use super::append::fill;
 use super::connection::Connection;
@@ -14,11 +15,12 @@ use super::report::Measured;
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 
-pub(super) async fn run(client: &Client, mut plan: Plan, seconds: u64) -> Result<Measured, Failure> {
+pub(super) async fn run(client: &Client, mut plan: Plan, seconds: u64, ordering: Ordering) -> Result<Measured, Failure> {
     let events = plan.events_max.min(EVENTS_MAX);
     prepare(&plan, events).await?;
     let name = format!("bench-{}", plan.run);
-    let definition = serde_json::json!({"filter": {"stream_prefix": format!("bench-{}-", plan.run)}});
+    let ordering = if ordering == Ordering::Stream { "stream" } else { "none" };
+    let definition = serde_json::json!({"filter": {"stream_prefix": format!("bench-{}-", plan.run)}, "ordering": ordering});
     let path = ["v1", "subscriptions", name.as_str()];
     let request = client.request(Method::PUT, &path, &[])?.header(CONTENT_TYPE, "application/json").body(definition.to_string());
     client.send(request).await?;

@@ -52,7 +52,7 @@ struct File {
 impl Tour<'_> {
     /// Asks everything twice: of the log, and of files.
     pub(super) async fn analytics(&mut self) -> Result<(), Failure> {
-        self.step("9. Questions about all events, in SQL: POST /v1/sql")?;
+        self.step("12. Questions about all events, in SQL: POST /v1/sql")?;
         let exported: Result<Value, Failure> = self.client.get(&["v1", "exports", EXPORT], &[]).await;
         let source = if exported.is_err() { "from the live log" } else { "from the files of an earlier demo, and the log behind them" };
         let mut from_log = Vec::new();
@@ -75,7 +75,7 @@ impl Tour<'_> {
 
     /// Has the events written as Parquet, and says what became of them.
     async fn export(&mut self) -> Result<(), Failure> {
-        self.step(&format!("10. The same from Parquet: PUT /v1/exports/{EXPORT}, which follows the log by itself"))?;
+        self.step(&format!("13. The same from Parquet: PUT /v1/exports/{EXPORT}, which follows the log by itself"))?;
         let definition = self.client.request(Method::PUT, &["v1", "exports", EXPORT], &[])?.header(CONTENT_TYPE, "application/json");
         self.client.send(definition.body("{}")).await?;
         let started = Instant::now();

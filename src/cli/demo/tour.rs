@@ -17,6 +17,9 @@ use super::STREAMS_COUNT;
 use super::decisions::OPEN_STREAM;
 use super::live::Follower;
 use super::not_the_demos;
+use super::postgres;
+use super::program;
+use super::rows::VIEW;
 use crate::Database;
 use crate::cli::client::Client;
 use crate::cli::event::Event;
@@ -49,6 +52,9 @@ impl Tour<'_> {
         self.protection().await?;
         self.aggregate().await?;
         self.commands().await?;
+        self.rows().await?;
+        self.own_write().await?;
+        self.postgres().await?;
         #[cfg(feature = "analytics")]
         self.analytics().await?;
         self.safety()?;
@@ -149,9 +155,8 @@ impl Tour<'_> {
 
     async fn protection(&mut self) -> Result<(), Failure> {
         self.step("5. What protects you: an append says which version it has seen")?;
-        let stream: StreamInfo = self.client.get(&["v1", "streams", SHOWN_STREAM], &[]).await?;
+        let seen = self.version_of(SHOWN_STREAM).await?;
         let follower = Follower::connect(&self.client, CATEGORY).await?;
-        let seen = stream.version;
         let sent = Instant::now();
         let answer = self.append(seen).await?;
         let time = sent.elapsed();
@@ -177,17 +182,22 @@ impl Tour<'_> {
     }
 
     fn safety(&mut self) -> Result<(), Failure> {
-        self.step("11. What is acknowledged is on disk")?;
+        let number = if cfg!(feature = "analytics") { 14 } else { 12 };
+        self.step(&format!("{number}. What is acknowledged is on disk"))?;
         self.say(&format!("Try it: `kill -9 {}`, then `factum demo` again: every event is there, none twice.", std::process::id()))
     }
 
     fn try_next(&mut self) -> Result<(), Failure> {
         self.step("Try next, in another terminal")?;
         let base = self.client.base().to_owned();
+        // So that the commands can be copied as they are, wherever this program lies.
+        if let Some(path) = program::path_to_export() {
+            self.say(&path)?;
+        }
         if base != DEFAULT_URL {
             self.say(&format!("export FACTUM_URL={base}"))?;
         }
-        for command in [
+        let mut commands = vec![
             format!("curl '{base}/v1/streams/{SHOWN_STREAM}/events?limit=2'"),
             format!("curl '{base}/v1/events?type={RARE_TYPE}&limit=3'"),
             format!("factum tail --category {CATEGORY}"),
@@ -196,17 +206,36 @@ impl Tour<'_> {
             format!("factum state {SHOWN_STREAM} --at 4"),
             format!("factum command {OPEN_STREAM} reject '{{\"by\": \"me\", \"reason\": \"no receipt\"}}'"),
             format!("factum streams --category {CATEGORY} --limit 10"),
+            format!("curl '{base}/v1/views/{VIEW}?amount__gte=2000&order_by=-amount&limit=3'"),
+            format!("curl '{base}/v1/projections/{VIEW}'"),
+            format!("factum views {VIEW} --where rejections__gte=4 --order-by -amount"),
+            format!("factum views {VIEW} {SHOWN_STREAM}"),
+            format!("factum projections {VIEW} rebuild --wait"),
+            "factum projections".to_owned(),
+        ];
+        if postgres::postgres_url().is_some() {
+            commands.push(format!("psql \"$FACTUM_POSTGRES_URL\" -c '{}'", postgres::SQL));
+        }
+        #[cfg(feature = "analytics")]
+        commands.extend([
             format!("factum sql 'select type, count(*) as events from {CATEGORY} group by type order by events desc'"),
             "factum sql".to_owned(),
-            "factum bench append --clients 8 --seconds 5".to_owned(),
-        ] {
+        ]);
+        commands.push("factum bench append --clients 8 --seconds 5".to_owned());
+        for command in commands {
             self.say(&command)?;
         }
         self.output.line("")?;
         Ok(())
     }
 
-    async fn append(&self, expected: u64) -> Result<String, Failure> {
+    pub(super) async fn version_of(&self, stream: &str) -> Result<u64, Failure> {
+        let stream: StreamInfo = self.client.get(&["v1", "streams", stream], &[]).await?;
+        Ok(stream.version)
+    }
+
+    /// Appends a review to the shown declaration; the server's answer.
+    pub(super) async fn append(&self, expected: u64) -> Result<String, Failure> {
         let body = json!({
             "expected_version": expected,
             "events": [{"type": "DeclarationReviewed", "data": {"by": "the demo"}, "tags": [TAG]}]

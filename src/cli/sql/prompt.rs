@@ -13,13 +13,13 @@ use super::super::failure::Failure;
 use super::super::output;
 use super::super::output::Column;
 use super::super::output::Output;
-use super::helper::COMMANDS;
-use super::helper::Words;
-use super::helper::is_word_of_leave;
-use super::helper::quoted;
 use super::session::Session;
 use super::statements::split;
 use super::table::Layout;
+use super::words::COMMANDS;
+use super::words::Words;
+use super::words::is_word_of_leave;
+use super::words::quoted;
 
 /// Asks until there is nothing more to be asked.
 pub(super) fn run(session: &mut Session, output: &mut Output) -> Result<(), Failure> {

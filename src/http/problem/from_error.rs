@@ -49,10 +49,16 @@ impl From<Error> for Problem {
                     .with_text("command", &command)
                     .with_json("known", texts_json(&known))
             }
-            Error::ViewNotFound { view, known } => Self::new(Slug::ViewNotFound, format!("there is no view {view}"))
-                .with_text("field", "view")
-                .with_text("view", &view)
-                .with_json("known", texts_json(&known)),
+            Error::ViewNotFound { view, known, elsewhere } => {
+                let detail = match elsewhere {
+                    Some(target) => format!("the rows of projection {view} are in {target}: they are read there"),
+                    None => format!("there is no view {view}"),
+                };
+                Self::new(Slug::ViewNotFound, detail)
+                    .with_text("field", "view")
+                    .with_text("view", &view)
+                    .with_json("known", texts_json(&known))
+            }
             Error::ReadModelBehind { view, position, min_position, detail } => {
                 Self::new(Slug::ReadModelBehind, format!("view {view} is at {position}, and {min_position} is wanted: {detail}"))
                     .with_text("view", &view)

@@ -41,6 +41,10 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub(crate) struct Cause(pub(crate) Arc<str>);
 
+/// Marks an answer that says 503 though nothing has failed: what a client waited for has not come in the time that it gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitIsOver;
+
 impl Problem {
     pub(crate) fn new(slug: Slug, detail: impl Into<Cow<'static, str>>) -> Self {
         let retry_after_s = matches!(slug.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS).then_some(1);
@@ -126,6 +130,9 @@ impl IntoResponse for Problem {
         }
         if self.inner.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.inner.slug == Slug::ReadModelBehind {
+            response.extensions_mut().insert(WaitIsOver);
         }
         if let Some(cause) = self.inner.cause {
             response.extensions_mut().insert(cause);

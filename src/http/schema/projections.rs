@@ -29,7 +29,7 @@ pub(crate) struct ProjectionAnswer {
     change: String,
     /// Only there, and true, if nothing was put in force.
     dry_run: Option<bool>,
-    /// With `dry_run`: what the definition makes of the first events of the log, beside what is in force.
+    /// With `dry_run`, if it would change something: what the definition makes of the first events of the log, beside what is in force.
     sample: Option<ProjectionSample>,
 }
 
@@ -46,6 +46,8 @@ pub(crate) struct ProjectionSample {
     only_before: u64,
     /// Rows that only the new definition makes.
     only_after: u64,
+    /// Events that the definition can't digest and steps over, as it says `on_error = "park"`.
+    parked: u64,
     /// Why the trial ended early: an event that the definition can't digest.
     poison: Option<String>,
     /// Some rows that differ: `key`, and the columns that differ in `before` and `after`.

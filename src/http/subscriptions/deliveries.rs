@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::HeaderName;
 use http::StatusCode;
+use http::request::Parts;
 use serde::Deserialize;
 
 use super::stream;
@@ -67,6 +68,14 @@ pub(crate) async fn consume(State(app): State<Shared>, request: Request) -> Resu
         EventsFormat::Ndjson => Some(FeedFormat::Ndjson),
         EventsFormat::Sse => Some(FeedFormat::Sse),
     };
+    // Each way has its own bound; who takes one for the other would wait for what does not come.
+    let (other, why) = match format {
+        Some(_) => ("limit", "is for a batch (Accept: application/json); a stream is bounded by max_in_flight"),
+        None => ("max_in_flight", "is for a stream (Accept: application/x-ndjson or text/event-stream); a batch is bounded by limit"),
+    };
+    if query.text(other)?.is_some() {
+        return Err(Problem::malformed(other, why));
+    }
     if let Some(format) = format {
         let max_in_flight = query.parsed("max_in_flight", "must be a number from 1 to 100000")?;
         query.finish()?;
@@ -152,12 +161,18 @@ pub(crate) async fn reject(State(app): State<Shared>, request: Request) -> Resul
     Ok(settled(&done))
 }
 
-/// The name and body of what a consumer says.
-pub(super) async fn verdict(app: &Shared, request: Request) -> Result<(String, Bytes), Problem> {
-    let (parts, body) = request.into_parts();
+/// Which subscription something is said to: without conditions and parameters.
+pub(super) fn orders(parts: &Parts) -> Result<String, Problem> {
     let name = segment(&parts.uri, 2, "name")?;
     refuse_conditions(&parts.headers)?;
     Query::parse(parts.uri.query())?.finish()?;
+    Ok(name)
+}
+
+/// The name and body of what a consumer says.
+async fn verdict(app: &Shared, request: Request) -> Result<(String, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let name = orders(&parts)?;
     require_json(&parts.headers)?;
     Ok((name, read_whole(&parts.headers, body, &app.settings).await?))
 }

@@ -6,22 +6,25 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use http_body::Body as _;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::de::Visitor;
 
 use super::deliveries::DELIVERIES_MAX;
-use super::deliveries::verdict;
+use super::deliveries::orders;
 use crate::database::ParkedEvent;
 use crate::http::Shared;
 use crate::http::answer;
 use crate::http::answer::ReadAnswer;
+use crate::http::body::read_whole;
 use crate::http::decode::from_body;
 use crate::http::negotiate::json_only;
 use crate::http::problem::Problem;
 use crate::http::query::LIMIT_DEFAULT;
 use crate::http::query::Query;
 use crate::http::query::with_parameter;
+use crate::http::request::require_json;
 use crate::http::request::segment;
 use crate::http::schema;
 use crate::http::wire::Object;
@@ -79,7 +82,7 @@ pub(crate) async fn parked(State(app): State<Shared>, request: Request) -> Resul
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/parked/replay", tag = "subscriptions",
     params(("name" = String, Path, example = "mail")),
-    request_body(content = schema::ParkedRequest, content_type = "application/json", description = "`{}` for all of them"),
+    request_body(content = Option<schema::ParkedRequest>, content_type = "application/json", description = "Without one: all of them"),
     responses(
         (status = 200, description = "That is on disk", body = schema::ReplayAnswer),
         (status = 400, description = "`malformed-request`", body = schema::ProblemDocument, content_type = "application/problem+json"),
@@ -99,7 +102,7 @@ pub(crate) async fn replay(State(app): State<Shared>, request: Request) -> Resul
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/parked/skip", tag = "subscriptions",
     params(("name" = String, Path, example = "mail")),
-    request_body(content = schema::ParkedRequest, content_type = "application/json", description = "`{}` for all of them"),
+    request_body(content = Option<schema::ParkedRequest>, content_type = "application/json", description = "Without one: all of them"),
     responses(
         (status = 200, description = "That is on disk", body = schema::SkipAnswer),
         (status = 400, description = "`malformed-request`", body = schema::ProblemDocument, content_type = "application/problem+json"),
@@ -116,8 +119,19 @@ pub(crate) async fn skip(State(app): State<Shared>, request: Request) -> Result<
 }
 
 async fn which(app: &Shared, request: Request) -> Result<(String, Option<Vec<(u16, u64)>>), Problem> {
-    let (name, body) = verdict(app, request).await?;
-    let Some(events) = from_body::<Object<WhichWire>>(&body)?.0.events else { return Ok((name, None)) };
+    let (parts, body) = request.into_parts();
+    let name = orders(&parts)?;
+    // No body says nothing, whatever its label says; the media type of one that is there has to be right.
+    if body.size_hint().lower() > 0 {
+        require_json(&parts.headers)?;
+    }
+    let body = read_whole(&parts.headers, body, &app.settings).await?;
+    if body.is_empty() {
+        return Ok((name, None));
+    }
+    require_json(&parts.headers)?;
+    let which = from_body::<Option<Object<WhichWire>>>(&body)?;
+    let Some(events) = which.and_then(|which| which.0.events) else { return Ok((name, None)) };
     if events.len() > DELIVERIES_MAX {
         return Err(Problem::malformed("events", format!("at most {DELIVERIES_MAX} are allowed")));
     }
@@ -141,7 +155,7 @@ impl<'de> Deserialize<'de> for PlaceWire {
             type Value = PlaceWire;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the id of a parked event")
+                f.write_str("the id of a parked event, such as 0-1042")
             }
 
             fn visit_u64<E: serde::de::Error>(self, position: u64) -> Result<Self::Value, E> {

@@ -32,10 +32,12 @@ fn parts(columns: &str, script: &str) -> (Arc<Columns>, Arc<Module>) {
 struct Payers;
 
 impl Lookup for Payers {
-    fn row<'a>(&'a self, view: &'a str, key: &'a Json) -> BoxFuture<'a, Result<Option<Json>, String>> {
+    fn row<'a>(&'a self, view: &'a str, key: &'a Json) -> BoxFuture<'a, Result<Option<Json>, Unanswered>> {
         Box::pin(async move {
-            if view != "payers" {
-                return Err(format!("there is no view {view}"));
+            match view {
+                "payers" => {}
+                "away" => return Err(Unanswered::Fault(Fault::Passing("it is away".to_owned()))),
+                _ => return Err(Unanswered::Key(format!("{view} has no such keys"))),
             }
             let number = key.as_str().and_then(|key| key.strip_prefix('p')).and_then(|key| key.parse::<u8>().ok());
             Ok(number.filter(|number| *number < 4).map(|number| serde_json::json!({ "id": key, "rank": number })))
@@ -53,7 +55,7 @@ async fn run(columns: &Arc<Columns>, module: &Arc<Module>, events: &[Json], batc
     for (number, chunk) in events.chunks(batch).enumerate() {
         let mut working = Working::new(Arc::clone(columns));
         let texts = chunk.iter().map(|event| Some(Bytes::from(event.to_string()))).collect();
-        let mut calls = Calls::of_texts(module, &sandbox, &Payers, texts);
+        let mut calls = Calls::of_texts("v", module, &sandbox, &Payers, texts);
         for at in 0..chunk.len() {
             let place = number * batch + at;
             let position = u64::try_from(place).unwrap() + 1;
@@ -70,7 +72,7 @@ async fn run(columns: &Arc<Columns>, module: &Arc<Module>, events: &[Json], batc
                     calls.forget();
                     parked.push((place, reason));
                 }
-                Err(Refusal::Fault(fault)) => panic!("memory does not fail: {fault}"),
+                Err(Refusal::Fault(fault) | Refusal::Waits(fault)) => panic!("memory does not fail: {fault}"),
             }
         }
         for write in working.into_writes() {
@@ -252,8 +254,48 @@ async fn a_module_without_project_is_refused() {
 async fn a_sandbox_that_is_busy_is_tried_again_later() {
     let (columns, module) = parts(COLUMNS, EVERYTHING);
     let sandbox = Sandbox::new(crate::script::Options { queue_max: 0, ..Default::default() });
-    let mut calls = Calls::of_texts(&module, &sandbox, &Payers, vec![Some(Bytes::from_static(b"{}"))]);
+    let mut calls = Calls::of_texts("v", &module, &sandbox, &Payers, vec![Some(Bytes::from_static(b"{}"))]);
     let mut writer = MemoryWriter::new(Arc::clone(&columns));
     let refusal = calls.changes(0, &mut Working::new(columns), &mut writer).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Fault(Fault::Passing(_))), "{refusal:?}");
+}
+
+/// The changes of each event up to the first that is refused, and why.
+async fn until_refused(script: &str, events: &[Json]) -> (usize, Refusal) {
+    let (columns, module) = parts(COLUMNS, script);
+    let (sandbox, mut writer) = (sandbox(), MemoryWriter::new(Arc::clone(&columns)));
+    let mut working = Working::new(columns);
+    let texts = events.iter().map(|event| Some(Bytes::from(event.to_string()))).collect();
+    let mut calls = Calls::of_texts("v", &module, &sandbox, &Payers, texts);
+    for at in 0..events.len() {
+        match calls.changes(at, &mut working, &mut writer).await {
+            Ok(changes) => working.apply(&mut writer, changes, Stamp { version: 1, position: 1 }).await.unwrap(),
+            Err(refusal) => return (at, refusal),
+        }
+    }
+    panic!("none of {} events was refused", events.len());
+}
+
+#[tokio::test]
+async fn p5_a_view_that_is_away_is_waited_for_and_no_event_is_blamed() {
+    let event = |key: &str, view: Option<&str>| serde_json::json!({ "key": key, "view": view });
+    let caught = "export function project(event, rows) { try { if (event.view) rows.lookup(event.view, 'p1'); } catch {} \
+                  rows.upsert(event.key, { n: 1 }); }";
+    let events = [event("a", Some("payers")), event("b", None), event("c", Some("away")), event("d", None)];
+    let (at, refusal) = until_refused(caught, &events).await;
+    assert!(at == 2 && matches!(&refusal, Refusal::Waits(Fault::Passing(text)) if text == "it is away"), "{at}: {refusal:?}");
+
+    // The second event only seems to look there, until the first has been applied.
+    let first_time = "export function project(event, rows) { const row = rows.get(event.key); \
+                      if (row === null) rows.lookup(event.view, 'p1'); rows.upsert(event.key, { n: (row?.n ?? 0) + 1 }); }";
+    let events = [event("a", Some("payers")), event("a", Some("away")), event("a", Some("v")), event("b", Some("away"))];
+    let (at, refusal) = until_refused(first_time, &events).await;
+    assert!(at == 3 && matches!(refusal, Refusal::Waits(Fault::Passing(_))), "{at}: {refusal:?}");
+}
+
+#[tokio::test]
+async fn a_module_that_looks_up_its_own_view_is_told_what_to_do_instead() {
+    let script = "export function project(event, rows) { try { rows.lookup('v', event.key); } catch {} rows.upsert(event.key, { n: 1 }); }";
+    let (at, refusal) = until_refused(script, &[serde_json::json!({ "key": "a" })]).await;
+    assert!(at == 0 && matches!(&refusal, Refusal::Waits(Fault::Lasting(text)) if text.contains("rows.get(key)")), "{at}: {refusal:?}");
 }

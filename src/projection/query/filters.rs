@@ -38,7 +38,8 @@ impl Filters {
             let invalid = |detail: &str| QueryFault::Invalid { field: name_of(columns, comparison.place), detail: detail.to_owned() };
             let column = columns.list().get(comparison.place).ok_or_else(|| invalid("is not a column of the view"))?;
             let ranges = ranges(column, &comparison.test).map_err(invalid)?;
-            let is_point = matches!(comparison.test, Test::Equal(_) | Test::IsNull(true));
+            let is_one_choice = matches!(&comparison.test, Test::In(values) if values.len() <= 1);
+            let is_point = is_one_choice || matches!(comparison.test, Test::Equal(_) | Test::IsNull(true));
             match by_place.get_mut(&comparison.place) {
                 Some(before) => {
                     before.ranges = before.ranges.intersect(&ranges);

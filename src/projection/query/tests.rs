@@ -46,13 +46,14 @@ fn any_comparison(rng: &mut Rng, columns: &Columns) -> Comparison {
     if column_type == ColumnType::Json {
         return Comparison { place, test: Test::IsNull(rng.chance(50)) };
     }
+    let count = rng.index(3) + 1;
     let mut value = || loop {
         let value = if place == 0 { key(rng.below(80)) } else { any_value(rng, column_type) };
         if !value.is_null() {
             break value;
         }
     };
-    let values = vec![value(), value(), value()];
+    let values = (0..count).map(|_| value()).collect();
     let value = value();
     let test = match rng.below(11) {
         0..3 => Test::Equal(value),

@@ -14,6 +14,7 @@ use super::spec::Columns;
 use super::value::Value;
 use crate::subscription::Cursor;
 
+pub(crate) mod absent;
 pub(crate) mod embedded;
 
 /// A generation of a view: the rows that one definition makes. While a changed definition is built beside the one in use, there are two.
@@ -45,6 +46,8 @@ pub(crate) struct Opening {
     pub(crate) hash: [u8; 16],
     pub(crate) definition: String,
     pub(crate) columns: Arc<Columns>,
+    /// The database whose events they are: a checkpoint says nothing of another one's.
+    pub(crate) database: [u8; 16],
     /// How many shards the database has: the checkpoint holds a position for each.
     pub(crate) shards: u16,
     /// If it is not there yet: make it the one that readers see. There is then no other.
@@ -96,7 +99,7 @@ pub(crate) trait Writer: Send {
     /// The checkpoint as it was found when the writer was opened; `None`: nothing was written yet.
     fn checkpoint(&self) -> Option<&Cursor>;
 
-    /// The rows of these keys, in their order.
+    /// The rows of these keys, in their order; of the first of them only (at least one), where all would be more than [`LOAD_BYTES`].
     fn load<'a>(&'a mut self, keys: &'a [Value]) -> BoxFuture<'a, Result<Vec<Option<Row>>, Fault>>;
 
     /// All rows that have all of these values in these columns (by place).
@@ -108,6 +111,9 @@ pub(crate) trait Writer: Send {
     /// Makes durable what is not yet; called now and then when there is nothing else to do, and before the writer is dropped in peace.
     fn flush(&mut self) -> BoxFuture<'_, Result<(), Fault>>;
 }
+
+/// About how much of large rows is loaded at once.
+pub(crate) const LOAD_BYTES: usize = 32 << 20;
 
 /// Why a target did not do it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use factum_storage::RecordedEvent;
 use factum_storage::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::lane::Item;
@@ -23,10 +24,14 @@ use super::terms::Terms;
 mod count;
 mod fetch;
 mod verdicts;
+mod waiting;
+mod worker;
 
 pub(super) use count::Counts;
 pub(super) use fetch::Wanted;
 pub use verdicts::Nack;
+use waiting::Waits;
+use worker::Look;
 
 /// One consumer of a group, for as long as it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,9 +64,18 @@ pub(super) struct Books {
     next_number: u64,
     seats: HashMap<ConsumerId, Seat>,
     next_consumer: u64,
+    /// Who waits for something to take, by turn.
+    waiting: BTreeMap<u64, ConsumerId>,
+    next_turn: u64,
     timers: BTreeSet<(Instant, LaneKey)>,
+    /// Events that are known from their rows alone, by shard and position: the log is not read up to them yet.
+    ahead: BTreeMap<(u16, u64), LaneKey>,
     /// Lines whose next events must be read from the log again.
     wanting: VecDeque<LaneKey>,
+    /// The worker is reading them.
+    is_fetching: bool,
+    /// The end of the log was reached.
+    has_caught_up: bool,
     /// Events that wait, with their bodies in memory.
     bodies: usize,
     body_bytes: usize,
@@ -72,6 +86,8 @@ pub(super) struct Books {
     rows: BTreeMap<(u16, u64), Option<Kept>>,
     /// Counts what has changed and must be stored some time.
     changes: u64,
+    /// What the worker knows.
+    seen: Look,
 }
 
 struct Seat {
@@ -80,8 +96,10 @@ struct Seat {
     /// Lines that it has events of. May hold some that are not its own any more.
     own: VecDeque<LaneKey>,
     lanes: BTreeSet<LaneKey>,
-    /// It has asked, and got nothing.
-    is_hungry: bool,
+    waits: Waits,
+    /// It also wants to know when there is nothing.
+    asks: bool,
+    bell: Arc<Notify>,
     /// It came for one batch: nobody is there, only its deliveries.
     is_gone: bool,
     takes_own: bool,
@@ -104,8 +122,13 @@ impl Books {
             next_number: 1,
             seats: HashMap::new(),
             next_consumer: 1,
+            waiting: BTreeMap::new(),
+            next_turn: 1,
             timers: BTreeSet::new(),
+            ahead: BTreeMap::new(),
             wanting: VecDeque::new(),
+            is_fetching: false,
+            has_caught_up: false,
             bodies: 0,
             body_bytes: 0,
             tracked: 0,
@@ -113,6 +136,7 @@ impl Books {
             parked: 0,
             rows: BTreeMap::new(),
             changes: 0,
+            seen: Look::default(),
         };
         for (shard, position, row) in progress.kept {
             books.restore(shard, position, &row);
@@ -125,8 +149,12 @@ impl Books {
         let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(shard, row.stream.as_str().into()));
         let is_parked = row.parked_at.is_some();
         let state = if is_parked { State::Parked } else { State::Waiting(None) };
-        let item = Item { position, version: row.version, attempts: row.attempts, is_kept: true, state };
+        let is_ahead = self.marks.get(usize::from(shard)).is_some_and(|marks| position > marks.checkpoint());
+        let item = Item { position, version: row.version, attempts: row.attempts, is_kept: true, is_ahead, state };
         if let Err(at) = lane.index_of(position) {
+            if is_ahead {
+                self.ahead.insert((shard, position), key);
+            }
             lane.items.insert(at, item);
             lane.parked += usize::from(is_parked);
             self.parked += usize::from(is_parked);
@@ -155,7 +183,8 @@ impl Books {
         self.tracked += 1;
         let failure = record.reshape_failure().map(str::to_owned);
         let version = record.version().get();
-        let is_held = lane.parked > 0;
+        // What has a row may stand behind it.
+        let is_held = lane.first_parked().is_some_and(|parked| parked < at);
         // Bodies are for what can be given out soon; the rest is read again when its turn comes.
         let keeps_body = !is_held && lane.retry_at.is_none() && failure.is_none() && lane.items.len() - lane.given < LANE_BODIES_MAX;
         let body = keeps_body.then(|| Box::new(record));
@@ -163,7 +192,8 @@ impl Books {
             self.bodies += 1;
             self.body_bytes += record.stored_bytes();
         }
-        lane.items.insert(at, Item { position, version, attempts: 0, is_kept: false, state: State::Waiting(body) });
+        debug_assert!(at >= lane.given, "the log was read up to what is given out");
+        lane.items.insert(at, Item { position, version, attempts: 0, is_kept: false, is_ahead: false, state: State::Waiting(body) });
         if let Some(why) = failure {
             self.park(key, at, why, now);
         } else if is_held {
@@ -178,20 +208,39 @@ impl Books {
             marks.read_through(position);
             self.changes += 1;
         }
+        while let Some(entry) = self.ahead.range((shard, 0)..=(shard, position)).next() {
+            let (&place, &key) = entry;
+            self.ahead.remove(&place);
+            let item = self.lanes.get_mut(&key).and_then(|lane| lane.index_of(place.1).ok().and_then(|at| lane.items.get_mut(at)));
+            if let Some(item) = item {
+                item.is_ahead = false;
+                self.list(key);
+            }
+        }
     }
 
     /// A new consumer, with room for so many deliveries.
     pub(super) fn join(&mut self, window: usize) -> ConsumerId {
         let id = ConsumerId(self.next_consumer);
         self.next_consumer += 1;
-        let seat =
-            Seat { window, in_flight: 0, own: VecDeque::new(), lanes: BTreeSet::new(), is_hungry: false, is_gone: false, takes_own: false };
+        let seat = Seat {
+            window,
+            in_flight: 0,
+            own: VecDeque::new(),
+            lanes: BTreeSet::new(),
+            waits: Waits::No,
+            asks: false,
+            bell: Arc::default(),
+            is_gone: false,
+            takes_own: false,
+        };
         self.seats.insert(id, seat);
         id
     }
 
-    /// Gives a consumer what it has room for.
+    /// Gives a consumer what it has room for. If that is nothing, it is called when it should look again.
     pub(super) fn take(&mut self, id: ConsumerId, max: usize, bytes_max: usize, now: Instant) -> Vec<Given> {
+        self.come(id);
         let mut out = Vec::new();
         let mut bytes = 0;
         while out.len() < max && bytes < bytes_max {
@@ -201,8 +250,11 @@ impl Books {
             self.give(id, key, most, bytes_max.saturating_sub(bytes), now, &mut out);
             bytes = out.iter().map(|given: &Given| given.record.stored_bytes()).sum();
         }
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.is_hungry = out.is_empty() && seat.in_flight < seat.window;
+        if out.is_empty() {
+            self.wait(id);
+        } else if !self.ready.is_empty() {
+            // It may have been called for that, and have taken something else.
+            self.call_next();
         }
         out
     }
@@ -217,11 +269,8 @@ impl Books {
             } else {
                 self.ready.pop_front().or_else(|| seat.own.pop_front())
             }?;
-            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.owner.is_none_or(|owner| owner == id)) else { continue };
             lane.is_listed = false;
-            if lane.owner.is_some_and(|owner| owner != id) {
-                continue;
-            }
             match lane.next().map(|item| &item.state) {
                 Some(State::Waiting(Some(_))) => return Some(key),
                 Some(State::Waiting(None)) if !lane.is_wanting => {
@@ -270,13 +319,19 @@ impl Books {
         self.list(key);
     }
 
-    /// Puts a line where it is found by who may take from it.
+    /// Puts a line where it is found by who may take from it, and calls one of them.
     fn list(&mut self, key: LaneKey) {
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| !lane.is_listed && lane.next().is_some()) else { return };
         lane.is_listed = true;
-        match lane.owner.and_then(|owner| self.seats.get_mut(&owner)) {
-            Some(seat) => seat.own.push_back(key),
-            None => self.ready.push_back(key),
+        match lane.owner.and_then(|owner| Some((owner, self.seats.get_mut(&owner)?))) {
+            Some((owner, seat)) => {
+                seat.own.push_back(key);
+                self.call(owner);
+            }
+            None => {
+                self.ready.push_back(key);
+                self.call_next();
+            }
         }
     }
 
@@ -291,11 +346,6 @@ impl Books {
                 self.timers.insert((next, key));
             }
         }
-    }
-
-    /// When something is due.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.timers.first().map(|(due, _)| *due)
     }
 
     /// Whether there is something to be stored.
@@ -323,3 +373,6 @@ impl Books {
 const LANE_TURN: usize = 64;
 /// More events of one line are not held in memory.
 const LANE_BODIES_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
 use super::Group;
 use super::Shared;
+use super::books::Books;
 use super::books::ConsumerId;
+use super::books::Given;
 use super::session::DeliveryId;
 use super::session::End;
 use super::session::Session;
-use super::session::now;
-use super::store::broken;
 use crate::Error;
 use crate::subscription::Event;
 
@@ -47,13 +50,37 @@ pub struct Consumer {
 struct Seat {
     session: Arc<Session>,
     id: ConsumerId,
+    /// Rings when it should look again.
+    bell: Arc<Notify>,
     detaches: bool,
+}
+
+/// A consumer that waits. If it is dropped meanwhile, somebody else comes when it is called.
+struct Waiting<'a> {
+    session: &'a Session,
+    id: ConsumerId,
+    is_over: bool,
+}
+
+impl Waiting<'_> {
+    async fn until(mut self, bell: &Notify) {
+        bell.notified().await;
+        self.is_over = true;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.session.with(|books, _| books.stop_waiting(self.id));
+        }
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let (id, detaches) = (self.id, self.detaches);
-        self.session.change(|books, now| if detaches { books.detach(id) } else { books.leave(id, now) });
+        self.session.with(|books, now| if detaches { books.detach(id) } else { books.leave(id, now) });
     }
 }
 
@@ -109,36 +136,39 @@ impl Consumer {
             return Ok(self.taken.drain(..count).collect());
         }
         loop {
-            self.join().await?;
-            let Some((session, id)) = self.seat.as_ref().map(|seat| (Arc::clone(&seat.session), seat.id)) else { continue };
-            let offered = session.offered.notified();
-            tokio::pin!(offered);
-            // From here on nothing is missed that comes between looking and waiting.
-            offered.as_mut().enable();
-            let given = session.books.lock().take(id, max, BATCH_BYTES, now().instant);
-            session.stirred.notify_one();
+            let (given, _) = self.take(max).await?;
             if !given.is_empty() {
-                let delivery = |given: super::books::Given| Delivery {
-                    id: DeliveryId { session: session.id, number: given.number },
-                    attempt: given.attempt,
-                    event: Event { shard: given.shard, record: given.record },
-                };
-                return Ok(given.into_iter().map(delivery).collect());
+                return Ok(given);
             }
-            match session.ended() {
-                None if session.finished.is_cancelled() => {
-                    return Err(broken(&session.name, "its worker broke off"));
-                }
-                None => tokio::select! {
-                    () = offered => {}
-                    () = session.finished.cancelled() => {}
-                },
-                Some(End::Over) => self.seat = None,
-                Some(End::Failed(error)) => {
-                    self.seat = None;
-                    return Err(error);
-                }
+            self.wait().await;
+        }
+    }
+
+    /// What there is now, and whether everything was read by now that there could be.
+    async fn take(&mut self, max: usize) -> Result<(Vec<Delivery>, bool), Error> {
+        loop {
+            self.join().await?;
+            let Some(Seat { session, id, .. }) = &self.seat else { continue };
+            let taken = session.with(|books, now| {
+                let given = books.take(*id, max, BATCH_BYTES, now.instant);
+                let is_all = given.is_empty() && self.detaches && books.has_nothing_for(*id);
+                (given, is_all)
+            });
+            if let Some((given, is_all)) = taken {
+                return Ok((given.into_iter().map(|given| delivery(session.id, given)).collect(), is_all));
             }
+            let end = session.ended();
+            self.seat = None;
+            if let Some(End::Failed(error)) = end {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Waits until it should look again.
+    async fn wait(&self) {
+        if let Some(Seat { session, id, bell, .. }) = &self.seat {
+            Waiting { session, id: *id, is_over: false }.until(bell).await;
         }
     }
 
@@ -150,8 +180,10 @@ impl Consumer {
         match &self.seat {
             None => self.taken.clear(),
             Some(Seat { session, .. }) => {
-                let books = session.books.lock();
-                self.taken.retain(|delivery| delivery.id.session == session.id && books.is_out(delivery.id.number));
+                let taken = &mut self.taken;
+                let stays = |books: &mut Books, delivery: &Delivery| delivery.id.session == session.id && books.is_out(delivery.id.number);
+                // A session that has ended has given all of its deliveries back.
+                session.with(|books, _| taken.retain(|delivery| stays(books, delivery))).unwrap_or_else(|| taken.clear());
             }
         }
     }
@@ -160,31 +192,45 @@ impl Consumer {
         while self.seat.is_none() {
             let session = self.shared.session(&self.group).await?;
             let window = self.options.max_in_flight.unwrap_or(session.terms.max_in_flight).max(1);
-            let joined = {
-                let mut books = session.books.lock();
-                // A session that ends does so under this lock.
-                if session.ended().is_some() {
-                    None
-                } else {
-                    let room = session.terms.max_in_flight.saturating_sub(books.detached());
-                    Some(books.join(if self.detaches { window.min(room) } else { window }))
-                }
-            };
-            if let Some(id) = joined {
-                self.seat = Some(Seat { session, id, detaches: self.detaches });
+            let joined = session.with(|books, _| {
+                let room = session.terms.max_in_flight.saturating_sub(books.detached());
+                let id = books.join(if self.detaches { window.min(room) } else { window });
+                Some((id, books.bell(id)?))
+            });
+            if let Some((id, bell)) = joined.flatten() {
+                self.seat = Some(Seat { session, id, bell, detaches: self.detaches });
             }
         }
         Ok(())
     }
 
-    /// One batch within a time, which may be empty; its deliveries stay out until they are acknowledged or their time is over.
+    /// One batch within a time, which may be empty; its deliveries stay out until they are acknowledged or their time is over. The time
+    /// begins when everything was read that there is, so that who does not want to wait gets that.
     pub(super) async fn pull(mut self, limit: usize, wait: Duration) -> Result<Vec<Delivery>, Error> {
-        match tokio::time::timeout(wait, self.next_batch(limit)).await {
-            Ok(batch) => batch,
-            Err(_) => Ok(Vec::new()),
+        let began = Instant::now();
+        let mut until = None;
+        loop {
+            let (given, is_all) = self.take(limit).await?;
+            if !given.is_empty() {
+                return Ok(given);
+            }
+            if is_all {
+                until.get_or_insert_with(|| Instant::now() + wait);
+            }
+            let until = until.unwrap_or(began + wait.max(READ_WITHIN));
+            if tokio::time::timeout_at(until, self.wait()).await.is_err() {
+                return Ok(Vec::new());
+            }
         }
     }
 }
 
+fn delivery(session: u64, given: Given) -> Delivery {
+    let Given { number, attempt, shard, record } = given;
+    Delivery { id: DeliveryId { session, number }, attempt, event: Event { shard, record } }
+}
+
+/// What takes longer to read does not come with this batch.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;

@@ -45,17 +45,26 @@ pub(super) struct Item {
     pub(super) attempts: u32,
     /// It has a row of its own, so the checkpoint may pass it.
     pub(super) is_kept: bool,
+    /// It is known from its row, and the log is not read up to here yet: what comes before it may not be known.
+    pub(super) is_ahead: bool,
     pub(super) state: State,
 }
 
 /// Where an event is.
 pub(super) enum State {
-    /// It can be given out, once its body is there and those before it are given out.
+    /// It is with nobody; its body, unless it must be read from the log again.
     Waiting(Option<Box<RecordedEvent>>),
     /// It is with a consumer, under this number.
     Given(u64),
     /// Somebody has to look at it.
     Parked,
+}
+
+impl Item {
+    /// Whether it can be given out, once its body is there and those before it are given out.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting(_)) && !self.is_ahead
+    }
 }
 
 impl LaneKey {
@@ -94,7 +103,7 @@ impl Lane {
             return None;
         }
         // What is given out stands first.
-        self.items.get(self.given).filter(|item| matches!(item.state, State::Waiting(_)))
+        self.items.get(self.given).filter(|item| item.is_waiting())
     }
 
     /// Where the first parked one stands.

@@ -84,6 +84,12 @@ impl Marks {
     }
 }
 
+/// The last event of a block that is done.
+pub(super) fn last_done(block: u64, bits: &Bits) -> Option<u64> {
+    let within = bits.iter().enumerate().rev().find_map(|(byte, bits)| Some(byte as u64 * 8 + u64::from(bits.checked_ilog2()?)))?;
+    Some(block * BLOCK_EVENTS + within)
+}
+
 fn has(bits: &Bits, position: u64) -> bool {
     let (byte, mask) = place(position);
     bits.get(byte).is_some_and(|byte| byte & mask != 0)
@@ -150,6 +156,9 @@ mod tests {
             Change::Done { block, bits, .. } => Some((block, bits?)),
             Change::Checkpoint { .. } | Change::Kept { .. } => None,
         });
+        let rows: Vec<_> = rows.collect();
+        assert_eq!(rows.iter().filter_map(|(block, bits)| last_done(*block, bits)).collect::<Vec<_>>(), [4_094, 8_191, 10_000]);
+        assert_eq!(last_done(7, &[0; BLOCK_BYTES]), None);
         let again = Marks::new(0, rows);
         for position in 1..=10_000 {
             assert_eq!(again.is_done(position), position > 1 && position % 3 != 0, "{position}");

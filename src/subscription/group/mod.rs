@@ -242,11 +242,10 @@ impl Groups {
         let Some(session) = group.slot.lock().await.clone() else {
             return Ok(Acknowledged { acknowledged: 0, unknown: deliveries.to_vec() });
         };
-        let answer = session.change(|books, now| {
+        let answer = session.with(|books, now| {
             let mut answer = Acknowledged::default();
             for delivery in deliveries {
-                // A session that has ended has given all of its deliveries back.
-                if delivery.session == session.id && session.ended().is_none() && each(books, delivery.number, now) {
+                if delivery.session == session.id && each(books, delivery.number, now) {
                     answer.acknowledged += 1;
                 } else {
                     answer.unknown.push(*delivery);
@@ -254,6 +253,8 @@ impl Groups {
             }
             answer
         });
+        // A session that has ended has given all of its deliveries back.
+        let answer = answer.unwrap_or_else(|| Acknowledged { acknowledged: 0, unknown: deliveries.to_vec() });
         if answer.acknowledged > 0 {
             session.durable(&self.shared.writer).await?;
         }
@@ -288,9 +289,10 @@ impl Shared {
     async fn begin(self: &Arc<Self>, group: &Arc<Group>) -> Result<Arc<Session>, Error> {
         let (name, shards) = (Arc::clone(&group.name), self.router.count());
         let progress = self.in_store(&group.name, move |store| store.load(&name, shards)).await?;
-        let after = Cursor(progress.checkpoints.iter().copied().map(factum_storage::Position::new).collect());
+        let cursor = |positions: &[u64]| Cursor(positions.iter().copied().map(factum_storage::Position::new).collect());
+        let after = cursor(&progress.checkpoints);
         // The log of an older backup: what is appended to it would be skipped.
-        after.check(&self.router, 0).map_err(|error| {
+        cursor(&progress.reach()).check(&self.router, 0).map_err(|error| {
             broken(&group.name, &format!("its progress is ahead of the log ({error}); was the log put back from a backup without it?"))
         })?;
         let terms = Arc::clone(&group.terms.lock());

@@ -102,8 +102,7 @@ impl Groups {
         let group = self.group(name)?;
         loop {
             let session = self.shared.session(&group).await?;
-            let count = session.change(|books, _| session.ended().is_none().then(|| change(books)));
-            if let Some(count) = count {
+            if let Some(count) = session.with(|books, _| change(books)) {
                 session.durable(&self.shared.writer).await?;
                 return Ok(count);
             }

@@ -34,8 +34,6 @@ pub(super) struct Session {
     pub(super) is_marked: AtomicBool,
     /// Up to which change everything is stored.
     pub(super) stored: watch::Sender<Stored>,
-    /// For consumers: there may be something to take, or an end.
-    pub(super) offered: Notify,
     /// For the worker: look at the books.
     pub(super) stirred: Notify,
     /// Asks the worker to end.
@@ -98,7 +96,6 @@ impl Session {
             books: Mutex::new(books),
             is_marked: AtomicBool::new(false),
             stored: watch::Sender::new(Stored::default()),
-            offered: Notify::new(),
             stirred: Notify::new(),
             stop: CancellationToken::new(),
             end: Mutex::new(None),
@@ -111,12 +108,25 @@ impl Session {
         self.end.lock().clone()
     }
 
-    /// Changes the books and tells everybody whom it may concern.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Books, Now) -> T) -> T {
-        let answer = change(&mut self.books.lock(), now());
-        self.offered.notify_waiters();
-        self.stirred.notify_one();
-        answer
+    /// Reads or changes the books. Not after the end: what they say then is not true any more, and what is changed in them would be
+    /// stored over what the next session has stored.
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut Books, Now) -> T) -> Option<T> {
+        let mut books = self.books.lock();
+        // A session ends under this lock.
+        if self.end.lock().is_some() {
+            return None;
+        }
+        let answer = change(&mut books, now());
+        if books.concerns_worker() {
+            self.stirred.notify_one();
+        }
+        Some(answer)
+    }
+
+    /// From here on its books say nothing, and whoever waits for something in them finds that out.
+    pub(super) fn finish(&self, books: &mut Books, end: End) {
+        self.end.lock().get_or_insert(end);
+        books.call_all();
     }
 
     /// Returns once everything that the books say now is on disk.

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::marks::BLOCK_BYTES;
 use super::marks::Bits;
+use super::marks::last_done;
 use crate::Error;
 
 /// The file of all groups, or the memory that stands for it.
@@ -59,6 +60,20 @@ pub(super) struct Progress {
     pub(super) checkpoints: Vec<u64>,
     pub(super) done: Vec<(u16, u64, Box<Bits>)>,
     pub(super) kept: Vec<(u16, u64, Kept)>,
+}
+
+impl Progress {
+    /// By shard, the last position that it knows of.
+    pub(super) fn reach(&self) -> Vec<u64> {
+        let mut reach = self.checkpoints.clone();
+        let done = self.done.iter().filter_map(|(shard, block, bits)| Some((*shard, last_done(*block, bits)?)));
+        for (shard, position) in done.chain(self.kept.iter().map(|(shard, position, _)| (*shard, *position))) {
+            if let Some(reach) = reach.get_mut(usize::from(shard)) {
+                *reach = position.max(*reach);
+            }
+        }
+        reach
+    }
 }
 
 impl ProgressFile {

@@ -25,9 +25,10 @@ use crate::subscription::FeedItem;
 
 /// Works until nobody is there any more, somebody asks it to end, or something fails.
 pub(super) async fn run(shared: Arc<Shared>, group: Arc<Group>, session: Arc<Session>, after: Cursor) {
-    let _finished = session.finished.clone().drop_guard();
+    let _finish = Finish(Arc::clone(&session));
     let filter = session.terms.filter.clone();
-    let feed = Feed::of_log(Arc::clone(&shared.router), filter, &after).telling_progress().reshaped_by(shared.reshape.clone());
+    let feed = Feed::of_log(Arc::clone(&shared.router), filter, &after);
+    let feed = feed.telling_progress_within(PROGRESS_WITHIN).reshaped_by(shared.reshape.clone());
     let mut worker = Worker { shared, session, reading: read(feed), idle_since: None, store_at: None };
     loop {
         let failure = worker.work().await.err();
@@ -35,13 +36,13 @@ pub(super) async fn run(shared: Arc<Shared>, group: Arc<Group>, session: Arc<Ses
         let mut slot = group.slot.lock().await;
         let session = &worker.session;
         {
-            let books = session.books.lock();
+            let mut books = session.books.lock();
             let is_asked = session.stop.is_cancelled() || worker.shared.closing.is_cancelled();
             if failure.is_none() && !is_asked && !books.is_idle() {
                 // Somebody came at the last moment.
                 continue;
             }
-            *session.end.lock() = Some(failure.clone().map_or(End::Over, End::Failed));
+            session.finish(&mut books, failure.clone().map_or(End::Over, End::Failed));
         }
         if let Some(error) = &failure {
             tracing::error!(subscription = &*session.name, %error, "a subscription has stopped; a new consumer tries again");
@@ -51,8 +52,18 @@ pub(super) async fn run(shared: Arc<Shared>, group: Arc<Group>, session: Arc<Ses
         }
         *group.failure.lock() = failure;
         *slot = None;
-        session.offered.notify_waiters();
         return;
+    }
+}
+
+/// However its worker ends, a session has ended then, and nobody waits for it.
+struct Finish(Arc<Session>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        let Self(session) = self;
+        session.finish(&mut session.books.lock(), End::Failed(broken(&session.name, "its worker broke off")));
+        session.finished.cancel();
     }
 }
 
@@ -81,31 +92,25 @@ impl Worker {
             if let Some(why) = &self.session.stored.borrow().failure {
                 return Err(broken(&self.session.name, why));
             }
-            let (wanted, wants_more, due, has_changes, is_idle) = {
-                let mut books = self.session.books.lock();
-                if books.expire(now()) {
-                    self.session.offered.notify_waiters();
-                }
-                books.shed_for_hungry();
-                (books.wanted(), books.wants_more(), books.next_due(), books.has_changes(), books.is_idle())
-            };
+            let (wanted, look) = self.session.books.lock().look(now());
             if !wanted.is_empty() {
                 self.fetch(&wanted).await?;
+                self.session.books.lock().fetched();
                 continue;
             }
             let instant = Instant::now();
-            self.idle_since = if is_idle { self.idle_since.or(Some(instant)) } else { None };
+            self.idle_since = if look.is_idle { self.idle_since.or(Some(instant)) } else { None };
             let idle_end = self.idle_since.map(|since| since + LINGER);
             if idle_end.is_some_and(|end| end <= instant) {
                 return Ok(());
             }
-            self.store_at = if has_changes { self.store_at.or(Some(instant + STORE_EVERY)) } else { None };
+            self.store_at = if look.has_changes { self.store_at.or(Some(instant + STORE_EVERY)) } else { None };
             if self.store_at.is_some_and(|at| at <= instant) {
                 self.store_at = None;
                 self.shared.writer.mark(&self.session);
             }
-            let next_look = [due, idle_end, self.store_at].into_iter().flatten().min();
-            let look = async {
+            let next_look = [look.due, idle_end, self.store_at].into_iter().flatten().min();
+            let time = async {
                 match next_look {
                     Some(at) => sleep_until(at).await,
                     None => pending().await,
@@ -115,11 +120,10 @@ impl Worker {
                 () = self.shared.closing.cancelled() => return Ok(()),
                 () = self.session.stop.cancelled() => return Ok(()),
                 () = self.session.stirred.notified() => {}
-                () = look => {}
-                (feed, item) = &mut self.reading, if wants_more => {
+                () = time => {}
+                (feed, item) = &mut self.reading, if look.wants_more => {
                     self.reading = read(feed);
                     self.accept(item?);
-                    self.session.offered.notify_waiters();
                 }
             }
         }
@@ -128,6 +132,7 @@ impl Worker {
     fn accept(&mut self, item: FeedItem) {
         let now = now();
         let mut books = self.session.books.lock();
+        let is_end = matches!(item, FeedItem::CaughtUp(_));
         let cursor = match item {
             FeedItem::Events(events) => {
                 let last = events.last().map(|(_, cursor)| cursor.clone());
@@ -142,6 +147,9 @@ impl Worker {
             for (shard, position) in (0_u16..).zip(cursor.positions()) {
                 books.read_through(shard, position.get());
             }
+        }
+        if is_end {
+            books.caught_up();
         }
     }
 
@@ -182,7 +190,6 @@ impl Worker {
                     seen += 1;
                 }
             }
-            self.session.offered.notify_waiters();
             if seen == 0 {
                 let detail = format!("position {} of shard {} can't be read", first.position, first.shard);
                 return Err(broken(&self.session.name, &detail));
@@ -193,6 +200,8 @@ impl Worker {
     }
 }
 
+/// How long its checkpoint may stay behind the end of the log when nothing of what is written is for it.
+const PROGRESS_WITHIN: Duration = Duration::from_secs(1);
 /// How long a group stays ready without consumers.
 const LINGER: Duration = Duration::from_secs(5);
 /// How often progress is stored that nobody waits for.

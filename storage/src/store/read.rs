@@ -35,6 +35,12 @@ impl Reader {
         Position::new(self.shared.log.committed())
     }
 
+    /// What tells this log from every other; a copy has the same.
+    #[must_use]
+    pub fn log_id(&self) -> [u8; 16] {
+        self.shared.log.log_id
+    }
+
     /// Why the store takes no appends, if so.
     #[must_use]
     pub fn refuses_appends(&self) -> Option<Error> {

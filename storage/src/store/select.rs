@@ -60,8 +60,8 @@ impl Reader {
         Ok(slice)
     }
 
-    /// The same for one piece of the log, `after` (exclusive) to `through` (inclusive), forward or backward: `at_end` is then the end of the
-    /// piece. A filter's time limits are looked at event by event; [`Reader::position_at`] says which piece they leave.
+    /// The same for one piece of the log, `after` (exclusive) to `through` (inclusive), forward or backward: `at_end` is then the end of
+    /// the piece. A filter's time limits are looked at event by event; [`Reader::position_at`] says which piece they leave.
     ///
     /// # Errors
     ///

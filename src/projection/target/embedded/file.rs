@@ -30,6 +30,7 @@ pub(crate) struct OpenFile {
     fingerprint: [u8; 32],
     /// Columns that were found to have the fingerprint.
     known_columns: OnceLock<Arc<Columns>>,
+    pub(super) database_id: [u8; 16],
     pub(super) shards: u16,
     /// 0: it is not live.
     pub(super) promotion: AtomicU64,
@@ -98,13 +99,14 @@ pub(super) fn open(disk: &dyn Disk, path: &str, cache_bytes: usize) -> Result<Op
     guarded(|| {
         let is_cut_off = Arc::new(AtomicBool::new(false));
         let database = builder(cache_bytes).create_with_backend(Backend::new(file, Arc::clone(&is_cut_off)))?;
-        let Head { hash, definition, fingerprint, shards, promotion } = head(&database)?;
+        let Head { hash, definition, fingerprint, database_id, shards, promotion } = head(&database)?;
         Ok(OpenFile {
             path: path.to_owned(),
             hash,
             definition,
             fingerprint,
             known_columns: OnceLock::new(),
+            database_id,
             shards,
             promotion: AtomicU64::new(promotion),
             writers: AtomicU64::new(0),
@@ -120,6 +122,7 @@ struct Head {
     hash: [u8; 16],
     definition: String,
     fingerprint: [u8; 32],
+    database_id: [u8; 16],
     shards: u16,
     promotion: u64,
 }
@@ -144,6 +147,7 @@ fn head(database: &Database) -> Result<Head, Trouble> {
         hash: bytes(tables::META_HASH)?.try_into().map_err(unreadable)?,
         definition: String::from_utf8(bytes(tables::META_DEFINITION)?).map_err(|_| Trouble::unusable("its definition cannot be read"))?,
         fingerprint: bytes(tables::META_COLUMNS)?.try_into().map_err(unreadable)?,
+        database_id: bytes(tables::META_DATABASE)?.try_into().map_err(unreadable)?,
         shards: u16::from_le_bytes(bytes(tables::META_SHARDS)?.try_into().map_err(unreadable)?),
         promotion: tables::read_number(&meta, tables::META_PROMOTION)?,
     })
@@ -174,6 +178,7 @@ fn lay_out(file: &Arc<dyn DiskFile>, cache_bytes: usize, opening: &Opening, prom
         meta.insert(tables::META_HASH, opening.hash.as_slice())?;
         meta.insert(tables::META_DEFINITION, opening.definition.as_bytes())?;
         meta.insert(tables::META_COLUMNS, tables::fingerprint(&opening.columns).as_slice())?;
+        meta.insert(tables::META_DATABASE, opening.database.as_slice())?;
         meta.insert(tables::META_SHARDS, opening.shards.to_le_bytes().as_slice())?;
         meta.insert(tables::META_PROMOTION, promotion.to_le_bytes().as_slice())?;
         meta.insert(tables::META_ROWS, 0_u64.to_le_bytes().as_slice())?;

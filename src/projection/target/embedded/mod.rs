@@ -232,10 +232,10 @@ impl Inner {
         let mut state = self.state.lock();
         self.scan(&mut state)?;
         if let Some(file) = state.files.iter().find(|file| file.hash == opening.hash).cloned() {
-            if file.has_columns(&opening.columns) && file.shards == opening.shards {
+            if file.has_columns(&opening.columns) && (file.database_id, file.shards) == (opening.database, opening.shards) {
                 return Ok(file);
             }
-            self.discard(&file.path, "its columns or shards are others")?;
+            self.discard(&file.path, "it is of other columns, shards or events")?;
             self.remove(&mut state, |file| file.hash == opening.hash)?;
         }
         let promotion = if opening.is_live { next_promotion(&state) } else { 0 };

@@ -32,6 +32,8 @@ pub(super) const META_HASH: &str = "hash";
 pub(super) const META_DEFINITION: &str = "definition";
 /// [`fingerprint`] of the columns.
 pub(super) const META_COLUMNS: &str = "columns";
+/// What tells the database from every other: 16 bytes.
+pub(super) const META_DATABASE: &str = "database";
 /// How many shards the database has: 2 bytes, little endian.
 pub(super) const META_SHARDS: &str = "shards";
 /// How many promotions there have been, with the one that made it live; 0: it is not live. 8 bytes, little endian.

@@ -21,6 +21,7 @@ use super::super::super::spec::Columns;
 use super::super::super::value::Value;
 use super::super::Batch;
 use super::super::Fault;
+use super::super::LOAD_BYTES;
 use super::super::Writer;
 use super::cache::RowCache;
 use super::encoding;
@@ -99,8 +100,15 @@ impl Writer for EmbeddedWriter {
                 return Ok(rows);
             }
             let mut loaded = self.run(move |core| core.load(missing)).await?.into_iter();
-            for row in rows.iter_mut().filter(|row| row.is_none()) {
-                *row = loaded.next().flatten();
+            for at in 0..rows.len() {
+                let Some(slot) = rows.get_mut(at).filter(|row| row.is_none()) else { continue };
+                match loaded.next() {
+                    Some(row) => *slot = row,
+                    None => {
+                        rows.truncate(at);
+                        break;
+                    }
+                }
             }
             Ok(rows)
         }
@@ -134,7 +142,7 @@ impl Writer for EmbeddedWriter {
 }
 
 impl Core {
-    /// The rows of these keys, in their order. None of them is in the cache.
+    /// The rows of these keys, in their order, as far as they are not too much. None of them is in the cache.
     fn load(&mut self, keys: Vec<Value>) -> Result<Vec<Option<Row>>, Trouble> {
         let mut sortable = Spans::with_capacity(keys.len());
         let key_type = self.key_type()?;
@@ -143,8 +151,15 @@ impl Core {
         }
         let table = self.file.database()?.begin_read()?.open_table(tables::ROWS)?;
         let mut rows = vec![None; keys.len()];
+        let mut bytes_left = LOAD_BYTES;
+        // Neighbours in the file are read one after the other, as long as all of them fit.
         for at in sortable.in_order() {
             let Some(bytes) = table.get(sortable.get(at))? else { continue };
+            let Some(left) = bytes_left.checked_sub(bytes.value().len()) else {
+                rows = self.load_first(&table, &sortable, keys.len())?;
+                break;
+            };
+            bytes_left = left;
             if let Some(slot) = rows.get_mut(at) {
                 *slot = Some(encoding::row(bytes.value(), &self.columns)?);
             }
@@ -153,6 +168,25 @@ impl Core {
             if let Some(row) = row {
                 self.cache.put(key, row.clone());
             }
+        }
+        Ok(rows)
+    }
+
+    /// The rows of the first of these keys.
+    fn load_first(
+        &self,
+        table: &impl redb::ReadableTable<&'static [u8], &'static [u8]>,
+        keys: &Spans,
+        count: usize,
+    ) -> Result<Vec<Option<Row>>, Trouble> {
+        let (mut rows, mut bytes_read) = (Vec::new(), 0);
+        for at in 0..count {
+            let found = table.get(keys.get(at))?;
+            bytes_read += found.as_ref().map_or(0, |bytes| bytes.value().len());
+            if bytes_read > LOAD_BYTES && !rows.is_empty() {
+                break;
+            }
+            rows.push(found.map(|bytes| encoding::row(bytes.value(), &self.columns)).transpose()?);
         }
         Ok(rows)
     }

@@ -17,6 +17,8 @@ pub(super) struct Entry {
     pub(super) is_live: bool,
     pub(super) definition: String,
     pub(super) table: Table,
+    /// The database whose events the rows are of, in hexadecimal; empty if that was not noted.
+    pub(super) database: String,
 }
 
 impl Entry {
@@ -27,6 +29,7 @@ impl Entry {
             is_live: row.get(2),
             definition: row.get(3),
             table: Table { schema: row.get(4), name: row.get(5) },
+            database: row.get(6),
         }
     }
 
@@ -45,7 +48,7 @@ pub(super) fn hexadecimal(hash: [u8; 16]) -> String {
 
 /// Whether the tables are there. Asking needs no permission to make them.
 pub(super) async fn is_there(session: &Session) -> Result<bool, Trouble> {
-    let answer = session.client().query_one("SELECT to_regclass('factum.parked') IS NOT NULL", &[]);
+    let answer = session.client().query_one(IS_THERE, &[]);
     let row = session.wait("looking for the schema factum", answer).await?;
     Ok(row.get(0))
 }
@@ -82,7 +85,11 @@ pub(super) async fn forget(session: &Session, projection: &str, generation: &str
     Ok(())
 }
 
-const ENTRY: &str = "projection, generation, is_live, definition, table_schema, table_name";
+const ENTRY: &str = "projection, generation, is_live, definition, table_schema, table_name, database_id";
+
+/// The last of what [`MAKE`] makes.
+const IS_THERE: &str =
+    "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('factum.projections') AND attname = 'database_id')";
 
 /// Two servers that begin at once must not both make them: whoever comes second waits, and finds them. The number is `factum` in ASCII.
 const MAKE: &str = "\
@@ -122,5 +129,6 @@ CREATE TABLE IF NOT EXISTS factum.parked (
     parked_at    timestamptz NOT NULL,
     PRIMARY KEY (projection, generation, shard, position)
 );
+ALTER TABLE factum.projections ADD COLUMN IF NOT EXISTS database_id text NOT NULL DEFAULT '';
 COMMENT ON SCHEMA factum IS 'Kept by Factum: which tables it fills, and how far. Read it; do not write to it.';
 COMMIT";

@@ -30,7 +30,7 @@ async fn search(work: &Work, writes: &[Write]) -> Result<Option<Fault>, Trouble>
         session.run("looking for the row", "SAVEPOINT part").await?;
         match work.write_rows(part).await {
             Ok(()) => session.run("looking for the row", "RELEASE SAVEPOINT part").await?,
-            Err(Trouble::Fault(fault)) => return Err(fault.into()),
+            Err(trouble @ (Trouble::Fault(_) | Trouble::Aborted(_))) => return Err(trouble),
             Err(Trouble::Refused(detail)) => {
                 session.run("looking for the row", "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await?;
                 if let [write] = part {

@@ -14,6 +14,8 @@ pub(super) enum Trouble {
     Fault(Fault),
     /// Postgres refuses what some row says: which one is not known yet.
     Refused(String),
+    /// An earlier statement of the transaction has failed: that one says why.
+    Aborted(String),
 }
 
 impl Trouble {
@@ -22,8 +24,22 @@ impl Trouble {
         match self {
             Self::Fault(fault) => fault,
             Self::Refused(text) => Fault::Lasting(text),
+            Self::Aborted(text) => Fault::Passing(text),
         }
     }
+}
+
+/// Of what statements of one transaction say that were sent without waiting for each other: why it has failed, if it has.
+pub(super) fn first_cause<const COUNT: usize>(done: [Result<(), Trouble>; COUNT]) -> Result<(), Trouble> {
+    let mut aborted = Ok(());
+    for done in done {
+        match done {
+            Ok(()) => {}
+            Err(trouble @ Trouble::Aborted(_)) => aborted = Err(trouble),
+            Err(trouble @ (Trouble::Fault(_) | Trouble::Refused(_))) => return Err(trouble),
+        }
+    }
+    aborted
 }
 
 impl From<Fault> for Trouble {
@@ -43,6 +59,7 @@ pub(super) fn sort(error: &Error, doing: &str) -> Trouble {
     match kind(code) {
         Kind::Passing => Trouble::Fault(Fault::Passing(text)),
         Kind::Refused => Trouble::Refused(text),
+        Kind::Aborted => Trouble::Aborted(text),
         Kind::Lasting => Trouble::Fault(Fault::Lasting(format!("{text}{}", advice(code, answer)))),
     }
 }
@@ -61,6 +78,7 @@ enum Kind {
     Passing,
     Lasting,
     Refused,
+    Aborted,
 }
 
 fn kind(code: &str) -> Kind {
@@ -69,7 +87,8 @@ fn kind(code: &str) -> Kind {
         "0A000" => Kind::Passing,
         // A standby after a failover; a session that was ended for idling in its transaction.
         "25006" | "25P03" => Kind::Passing,
-        "55P03" | "3D000" => Kind::Passing,
+        "55P03" | "55006" | "3D000" => Kind::Passing,
+        "25P02" => Kind::Aborted,
         "54000" | "44000" | "P0001" => Kind::Refused,
         _ => match code.get(..2).unwrap_or_default() {
             // No connection, credentials, rolled back to let another go on, no resources, an operator, a disk or its files.
@@ -112,13 +131,29 @@ mod tests {
     #[test]
     fn every_state_says_what_to_do() {
         for (expected, codes) in [
-            (Kind::Passing, "08006 08P01 57P01 57P02 57P03 57014 40001 40P01 55P03 53100 53200 53300 28P01 28000 3D000 25006 58030 0A000"),
+            (
+                Kind::Passing,
+                "08006 08P01 57P01 57P02 57P03 57014 40001 40P01 55P03 55006 53100 53200 53300 28P01 28000 3D000 25006 58030 0A000",
+            ),
             (Kind::Lasting, "42501 42P01 42703 42804 42P10 3F000 2BP01 XX001"),
+            (Kind::Aborted, "25P02"),
             (Kind::Refused, "22021 22P05 22003 22008 23502 23503 23505 23514 54000 P0001"),
         ] {
             for code in codes.split(' ') {
                 assert_eq!(kind(code), expected, "{code}");
             }
         }
+    }
+
+    /// A full disk under the parked events made a batch with many rows fail for good: the rows behind it only said 25P02.
+    #[test]
+    fn the_statement_that_failed_is_told_and_not_those_behind_it() {
+        let aborted = || Err(Trouble::Aborted("25P02".to_owned()));
+        let full = || Err(Trouble::Fault(Fault::Passing("53100".to_owned())));
+        for done in [[aborted(), full(), aborted()], [full(), aborted(), aborted()], [aborted(), Ok(()), full()]] {
+            assert!(matches!(first_cause(done), Err(Trouble::Fault(Fault::Passing(text))) if text == "53100"));
+        }
+        assert!(matches!(first_cause([Ok(()), aborted()]), Err(Trouble::Aborted(_))));
+        assert!(first_cause([Ok(()), Ok(())]).is_ok());
     }
 }

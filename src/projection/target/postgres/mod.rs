@@ -6,6 +6,7 @@
 //! - The live generation has the table that the definition names, one that is being built has `<table>__<8 digits of its hash>`.
 //! - A table that Factum did not make, or that was altered, is neither written to nor dropped.
 
+mod ask;
 mod bookkeeping;
 mod cell;
 mod culprit;
@@ -23,6 +24,9 @@ mod tls;
 mod url;
 mod writer;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio_postgres::Config;
@@ -36,6 +40,7 @@ use super::Writer;
 use crate::projection::row::Row;
 use crate::projection::spec::Columns;
 use crate::projection::value::Value;
+pub(crate) use ask::ask;
 use fault::Trouble;
 use name::Table;
 use session::Session;
@@ -63,6 +68,8 @@ pub(crate) struct PostgresTarget {
     trust: Trust,
     timeouts: Timeouts,
     shared: Mutex<Option<Session>>,
+    /// How much has come lately for each key that was asked for; 0: not known.
+    row_bytes: Arc<AtomicUsize>,
 }
 
 impl PostgresTarget {
@@ -75,10 +82,12 @@ impl PostgresTarget {
         let Options { name, url, schema, table, timeouts } = options;
         let refused = |detail| Fault::Lasting(format!("postgres: {detail}"));
         let (mut config, trust) = url::parse(&url).map_err(refused)?;
+        let timeouts = url::timeouts(&config, timeouts).map_err(refused)?;
         name::check("schema", &schema, 0).map_err(refused)?;
         name::check("table", &table, name::BESIDE_BYTES).map_err(refused)?;
         config.application_name(format!("factum:{name}"));
-        Ok(Self { projection: name, table: Table { schema, name: table }, config, trust, timeouts, shared: Mutex::new(None) })
+        let table = Table { schema, name: table };
+        Ok(Self { projection: name, table, config, trust, timeouts, shared: Mutex::new(None), row_bytes: Arc::default() })
     }
 
     async fn connect(&self) -> Result<Session, Fault> {

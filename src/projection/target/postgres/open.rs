@@ -19,7 +19,8 @@ use crate::subscription::Cursor;
 
 /// Takes the generation over, or makes it, in one transaction; then reads how far it is.
 pub(super) async fn open(target: &PostgresTarget, session: Session, opening: Opening) -> Result<PostgresWriter, Trouble> {
-    let Opening { hash, definition, columns, shards, is_live } = opening;
+    let Opening { hash, definition, columns, database, shards, is_live } = opening;
+    let database = bookkeeping::hexadecimal(database);
     let generation = bookkeeping::hexadecimal(hash);
     bookkeeping::make(&session).await?;
     session.run("opening", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
@@ -28,8 +29,16 @@ pub(super) async fn open(target: &PostgresTarget, session: Session, opening: Ope
     session.wait("opening", session.client().execute(lock, &[&target.projection])).await?;
     let entries = bookkeeping::entries(&session, &target.projection, false).await?;
     let (table, epoch) = match entries.iter().find(|entry| entry.generation == generation) {
+        Some(entry) if !entry.database.is_empty() && entry.database != database => {
+            let text = format!(
+                "postgres: the rows in {} are of the events of another database; rebuild the projection to have them made of this one's, \
+                 or give it a table of its own",
+                entry.table.described()
+            );
+            return Err(Fault::Lasting(text).into());
+        }
         Some(entry) => {
-            let epoch = take_over(&session, &target.projection, &generation).await?;
+            let epoch = take_over(&session, &target.projection, &generation, &database).await?;
             table::check(&session, &entry.table, &columns).await?;
             (entry.table.clone(), epoch)
         }
@@ -46,7 +55,8 @@ pub(super) async fn open(target: &PostgresTarget, session: Session, opening: Ope
             }
             let table = if is_live { target.table.clone() } else { target.table.beside(&generation) };
             table::make(&session, &table, &columns).await?;
-            let made = Made { projection: &target.projection, generation: &generation, is_live, definition: &definition };
+            let made =
+                Made { projection: &target.projection, generation: &generation, is_live, definition: &definition, database: &database };
             (table.clone(), made.note(&session, &table).await?)
         }
     };
@@ -54,14 +64,14 @@ pub(super) async fn open(target: &PostgresTarget, session: Session, opening: Ope
     session.run("opening", "COMMIT").await?;
     let statements = Statements::prepare(&session, &table, &columns).await?;
     let ownership = Ownership { projection: target.projection.clone(), generation, epoch };
-    Ok(PostgresWriter::new(Work::new(session, statements, table, columns, ownership), checkpoint))
+    Ok(PostgresWriter::new(Work::new(target, session, statements, (table, columns), ownership), checkpoint))
 }
 
 /// Counts up: whoever had it open before can't commit any more. Waits for a batch that is being committed.
-async fn take_over(session: &Session, projection: &str, generation: &str) -> Result<i64, Trouble> {
-    let sql =
-        "UPDATE factum.projections SET epoch = epoch + 1, opened_at = now() WHERE projection = $1 AND generation = $2 RETURNING epoch";
-    let row = session.wait("taking over", session.client().query_one(sql, &[&projection, &generation])).await?;
+async fn take_over(session: &Session, projection: &str, generation: &str, database: &str) -> Result<i64, Trouble> {
+    let sql = "UPDATE factum.projections SET epoch = epoch + 1, opened_at = now(), database_id = $3 \
+               WHERE projection = $1 AND generation = $2 RETURNING epoch";
+    let row = session.wait("taking over", session.client().query_one(sql, &[&projection, &generation, &database])).await?;
     Ok(row.get(0))
 }
 
@@ -70,14 +80,16 @@ struct Made<'a> {
     generation: &'a str,
     is_live: bool,
     definition: &'a str,
+    database: &'a str,
 }
 
 impl Made<'_> {
     async fn note(&self, session: &Session, table: &Table) -> Result<i64, Trouble> {
-        let sql = "INSERT INTO factum.projections (projection, generation, is_live, epoch, definition, table_schema, table_name) \
-                   VALUES ($1, $2, $3, 1, $4, $5, $6) RETURNING epoch";
+        let sql = "INSERT INTO factum.projections (projection, generation, is_live, epoch, definition, table_schema, table_name, database_id) \
+                   VALUES ($1, $2, $3, 1, $4, $5, $6, $7) RETURNING epoch";
         let definition = self.definition.replace('\0', "\u{fffd}");
-        let values: [&(dyn ToSql + Sync); 6] = [&self.projection, &self.generation, &self.is_live, &definition, &table.schema, &table.name];
+        let values: [&(dyn ToSql + Sync); 7] =
+            [&self.projection, &self.generation, &self.is_live, &definition, &table.schema, &table.name, &self.database];
         Ok(session.wait("noting the generation", session.client().query_one(sql, &values)).await?.get(0))
     }
 }

@@ -14,7 +14,7 @@ use super::fault::Trouble;
 use super::tls::Trust;
 
 /// How long to wait for what.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeouts {
     /// Until there is a connection that answers.
     pub(crate) connect: Duration,

@@ -7,6 +7,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 use tokio_postgres::config::SslMode;
 
+use super::session::Timeouts;
 use super::tls::Check;
 use super::tls::Roots;
 use super::tls::Trust;
@@ -67,6 +68,40 @@ fn asked(mode: &str, root: Option<&str>) -> Result<(SslMode, Check), String> {
     Ok((ssl_mode, if is_system { Check::ChainAndName } else { check }))
 }
 
+/// How long to wait for what, where the URL says so: `connect_timeout=5`, and `options=-c statement_timeout=30s -c lock_timeout=5s`.
+pub(super) fn timeouts(config: &Config, otherwise: Timeouts) -> Result<Timeouts, String> {
+    let mut timeouts = otherwise;
+    if let Some(connect) = config.get_connect_timeout() {
+        timeouts.connect = *connect;
+    }
+    let settings = config.get_options().unwrap_or_default().split_whitespace().filter_map(|word| word.split_once('='));
+    for (name, value) in settings {
+        let timeout = match name.trim_start_matches("-c").trim_start_matches("--").replace('-', "_").as_str() {
+            "statement_timeout" => &mut timeouts.statement,
+            "lock_timeout" => &mut timeouts.lock,
+            "idle_in_transaction_session_timeout" => &mut timeouts.idle,
+            _ => continue,
+        };
+        *timeout = duration(value)
+            .ok_or_else(|| format!("the url's options have {name}, which must be a time above zero, such as 30s or 500ms"))?;
+    }
+    Ok(timeouts)
+}
+
+/// A time as Postgres writes it; milliseconds without a unit.
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let millis = match unit {
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        _ => return None,
+    };
+    let millis = number.parse::<u64>().ok()?.checked_mul(millis)?;
+    (1..=MILLIS_MAX).contains(&millis).then(|| Duration::from_millis(millis))
+}
+
 fn decoded(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -83,6 +118,9 @@ fn decoded(text: &str) -> Result<String, String> {
     }
     String::from_utf8(bytes).map_err(|_| "the url is not UTF-8".to_owned())
 }
+
+/// What Postgres takes.
+const MILLIS_MAX: u64 = 2_147_483_647;
 
 /// The value of `sslrootcert` that means the system's.
 const SYSTEM: &str = "system";
@@ -113,6 +151,27 @@ mod tests {
         assert_eq!(trust.roots, Roots::File(PathBuf::from("/a/b.pem")));
         let (config, _) = parse("postgres://u@%2Frun%2Fpg/db?sslmode=require").unwrap();
         assert_eq!(config.get_ssl_mode(), SslMode::Disable);
+    }
+
+    #[test]
+    fn the_url_may_say_how_long_to_wait() {
+        let read = |query: &str| {
+            let (config, _) = parse(&format!("postgres://u:secret@h/db?{query}")).unwrap();
+            timeouts(&config, Timeouts::default())
+        };
+        assert_eq!(read("").unwrap(), Timeouts::default());
+        let found = read("connect_timeout=3&options=-c%20statement_timeout%3D30s%20-clock_timeout%3D500%20--work-mem%3D1MB").unwrap();
+        let expected = Timeouts {
+            connect: Duration::from_secs(3),
+            statement: Duration::from_secs(30),
+            lock: Duration::from_millis(500),
+            ..Timeouts::default()
+        };
+        assert_eq!(found, expected);
+        for query in ["statement_timeout%3D0", "statement_timeout%3D1d", "lock_timeout%3Dsecret", "lock_timeout%3D99999999min"] {
+            let error = read(&format!("options=-c%20{query}")).unwrap_err();
+            assert!(error.contains("such as 30s") && !error.contains("secret"), "{query}: {error}");
+        }
     }
 
     #[test]

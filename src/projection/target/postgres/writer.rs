@@ -1,8 +1,12 @@
 //! How do a batch's rows and its checkpoint get into Postgres in one transaction?
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
+use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use tokio_postgres::Row as Line;
 use tokio_postgres::Statement;
@@ -10,11 +14,14 @@ use tokio_postgres::types::ToSql;
 
 use super::super::Batch;
 use super::super::Fault;
+use super::super::LOAD_BYTES;
 use super::super::Writer;
+use super::PostgresTarget;
 use super::cell::Cell;
 use super::cell::Found;
 use super::cell::refusal;
 use super::culprit;
+use super::fault;
 use super::fault::Trouble;
 use super::fault::with_causes;
 use super::name::Table;
@@ -44,6 +51,8 @@ pub(super) struct Work {
     pub(super) ownership: Ownership,
     /// Prepared for each set of columns that was looked for; a definition has few.
     finds: HashMap<Vec<(usize, bool)>, Statement>,
+    /// How much has come lately for each key that was asked for; 0: not known.
+    row_bytes: Arc<AtomicUsize>,
 }
 
 /// What the ownership row must say for a batch to count.
@@ -71,7 +80,7 @@ impl Writer for PostgresWriter {
         Box::pin(async move {
             self.do_or_give_up(async |work| match work.write(&batch).await {
                 Ok(()) => Ok(()),
-                Err(Trouble::Fault(fault)) => Err(fault),
+                Err(trouble @ (Trouble::Fault(_) | Trouble::Aborted(_))) => Err(trouble.into_fault()),
                 Err(Trouble::Refused(detail)) => Err(culprit::find(work, &batch.writes, detail).await),
             })
             .await?;
@@ -102,20 +111,69 @@ impl PostgresWriter {
 }
 
 impl Work {
-    pub(super) fn new(session: Session, statements: Statements, table: Table, columns: Arc<Columns>, ownership: Ownership) -> Self {
-        Self { session, statements, table, columns, ownership, finds: HashMap::new() }
+    pub(super) fn new(
+        target: &PostgresTarget,
+        session: Session,
+        statements: Statements,
+        place: (Table, Arc<Columns>),
+        ownership: Ownership,
+    ) -> Self {
+        let (table, columns) = place;
+        Self { session, statements, table, columns, ownership, finds: HashMap::new(), row_bytes: Arc::clone(&target.row_bytes) }
     }
 
+    /// Asks for as many rows at once as will be about [`LOAD_BYTES`], by what rows were like so far.
     async fn load_rows(&self, keys: &[Value]) -> Result<Vec<Option<Row>>, Trouble> {
+        let mut rows = Vec::with_capacity(keys.len());
+        let mut bytes = 0;
+        let mut rest = keys;
+        while !rest.is_empty() && (rows.is_empty() || bytes < LOAD_BYTES) {
+            let count = match self.row_bytes.load(Ordering::Relaxed) {
+                0 => KEYS_FIRST,
+                each => (LOAD_BYTES.saturating_sub(bytes) / each).max(1),
+            };
+            let (asked, behind) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            let lines = self.read_bounded(asked).await?;
+            bytes += lines.iter().map(Line::raw_size_bytes).sum::<usize>();
+            let mut found = HashMap::with_capacity(lines.len());
+            for line in &lines {
+                let row = read_row(line, &self.columns)?;
+                found.insert(row.key(&self.columns).clone(), row);
+            }
+            rows.extend(asked.iter().map(|key| found.get(key).cloned()));
+            rest = behind;
+        }
+        Ok(rows)
+    }
+
+    /// Reads what there is of these keys. If it is much more than was to be expected, the rest of it is not taken.
+    async fn read_bounded(&self, keys: &[Value]) -> Result<Vec<Line>, Trouble> {
         // What Postgres can't keep it does not have; as a parameter it would be an error.
         let asked: Vec<Cell<'_>> = keys.iter().filter(|key| self.refusal(self.columns.primary_key(), key).is_none()).map(Cell).collect();
-        let lines = self.read(&self.statements.load, &[&asked]).await?;
-        let mut found = HashMap::with_capacity(lines.len());
-        for line in &lines {
-            let row = read_row(line, &self.columns)?;
-            found.insert(row.key(&self.columns).clone(), row);
+        let reading = async {
+            let mut stream = pin!(self.session.client().query_raw(&self.statements.load, [asked]).await?);
+            let (mut lines, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+            while let Some(line) = stream.try_next().await? {
+                bytes += line.raw_size_bytes();
+                lines.push(line);
+                if bytes > LOAD_BYTES_MAX && lines.len() > 1 {
+                    break;
+                }
+            }
+            Ok((lines, bytes))
+        };
+        let (lines, bytes) = self.session.wait("reading rows", reading).await?;
+        // What is large counts at once, and is forgotten by halves. Keys without a row count as well: else those of new rows would be asked
+        // for a few at a time wherever the old ones are large.
+        let before = self.row_bytes.load(Ordering::Relaxed);
+        let asked = if bytes > LOAD_BYTES_MAX { lines.len() } else { keys.len() };
+        self.row_bytes.store((bytes / asked.max(1)).max(before / 2).max(1), Ordering::Relaxed);
+        if bytes > LOAD_BYTES_MAX && lines.len() > 1 {
+            // Postgres goes on sending: a new connection is the quicker way out.
+            let text = format!("postgres: rows of {} are larger than those before; fewer are read at once", self.table.described());
+            return Err(Fault::Passing(text).into());
         }
-        Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+        Ok(lines)
     }
 
     async fn find_rows(&mut self, matching: &[(usize, Value)]) -> Result<Vec<Row>, Trouble> {
@@ -182,9 +240,7 @@ impl Work {
         // Only when all of it has been answered: a statement that could not even be sent must not be missing from what is committed.
         let (rows, parked, checkpoint) =
             futures::join!(self.write_rows(&batch.writes), self.write_parked(batch), self.write_checkpoint(&batch.through));
-        rows?;
-        parked?;
-        checkpoint?;
+        fault::first_cause([rows, parked, checkpoint])?;
         self.session.run("committing", "COMMIT").await
     }
 
@@ -285,6 +341,12 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// How much of a batch is sent at once.
 const CHUNK_BYTES: usize = 16 << 20;
+
+/// How many rows are asked for as long as nothing is known of their size.
+const KEYS_FIRST: usize = 16;
+
+/// What is more than this in one answer is not taken.
+const LOAD_BYTES_MAX: usize = 4 * LOAD_BYTES;
 
 /// How many statements for `find` are kept.
 const FINDS_MAX: usize = 64;

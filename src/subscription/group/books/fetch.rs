@@ -17,21 +17,20 @@ pub(in super::super) struct Wanted {
 
 impl Books {
     /// Whether more of the log is wanted now.
-    pub(in super::super) fn wants_more(&self) -> bool {
-        let is_hungry = self.seats.values().any(|seat| seat.is_hungry && !seat.is_gone);
+    pub(super) fn wants_more(&self) -> bool {
+        let is_hungry = !self.waiting.is_empty();
         let has_room = is_hungry || self.seats.values().any(|seat| !seat.is_gone && seat.in_flight < seat.window);
         has_room && !self.is_blocked() && (is_hungry || (self.bodies < AHEAD_EVENTS && self.body_bytes < AHEAD_BYTES))
     }
 
-    /// As many events wait as may: nothing more is read before some are done.
+    /// As many events wait as may: nothing more is read before some are done. What was read before a restart is read again.
     pub(in super::super) fn is_blocked(&self) -> bool {
-        self.tracked >= TRACKED_MAX
+        self.tracked >= TRACKED_MAX && self.ahead.is_empty()
     }
 
     /// Drops the bodies of what waits for others, if a consumer has room and nothing in memory is for it.
-    pub(in super::super) fn shed_for_hungry(&mut self) {
-        let is_hungry = self.seats.values().any(|seat| seat.is_hungry && !seat.is_gone);
-        if !is_hungry || (self.bodies < SHED_EVENTS && self.body_bytes < SHED_BYTES) {
+    pub(super) fn shed_for_hungry(&mut self) {
+        if self.waiting.is_empty() || (self.bodies < SHED_EVENTS && self.body_bytes < SHED_BYTES) {
             return;
         }
         for lane in self.lanes.values_mut() {
@@ -56,11 +55,12 @@ impl Books {
                 continue;
             }
             let waiting = lane.items.range(lane.given..).take(FETCH_LANE_EVENTS);
-            let bare = waiting.take_while(|item| matches!(item.state, State::Waiting(_)));
+            let bare = waiting.take_while(|item| item.is_waiting());
             let bare = bare.filter(|item| matches!(item.state, State::Waiting(None)));
             out.extend(bare.map(|item| Wanted { shard: lane.shard, position: item.position, key }));
         }
         out.sort_unstable();
+        self.is_fetching = !out.is_empty();
         out
     }
 

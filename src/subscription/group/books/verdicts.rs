@@ -49,11 +49,9 @@ impl Books {
         true
     }
 
-    /// Does what is due by now. Says whether there was anything.
-    pub(in super::super) fn expire(&mut self, now: Now) -> bool {
-        let mut has_done = false;
+    /// Does what is due by now.
+    pub(super) fn expire(&mut self, now: Now) {
         while let Some((_, key)) = self.timers.first().copied().filter(|(due, _)| *due <= now.instant) {
-            has_done = true;
             let Some(lane) = self.lanes.get_mut(&key) else {
                 self.timers.pop_first();
                 continue;
@@ -69,12 +67,12 @@ impl Books {
             self.set_timer(key);
             self.list(key);
         }
-        has_done
     }
 
     /// A consumer is gone, and what it has not acknowledged goes to others. It may have died of the first event of each line: that one
     /// counts as tried. Those behind it can't have been its end, so they don't.
     pub(in super::super) fn leave(&mut self, id: ConsumerId, now: Now) {
+        self.stop_waiting(id);
         let Some(seat) = self.seats.get_mut(&id) else { return };
         seat.is_gone = true;
         for key in std::mem::take(&mut seat.lanes) {
@@ -85,9 +83,9 @@ impl Books {
 
     /// A consumer that came for one batch has it: its deliveries stay out until they are acknowledged or their time is over.
     pub(in super::super) fn detach(&mut self, id: ConsumerId) {
+        self.stop_waiting(id);
         if let Some(seat) = self.seats.get_mut(&id) {
             seat.is_gone = true;
-            seat.is_hungry = false;
             if seat.in_flight == 0 {
                 self.seats.remove(&id);
             }
@@ -139,9 +137,7 @@ impl Books {
         let at = lane.index_of(position).ok()?;
         lane.items.get_mut(at)?.state = State::Waiting(None);
         lane.given -= 1;
-        if let Some(seat) = lane.owner.and_then(|owner| self.seats.get_mut(&owner)) {
-            seat.in_flight -= 1;
-        }
+        self.give_room(key, 1);
         Some((key, at))
     }
 
@@ -250,8 +246,18 @@ impl Books {
             }
         }
         lane.given -= count;
-        if let Some(seat) = lane.owner.and_then(|owner| self.seats.get_mut(&owner)) {
+        self.give_room(key, count);
+    }
+
+    /// So many deliveries of a line are with its owner no more.
+    fn give_room(&mut self, key: LaneKey, count: usize) {
+        if let Some(owner) = self.lanes.get(&key).and_then(|lane| lane.owner)
+            && let Some(seat) = self.seats.get_mut(&owner)
+        {
             seat.in_flight -= count;
+            if count > 0 {
+                self.call_for_room(owner);
+            }
         }
     }
 

@@ -76,12 +76,18 @@ async fn a_full_disk_passes() {
 }
 
 #[tokio::test]
-async fn other_columns_or_shards_are_made_anew() {
+async fn other_columns_shards_or_events_are_made_anew() {
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
     filled(&disk).await;
     let target = target(&disk);
     let writer = target.open(Opening { shards: 2, ..opening(1, true) }).await.unwrap();
     assert_eq!(writer.checkpoint(), None);
+    drop(writer);
+    filled(&disk).await;
+    let writer = self::target(&disk).open(Opening { database: [2; 16], ..opening(1, true) }).await.unwrap();
+    assert_eq!(writer.checkpoint(), None);
+    drop(writer);
+    let target = self::target(&disk);
     let mut other = (*columns()).clone();
     other.list[3].is_indexed = true;
     let other = Arc::new(other);
@@ -144,6 +150,32 @@ async fn a_row_that_does_not_fit_its_columns_is_named() {
     row.values[3] = Value::Boolean(true);
     let refused = writer.commit(batch([(key(1), Some(row))], 1)).await;
     assert!(matches!(&refused, Err(Fault::Row { key: named, .. }) if *named == key(1)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn of_large_rows_the_first_are_loaded() {
+    let target = EmbeddedTarget::new("v", None, 1 << 20);
+    let mut writer = writer(&target, 1, true).await;
+    let large = |number: u64| {
+        let mut row = Row::blank(&columns(), key(number));
+        row.values[10] = Value::Json(Arc::from(format!("\"{}\"", "x".repeat(3 << 20))));
+        row
+    };
+    for number in 0..20 {
+        writer.commit(batch([(key(number), Some(large(number)))], number + 1)).await.unwrap();
+    }
+    // In the order of the keys asked for, with one in between that has no row.
+    let keys: Vec<Value> = [7, 99].into_iter().chain((0..20).rev().filter(|number| *number != 7)).map(key).collect();
+    let (mut rest, mut loads) = (keys.as_slice(), 0);
+    while !rest.is_empty() {
+        let told = writer.load(rest).await.unwrap();
+        for (key, row) in rest.iter().zip(&told) {
+            assert_eq!(row.as_ref().map(|row| &row.values[0]), Some(key).filter(|key| **key != super::key(99)));
+        }
+        rest = &rest[told.len()..];
+        loads += 1;
+    }
+    assert!((2..=4).contains(&loads), "{loads} loads of 60 MiB");
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub(crate) fn cursor(position: u64) -> Cursor {
 }
 
 pub(crate) fn opening(hash: u8, is_live: bool) -> Opening {
-    Opening { hash: [hash; 16], definition: format!("{{\"n\":{hash}}}"), columns: columns(), shards: 1, is_live }
+    Opening { hash: [hash; 16], definition: format!("{{\"n\":{hash}}}"), columns: columns(), database: [1; 16], shards: 1, is_live }
 }
 
 pub(crate) fn batch(rows: impl IntoIterator<Item = (Value, Option<Row>)>, through: u64) -> Batch {

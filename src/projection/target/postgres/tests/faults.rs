@@ -126,6 +126,34 @@ async fn p3_a_commit_whose_answer_is_lost_is_neither_repeated_nor_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn p3_a_commit_that_hangs_is_neither_repeated_nor_missed() {
+    let Some(cluster) = started(&[]) else { return };
+    let (url, mut rng) = (cluster.url(), rng("p3 hanging"));
+    let short = Duration::from_millis(300);
+    let target = target_with(&url, Timeouts { connect: short, statement: short, lock: short, ..Timeouts::default() });
+    let (steps, mut progress) = Steps::new();
+    let events = driver::events(&mut rng, 6_000, 300);
+    let given = events.clone();
+    let running = tokio::spawn(async move { run_to_the_end(&target, &given, 10, &steps).await });
+    let mut hung = 0;
+    while hung < 8 && !running.is_finished() {
+        let until = *progress.borrow() + 5 + rng.index(60);
+        if progress.wait_for(|steps| *steps >= until).await.is_err() {
+            break;
+        }
+        cluster.hang();
+        // Not a wait for something: from shorter than any timeout to longer than all of them.
+        tokio::time::sleep(Duration::from_millis(rng.below(1_500))).await;
+        cluster.go_on();
+        hung += 1;
+    }
+    let faults = running.await.unwrap().unwrap();
+    println!("p3: {hung} times hung, {faults} faults");
+    assert!(hung >= 5 && faults >= 3, "{hung} times hung, {faults} faults: they did not hit the writer");
+    driver::check(&url, &events).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn p4_of_two_writers_the_older_is_fenced() {
     let Some(cluster) = started(&[]) else { return };
     let (url, mut rng) = (cluster.url(), rng("p4"));

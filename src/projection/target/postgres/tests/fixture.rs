@@ -60,7 +60,7 @@ pub(super) fn target(cluster: &Cluster) -> PostgresTarget {
 }
 
 pub(super) fn opening(hash: [u8; 16], is_live: bool) -> Opening {
-    Opening { hash, definition: format!("{{\"of\":{}}}", hash[0]), columns: columns(), shards: 2, is_live }
+    Opening { hash, definition: format!("{{\"of\":{}}}", hash[0]), columns: columns(), database: [1; 16], shards: 2, is_live }
 }
 
 pub(super) async fn open(target: &PostgresTarget) -> Box<dyn Writer> {

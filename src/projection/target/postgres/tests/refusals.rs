@@ -55,6 +55,27 @@ async fn an_altered_table_is_named_with_what_to_do() {
     assert!(fault.contains("42703") && fault.contains("rebuild"), "{fault}");
 }
 
+/// A data directory that was made anew has other events at the same positions.
+#[tokio::test]
+async fn p4_rows_of_another_database_are_left_alone_until_they_are_made_anew() {
+    let Some(cluster) = started(&[]) else { return };
+    let target = target(&cluster);
+    let mut first = open(&target).await;
+    first.commit(batch(vec![put(row("a", 1, Value::Null))], [1, 0])).await.unwrap();
+    let of_another = |hash, is_live| Opening { database: [2; 16], ..opening(hash, is_live) };
+    let fault = lasting(target.open(of_another(HASH, true)).await);
+    assert!(fault.contains("public.declarations are of the events of another database") && fault.contains("rebuild"), "{fault}");
+    first.commit(batch(vec![put(row("b", 1, Value::Null))], [2, 0])).await.expect("whose rows they are has not changed");
+    drop(target.open(of_another(NEXT, false)).await.unwrap());
+    target.promote(NEXT).await.unwrap();
+    assert_eq!(target.open(of_another(NEXT, true)).await.unwrap().checkpoint(), None);
+    assert!(lasting(target.open(opening(NEXT, true)).await).contains("another database"));
+    // Tables of before that was noted are taken over.
+    sql(&cluster.url(), "ALTER TABLE factum.projections DROP COLUMN database_id").await;
+    drop(target.open(opening(NEXT, true)).await.unwrap());
+    assert!(lasting(target.open(of_another(NEXT, true)).await).contains("another database"));
+}
+
 #[tokio::test]
 async fn a_table_of_somebody_else_is_left_alone() {
     let Some(cluster) = started(&[]) else { return };
@@ -220,4 +241,35 @@ async fn rows_of_megabytes_are_written_and_read() {
     let keys: Vec<Value> = rows.iter().map(|row| row.values[0].clone()).collect();
     writer.commit(batch(rows.iter().cloned().map(put).collect(), [8, 0])).await.unwrap();
     assert!(writer.load(&keys).await.unwrap().into_iter().eq(rows.into_iter().map(Some)));
+}
+
+#[tokio::test]
+async fn rows_that_have_grown_are_read_a_few_at_a_time() {
+    let Some(cluster) = started(&[]) else { return };
+    let (target, url) = (target(&cluster), cluster.url());
+    let columns = Arc::new(Columns {
+        list: columns().list().iter().map(|column| crate::projection::spec::Column { is_indexed: false, ..column.clone() }).collect(),
+        primary_key: 0,
+    });
+    let opening = Opening { columns, ..opening(HASH, true) };
+    let mut writer = target.open(opening.clone()).await.unwrap();
+    let rows: Vec<Row> = (0..60).map(|id| row(&format!("r{id:02}"), id, text("small"))).collect();
+    let keys: Vec<Value> = rows.iter().map(|row| row.values[0].clone()).collect();
+    writer.commit(batch(rows.into_iter().map(put).collect(), [1, 0])).await.unwrap();
+    assert_eq!(writer.load(&keys).await.unwrap().len(), 60);
+    sql(&url, "UPDATE declarations SET note = repeat('x', 8 << 20)").await;
+    let fault = passing(writer.load(&keys).await);
+    assert!(fault.contains("larger"), "{fault}");
+    let mut writer = target.open(opening).await.unwrap();
+    let (mut rest, mut most) = (keys.as_slice(), 0);
+    while !rest.is_empty() {
+        let told = writer.load(rest).await.unwrap();
+        assert!(told.iter().all(|row| matches!(row, Some(row) if row.bytes() > 8 << 20)));
+        most = most.max(told.len());
+        rest = &rest[told.len()..];
+    }
+    assert!((1..=8).contains(&most), "{most} rows at once");
+    // Keys without rows are not asked for one by one all the same.
+    let new: Vec<Value> = (0..8_000).map(|id| text(&format!("n{id}"))).collect();
+    assert_eq!(writer.load(&new).await.unwrap().len(), 8_000);
 }
