@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// Write the rows into this file. It is there once it is whole.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Ask a data directory that no server has open.
+    /// Ask a data directory that no server has open. It is opened as a server would: projections and exports go on meanwhile.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Wait until the views that are named have applied everything up to this cursor, such as an append has answered.
