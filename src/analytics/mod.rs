@@ -21,6 +21,8 @@ use export::Exports;
 use inference::Inference;
 use sql::Engine;
 use sql::Limits;
+use tables::Confidence;
+use tables::Footers;
 
 use crate::projection::Projections;
 use crate::schema::Registry;
@@ -48,6 +50,8 @@ pub(crate) struct Analytics {
     pub(crate) exports: Arc<Exports>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) inference: Arc<Inference>,
+    footers: Arc<Footers>,
+    confidence: Arc<Confidence>,
 }
 
 impl Analytics {
@@ -56,7 +60,7 @@ impl Analytics {
         let engine = Arc::new(Engine::new(limits, folder.as_ref().map(|folder| folder.join(SPILL))));
         let kept = folder.map(|folder| folder.join(COLUMNS));
         let inference = Arc::new(Inference::new(Arc::clone(&router), Arc::clone(&reshape), schemas, kept));
-        Self { router, reshape, projections, exports, engine, inference }
+        Self { router, reshape, projections, exports, engine, inference, footers: Arc::default(), confidence: Arc::default() }
     }
 }
 
