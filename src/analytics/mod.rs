@@ -23,6 +23,8 @@ use export::Exports;
 use inference::Inference;
 use sql::Engine;
 use sql::Limits;
+use tables::Confidence;
+use tables::Footers;
 pub(crate) use type_name::type_name;
 
 use crate::projection::Projections;
@@ -51,6 +53,8 @@ pub(crate) struct Analytics {
     pub(crate) exports: Arc<Exports>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) inference: Arc<Inference>,
+    footers: Arc<Footers>,
+    confidence: Arc<Confidence>,
 }
 
 impl Analytics {
@@ -59,7 +63,7 @@ impl Analytics {
         let engine = Arc::new(Engine::new(limits, folder.as_ref().map(|folder| folder.join(SPILL))));
         let kept = folder.map(|folder| folder.join(COLUMNS));
         let inference = Arc::new(Inference::new(Arc::clone(&router), Arc::clone(&reshape), schemas, kept));
-        Self { router, reshape, projections, exports, engine, inference }
+        Self { router, reshape, projections, exports, engine, inference, footers: Arc::default(), confidence: Arc::default() }
     }
 }
 

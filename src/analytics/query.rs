@@ -9,16 +9,20 @@ use serde_json::Value as Json;
 
 use super::Analytics;
 use super::SqlAnswer;
+use super::export::Published;
 use super::sql;
 use super::sql::Parsed;
 use super::sql::Tables;
 use super::tables;
+use super::tables::Cold;
 use super::tables::EventsTable;
+use super::tables::ExportTable;
 use super::tables::Found;
 use super::tables::Named;
+use super::tables::Place;
 use super::tables::ViewTable;
 use crate::Error;
-use crate::projection::Place;
+use crate::projection;
 use crate::subscription::Cursor;
 
 /// A query whose tables are known to be there.
@@ -26,6 +30,12 @@ pub(crate) struct Prepared {
     parsed: Parsed,
     params: Vec<Json>,
     found: Vec<Found>,
+}
+
+/// What one query sees: all of its tables are of it.
+struct State {
+    published: Vec<(String, Arc<Published>)>,
+    cut: Cursor,
 }
 
 impl Prepared {
@@ -46,7 +56,7 @@ impl Analytics {
     /// [`Error::InvalidQuery`], [`Error::Storage`].
     pub(crate) async fn prepare(&self, text: String, params: Vec<Json>) -> Result<Prepared, Error> {
         // Where the stack is deep enough for what can be nested.
-        let parsing = self.engine.handle()?.spawn(async move { sql::parse(&text) });
+        let parsing = self.engine.handle()?.spawn_blocking(move || sql::parse(&text));
         let parsed = parsing.await.map_err(|error| Error::Unavailable { shard: 0, detail: format!("reading a query: {error}") })??;
         let mut found = Vec::new();
         for reference in parsed.tables() {
@@ -59,13 +69,24 @@ impl Analytics {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidQuery`], [`Error::QueryLimit`], [`Error::SqlBusy`], [`Error::Storage`], [`Error::TargetUnavailable`].
+    /// [`Error::InvalidQuery`], [`Error::QueryLimit`], [`Error::SqlBusy`], [`Error::Storage`], [`Error::TargetUnavailable`],
+    /// [`Error::LakeUnavailable`].
     pub(crate) async fn answer(self: &Arc<Self>, prepared: Prepared) -> Result<SqlAnswer, Error> {
         let Prepared { parsed, params, found } = prepared;
-        let cut = Cursor::end(&self.router);
-        let (analytics, upto) = (Arc::clone(self), cut.clone());
-        let tables = Box::pin(async move { analytics.tables(found, &upto).await });
-        sql::answer(Arc::clone(&self.engine), sql::Work { parsed, params, cut, tables }).await
+        let state = self.state();
+        let cut = state.cut.clone();
+        let analytics = Arc::clone(self);
+        let tables = Box::pin(async move { analytics.tables(found, &state).await });
+        let confidence = Arc::clone(&self.confidence);
+        let lake_failed = Box::new(move || confidence.lose());
+        sql::answer(Arc::clone(&self.engine), sql::Work { parsed, params, cut, tables, lake_failed }).await
+    }
+
+    /// What a query that begins now sees.
+    fn state(&self) -> State {
+        // What is published is behind the end that is taken after it.
+        let published = self.exports.published();
+        State { published, cut: Cursor::end(&self.router) }
     }
 
     /// All tables with their columns.
@@ -74,10 +95,10 @@ impl Analytics {
     ///
     /// [`Error::Storage`].
     pub(crate) async fn list(&self) -> Result<Vec<(Named, SchemaRef)>, Error> {
-        let cut = Cursor::end(&self.router);
+        let state = self.state();
         let mut listed = Vec::new();
         for named in tables::all(self).await? {
-            match self.table(&named, &cut).await {
+            match self.table(&named, &state).await {
                 Ok(table) => listed.push((named, table.schema())),
                 // It is being made, or was just removed: there is nothing to ask yet, or no more.
                 Err(Error::TargetUnavailable { .. }) => {}
@@ -88,14 +109,14 @@ impl Analytics {
     }
 
     /// The tables, and the names in them that are not all lower case.
-    async fn tables(&self, found: Vec<Found>, cut: &Cursor) -> Result<(Tables, HashSet<String>), Error> {
+    async fn tables(&self, found: Vec<Found>, state: &State) -> Result<(Tables, HashSet<String>), Error> {
         let mut exact = HashSet::new();
         let mut tables: Tables = Vec::new();
         for found in found {
             if tables.iter().any(|(schema, name, _)| *schema == found.schema && *name == found.written) {
                 continue;
             }
-            let table = self.table(&found.table, cut).await?;
+            let table = self.table(&found.table, state).await?;
             let names = table.schema().fields().iter().map(|field| field.name().clone()).chain([found.name.clone()]).collect::<Vec<_>>();
             exact.extend(names.into_iter().filter(|name| name.chars().any(char::is_uppercase)));
             for name in [found.name, found.written] {
@@ -107,25 +128,39 @@ impl Analytics {
         Ok((tables, exact))
     }
 
-    /// One table, up to a cut.
-    async fn table(&self, table: &Named, cut: &Cursor) -> Result<Arc<dyn TableProvider>, Error> {
-        let (router, reshape) = (Arc::clone(&self.router), Arc::clone(&self.reshape));
+    /// One table, in one state.
+    async fn table(&self, table: &Named, state: &State) -> Result<Arc<dyn TableProvider>, Error> {
         match table {
-            Named::Events => Ok(Arc::new(EventsTable::all(router, reshape, cut.clone()))),
+            Named::Events => Ok(Arc::new(EventsTable::all(self.place(None, state)))),
             Named::Category(name) => {
                 let threads = self.engine.handle()?;
-                let columns = self.inference.columns(name, cut, (&threads, self.engine.threads())).await?;
-                Ok(Arc::new(EventsTable::of_category(router, reshape, cut.clone(), name.clone(), columns)))
+                let columns = self.inference.columns(name, &state.cut, (&threads, self.engine.threads())).await?;
+                Ok(Arc::new(EventsTable::of_category(self.place(Some(name), state), name.clone(), columns)))
             }
             Named::View(name) => self.view(name).await,
-            Named::Export(name) => Err(Error::DefinitionNotFound { what: format!("export {name}") }),
+            Named::Export(name) => {
+                let published = state.published.iter().find(|(export, _)| export == name).map(|(_, published)| Arc::clone(published));
+                Ok(Arc::new(ExportTable::new(name, published, Arc::clone(&self.footers))))
+            }
+        }
+    }
+
+    /// Where the events of a table are.
+    fn place(&self, category: Option<&str>, state: &State) -> Place {
+        let cold = Cold::best(&state.published, category, self.reshape.generation()).filter(|_| self.confidence.holds());
+        Place {
+            router: Arc::clone(&self.router),
+            reshape: Arc::clone(&self.reshape),
+            cut: state.cut.clone(),
+            cold,
+            footers: Arc::clone(&self.footers),
         }
     }
 
     async fn view(&self, name: &str) -> Result<Arc<dyn TableProvider>, Error> {
         let gone = || Error::TargetUnavailable { view: name.to_owned(), detail: "the view was just removed".to_owned() };
         let handle = self.projections.get(name).ok_or_else(gone)?;
-        let Place::Embedded(target) = &handle.place else { return Err(gone()) };
+        let projection::Place::Embedded(target) = &handle.place else { return Err(gone()) };
         let (view, target, columns) = (name.to_owned(), Arc::clone(target), handle.columns());
         let opened = tokio::task::spawn_blocking(move || ViewTable::open(&view, &target, &columns)).await;
         let opened = opened.map_err(|error| Error::TargetUnavailable { view: name.to_owned(), detail: error.to_string() })?;

@@ -129,7 +129,7 @@ impl Drop for Running {
 impl<'a> Place<'a> {
     fn take(waiting: &'a AtomicUsize, max: usize) -> Option<Self> {
         let took = waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < max).then_some(count + 1));
-        took.is_ok().then_some(Self(waiting))
+        took.is_ok().then(|| Self(waiting))
     }
 }
 
@@ -164,5 +164,5 @@ fn failed(context: &str, source: std::io::Error) -> Error {
 const NICENESS: i32 = 10;
 /// Reads of the log and of views wait beside the threads that work.
 const BLOCKING_EACH: usize = 4;
-/// Long expressions are deep trees.
-const STACK_BYTES: usize = 16 << 20;
+/// Long expressions are deep trees. Only what is used of it takes memory.
+const STACK_BYTES: usize = 64 << 20;

@@ -38,7 +38,7 @@ pub(super) fn of_planning(error: &DataFusionError, place: Option<Span>) -> Error
             ArrowError::ExternalError(inner) if inner.is::<Error>() => of_running(error),
             arrow => at(arrow.to_string(), place),
         },
-        DataFusionError::ResourcesExhausted(_) => of_running(error),
+        DataFusionError::ResourcesExhausted(_) | DataFusionError::ParquetError(_) => of_running(error),
         _ => engine_failed(error),
     }
 }
@@ -59,6 +59,7 @@ pub(super) fn of_running(error: &DataFusionError) -> Error {
             detail: "the queries need more disk than they may have for what does not fit into memory (sql.spill): ask for less".to_owned(),
         },
         DataFusionError::ResourcesExhausted(_) => out_of_memory(),
+        DataFusionError::ParquetError(error) => lake_unread(error),
         DataFusionError::ArrowError(arrow, _) => of_values(arrow),
         DataFusionError::Execution(_) => values("a function was given a value that it can't work with"),
         DataFusionError::NotImplemented(text) | DataFusionError::Plan(text) => at(text.clone(), None),
@@ -85,6 +86,12 @@ pub(super) fn engine_failed(error: &dyn std::error::Error) -> Error {
     }
 }
 
+/// A file of a lake is not there, does not answer, or is damaged.
+fn lake_unread(error: &dyn std::error::Error) -> Error {
+    tracing::warn!(%error, "a file of a lake can't be read; queries read the log alone for a while");
+    Error::LakeUnavailable { export: String::new(), detail: "a file of its lake can't be read; the server's log says why".to_owned() }
+}
+
 fn of_values(error: &ArrowError) -> Error {
     match error {
         ArrowError::ExternalError(inner) => match (inner.downcast_ref::<Error>(), inner.downcast_ref::<DataFusionError>()) {
@@ -95,6 +102,7 @@ fn of_values(error: &ArrowError) -> Error {
         ArrowError::CastError(_) | ArrowError::ParseError(_) => {
             values("a value can't be converted into the type that is asked for; try_cast gives null for it")
         }
+        ArrowError::ParquetError(_) => lake_unread(error),
         ArrowError::DivideByZero => values("divides by zero; nullif(x, 0) gives null for it"),
         ArrowError::ArithmeticOverflow(_) => values("a number gets too large for its type; cast to double or decimal first"),
         ArrowError::OffsetOverflowError(_) => out_of_memory(),

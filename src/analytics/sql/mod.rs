@@ -13,6 +13,7 @@ mod params;
 mod parse;
 mod run;
 mod session;
+mod steady;
 mod watch;
 
 pub(crate) use engine::Engine;
@@ -21,6 +22,7 @@ pub(super) use parse::Parsed;
 pub(super) use parse::parse;
 pub(super) use run::Work;
 pub(super) use run::answer;
+pub(super) use session::LAKE;
 pub(super) use session::Tables;
 
 use std::time::Duration;

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -27,6 +29,7 @@ use super::failure;
 use super::guard;
 use super::params;
 use super::session;
+use super::steady;
 use super::watch::Watched;
 use crate::Error;
 use crate::subscription::Cursor;
@@ -38,6 +41,8 @@ pub(in crate::analytics) struct Work {
     pub(in crate::analytics) cut: Cursor,
     /// Finds the tables, up to the cut, and the names that are meant as they are written.
     pub(in crate::analytics) tables: BoxFuture<'static, Result<(Tables, HashSet<String>), Error>>,
+    /// Called when a file of a lake can't be read.
+    pub(in crate::analytics) lake_failed: Box<dyn Fn() + Send + Sync>,
 }
 
 /// Time that may still be worked.
@@ -69,11 +74,15 @@ impl Budget {
 }
 
 /// Ends the query when nobody wants its answer any more.
-struct EndsOnDrop(AbortHandle);
+struct EndsOnDrop {
+    task: AbortHandle,
+    has_ended: Arc<AtomicBool>,
+}
 
 impl Drop for EndsOnDrop {
     fn drop(&mut self) {
-        self.0.abort();
+        self.has_ended.store(true, Ordering::Relaxed);
+        self.task.abort();
     }
 }
 
@@ -90,13 +99,14 @@ pub(in crate::analytics) async fn answer(engine: Arc<Engine>, work: Work) -> Res
     let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
     let (outcome_sender, outcome) = oneshot::channel();
     let handle = engine.handle()?;
-    let watch = Arc::clone(&engine);
+    let (watch, has_ended) = (Arc::clone(&engine), Arc::new(AtomicBool::new(false)));
+    let ended = Arc::clone(&has_ended);
     let task = handle.spawn(async move {
         // It may have been given up: nobody then is there to be told.
-        outcome_sender.send(perform(engine, work, head_sender, sender).await).unwrap_or_default();
+        outcome_sender.send(perform(engine, work, ended, head_sender, sender).await).unwrap_or_default();
         drop(permit);
     });
-    let (query, watched) = (EndsOnDrop(task.abort_handle()), watch.watch.over(task.abort_handle()));
+    let (query, watched) = (EndsOnDrop { task: task.abort_handle(), has_ended }, watch.watch.over(task.abort_handle()));
     let mut reader = Reader { batches, outcome, watched, _query: query, budget: Budget::new(limits.time + STUCK) };
     let schema = match reader.budget.spend(head).await {
         Ok(Ok(schema)) => schema,
@@ -149,21 +159,33 @@ impl Reader {
 async fn perform(
     engine: Arc<Engine>,
     work: Work,
+    has_ended: Arc<AtomicBool>,
     head: oneshot::Sender<SchemaRef>,
     sender: mpsc::Sender<RecordBatch>,
 ) -> Result<(), Error> {
     let limits = *engine.limits();
     let mut budget = Budget::new(limits.time);
-    let batches = budget.spend(plan(&engine, work)).await??;
-    match head.send(batches.schema()) {
-        Ok(()) => deliver(batches, &limits, &mut budget, &sender).await,
-        Err(_given_up) => Ok(()),
+    let Work { parsed, params, tables, lake_failed, .. } = work;
+    let outcome = match budget.spend(plan(&engine, (parsed, params), tables, &has_ended)).await.flatten() {
+        Ok(batches) => match head.send(batches.schema()) {
+            Ok(()) => deliver(batches, &limits, &mut budget, &sender).await,
+            Err(_given_up) => Ok(()),
+        },
+        Err(error) => Err(error),
+    };
+    if matches!(outcome, Err(Error::LakeUnavailable { .. })) {
+        lake_failed();
     }
+    outcome
 }
 
 /// Plans a query over its tables, and holds the plan to reading.
-async fn plan(engine: &Engine, work: Work) -> Result<SendableRecordBatchStream, Error> {
-    let Work { parsed, params, tables, .. } = work;
+async fn plan(
+    engine: &Engine,
+    (parsed, params): (Parsed, Vec<Json>),
+    tables: BoxFuture<'static, Result<(Tables, HashSet<String>), Error>>,
+    has_ended: &Arc<AtomicBool>,
+) -> Result<SendableRecordBatchStream, Error> {
     let values = params::values(&parsed, &params)?;
     let limits = engine.limits();
     let batch_rows = batch_rows(limits, params::bytes(&parsed, &params));
@@ -175,6 +197,7 @@ async fn plan(engine: &Engine, work: Work) -> Result<SendableRecordBatchStream, 
     let plan = state.statement_to_plan(statement).await.map_err(of_planning)?;
     let plan = guard::hold(plan).map_err(of_planning)?.with_param_values(values).map_err(of_planning)?;
     let plan = state.create_physical_plan(&plan).await.map_err(of_planning)?;
+    let plan = steady::stoppable(plan, has_ended).map_err(of_planning)?;
     execute_stream(plan, state.task_ctx()).map_err(|error| failure::of_running(&error))
 }
 

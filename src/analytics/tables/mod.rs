@@ -5,6 +5,8 @@
 
 mod demand;
 mod events;
+mod export;
+mod lake;
 mod names;
 mod pieces;
 mod pushdown;
@@ -14,6 +16,11 @@ mod view;
 mod view_columns;
 
 pub(super) use events::EventsTable;
+pub(super) use events::Place;
+pub(super) use export::ExportTable;
+pub(super) use lake::Cold;
+pub(super) use lake::Confidence;
+pub(super) use lake::Footers;
 pub(super) use names::Found;
 pub(crate) use names::Named;
 pub(super) use names::all;

@@ -73,6 +73,9 @@ async fn named(analytics: &Analytics, schema: &str, name: &str) -> Result<Option
     if [PUBLIC, VIEWS].contains(&schema) && is_view() {
         return Ok(Some(Named::View(name.to_owned())));
     }
+    if [PUBLIC, EXPORTS].contains(&schema) && analytics.exports.get(name).is_some() {
+        return Ok(Some(Named::Export(name.to_owned())));
+    }
     Ok(None)
 }
 
@@ -123,7 +126,8 @@ pub(in crate::analytics) async fn all(analytics: &Analytics) -> Result<Vec<Named
     categories.dedup();
     let handles = analytics.projections.all();
     let views = handles.iter().filter(|handle| matches!(handle.place, Place::Embedded(_))).map(|handle| Named::View(handle.name.clone()));
-    Ok(std::iter::once(Named::Events).chain(categories).chain(views).collect())
+    let exports = analytics.exports.all().into_iter().map(|handle| Named::Export(handle.spec.name.clone()));
+    Ok(std::iter::once(Named::Events).chain(categories).chain(views).chain(exports).collect())
 }
 
 impl Named {

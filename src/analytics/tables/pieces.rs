@@ -41,13 +41,18 @@ pub(super) struct Shares {
     pub(super) events: usize,
 }
 
-/// Cuts what is wanted up to `cut` into about as many shares as there are `readers`. Each is of one shard, so that its events come in the
+/// Cuts what is wanted, behind one cursor and up to another, into about as many shares as there are `readers`. Each is of one shard, so that its events come in the
 /// order of their positions, unless they are asked for by stream or id.
 ///
 /// # Errors
 ///
 /// What the shards say.
-pub(super) async fn shares(router: &Router, demand: &Demand, cut: &Cursor, readers: usize) -> Result<Shares, Error> {
+pub(super) async fn shares(
+    router: &Router,
+    demand: &Demand,
+    (behind, cut): (Option<&Cursor>, &Cursor),
+    readers: usize,
+) -> Result<Shares, Error> {
     if demand.is_empty() {
         return Ok(Shares { list: Vec::new(), events: 0 });
     }
@@ -60,25 +65,31 @@ pub(super) async fn shares(router: &Router, demand: &Demand, cut: &Cursor, reade
     if let Some(streams) = &demand.streams {
         // A name that no stream can have is the name of none.
         let names: Vec<StreamName> = streams.iter().filter_map(|stream| StreamName::new(stream).ok()).collect();
-        let of = |shard: &Handle| names.iter().filter(|name| router.shard_of(name.as_str()) == shard.number()).cloned().collect();
-        let each = shards.iter().map(|shard| share(shard, cut, Work::Streams(of(shard))));
-        let list = each.filter(|share| !matches!(&share.work, Work::Streams(streams) if streams.is_empty())).collect();
-        return Ok(Shares { list, events: names.len() * STREAM_EVENTS });
+        return Ok(of_streams(router, &names, cut));
     }
     let readers = readers.div_ceil(shards.len().max(1)).max(1);
-    let each = try_join_all(shards.iter().map(|shard| of_shard(shard, demand, cut, readers))).await?;
+    let each = try_join_all(shards.iter().map(|shard| of_shard(shard, demand, (behind, cut), readers))).await?;
     let events = each.iter().map(|shares| shares.events).sum();
     Ok(Shares { list: each.into_iter().flat_map(|shares| shares.list).collect(), events })
+}
+
+/// These streams, up to a cursor.
+pub(super) fn of_streams(router: &Router, streams: &[StreamName], cut: &Cursor) -> Shares {
+    let of = |shard: &Handle| streams.iter().filter(|name| router.shard_of(name.as_str()) == shard.number()).cloned().collect();
+    let each = router.shards().iter().map(|shard| share(shard, cut, Work::Streams(of(shard))));
+    let list = each.filter(|share| !matches!(&share.work, Work::Streams(streams) if streams.is_empty())).collect();
+    Shares { list, events: streams.len() * STREAM_EVENTS }
 }
 
 fn share(shard: &Handle, cut: &Cursor, work: Work) -> Share {
     Share { shard: shard.number(), end: cut.position(shard.number()), work }
 }
 
-async fn of_shard(shard: &Handle, demand: &Demand, cut: &Cursor, readers: usize) -> Result<Shares, Error> {
+async fn of_shard(shard: &Handle, demand: &Demand, (behind, cut): (Option<&Cursor>, &Cursor), readers: usize) -> Result<Shares, Error> {
     let end = cut.position(shard.number());
     let number = |position: i64| u64::try_from(position).unwrap_or(0);
-    let mut after = number(demand.positions.first.saturating_sub(1));
+    let behind = behind.map_or(0, |behind| behind.position(shard.number()).get());
+    let mut after = number(demand.positions.first.saturating_sub(1)).max(behind);
     let mut through = number(demand.positions.last).min(end.get());
     if demand.recorded.first > i64::MIN {
         after = after.max(shard.position_at(Timestamp::from_micros(demand.recorded.first)).await?.get());
