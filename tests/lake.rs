@@ -11,5 +11,7 @@
 mod attacks;
 #[path = "lake/fixture.rs"]
 mod fixture;
+#[path = "lake/hot_cold.rs"]
+mod hot_cold;
 #[path = "lake/sql.rs"]
 mod sql;
