@@ -12,6 +12,8 @@
 mod attacks;
 #[path = "lake/fixture.rs"]
 mod fixture;
+#[path = "lake/hot_cold.rs"]
+mod hot_cold;
 #[path = "cli/process.rs"]
 #[expect(dead_code, reason = "the tests of the command line use the rest")]
 mod process;

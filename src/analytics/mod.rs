@@ -67,6 +67,13 @@ impl Analytics {
     }
 }
 
+impl Analytics {
+    /// Ends the queries that run, and takes no new ones.
+    pub(crate) fn close(&self) {
+        self.engine.close();
+    }
+}
+
 /// What does not fit into memory while a query runs; emptied when the first query comes.
 const SPILL: &str = "spill";
 /// The typed columns of categories, as far as they are known.

@@ -75,10 +75,14 @@ impl Analytics {
         let Prepared { parsed, params, found } = prepared;
         let state = self.state();
         let cut = state.cut.clone();
+        let confidence = Arc::clone(&self.confidence);
+        let exports: Vec<String> = state.published.iter().map(|(export, _)| export.clone()).collect();
+        let lake_failed = Box::new(move || {
+            confidence.lose();
+            exports.join(", ")
+        });
         let analytics = Arc::clone(self);
         let tables = Box::pin(async move { analytics.tables(found, &state).await });
-        let confidence = Arc::clone(&self.confidence);
-        let lake_failed = Box::new(move || confidence.lose());
         sql::answer(Arc::clone(&self.engine), sql::Work { parsed, params, cut, tables, lake_failed }).await
     }
 
@@ -89,7 +93,7 @@ impl Analytics {
         State { published, cut: Cursor::end(&self.router) }
     }
 
-    /// All tables with their columns.
+    /// All tables with their columns, or the first thousand of them.
     ///
     /// # Errors
     ///
@@ -97,7 +101,7 @@ impl Analytics {
     pub(crate) async fn list(&self) -> Result<Vec<(Named, SchemaRef)>, Error> {
         let state = self.state();
         let mut listed = Vec::new();
-        for named in tables::all(self).await? {
+        for named in tables::all(self).await?.into_iter().take(TABLES_MAX) {
             match self.table(&named, &state).await {
                 Ok(table) => listed.push((named, table.schema())),
                 // It is being made, or was just removed: there is nothing to ask yet, or no more.
@@ -167,3 +171,6 @@ impl Analytics {
         Ok(Arc::new(opened?))
     }
 }
+
+/// Where each stream is a category of its own, nobody reads the list.
+const TABLES_MAX: usize = 1_000;

@@ -256,6 +256,8 @@ impl Database {
     /// What the last flush says; nothing acknowledged is lost by it.
     pub async fn close(&self) -> Result<(), Error> {
         self.inner.snapshotter.abort();
+        #[cfg(feature = "analytics")]
+        self.inner.analytics.close();
         self.inner.projections.close().await;
         #[cfg(feature = "analytics")]
         self.inner.exports.close().await;

@@ -34,6 +34,9 @@ const UPWARD: &[(&str, &str, &str)] = &[];
 const CONFINED: &[(&str, &[&str], &str)] = &[
     ("axum", &["src/http/"], "wire types and status codes stay in http"),
     ("Store", &["src/shard/"], "a shard is the only holder of a store"),
+    ("datafusion", &["src/analytics/"], "the engine of queries stays in analytics"),
+    ("object_store", &["src/analytics/"], "lakes stay in analytics"),
+    ("parquet", &["src/analytics/"], "lakes stay in analytics"),
 ];
 
 /// Crates that the engine may not depend on: it is synchronous and knows neither wire nor log lines.

@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use parking_lot::Mutex;
 use tokio::runtime::Builder;
 use tokio::runtime::Handle;
 use tokio::runtime::Runtime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
+use tokio::sync::TryAcquireError;
 
 use super::Limits;
 use super::session;
@@ -28,7 +29,7 @@ pub(crate) struct Engine {
     slots: Arc<Semaphore>,
     waiting: AtomicUsize,
     pub(super) watch: Watch,
-    running: OnceLock<Result<Running, Error>>,
+    running: Mutex<Option<Arc<Running>>>,
 }
 
 /// What is there from the first query on.
@@ -46,7 +47,7 @@ impl Engine {
     pub(crate) fn new(limits: Limits, spill: Option<PathBuf>) -> Self {
         let slots = Arc::new(Semaphore::new(limits.queries.max(1)));
         let watch = Watch::new(limits.memory_bytes.saturating_mul(2));
-        Self { limits, spill, slots, waiting: AtomicUsize::new(0), watch, running: OnceLock::new() }
+        Self { limits, spill, slots, waiting: AtomicUsize::new(0), watch, running: Mutex::default() }
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -64,13 +65,16 @@ impl Engine {
     ///
     /// [`Error::SqlBusy`]: too many wait already, or it takes too long.
     pub(super) async fn admit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Ok(permit);
+        match Arc::clone(&self.slots).try_acquire_owned() {
+            Ok(permit) => return Ok(permit),
+            Err(TryAcquireError::Closed) => return Err(closing()),
+            Err(TryAcquireError::NoPermits) => {}
         }
         let _place = Place::take(&self.waiting, self.limits.queue).ok_or(Error::SqlBusy)?;
         match tokio::time::timeout(self.limits.time, Arc::clone(&self.slots).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(Error::SqlBusy),
+            Ok(Err(_closed)) => Err(closing()),
+            Err(_elapsed) => Err(Error::SqlBusy),
         }
     }
 
@@ -79,14 +83,37 @@ impl Engine {
         self.running()?.handle()
     }
 
-    /// Starts what is not there yet.
+    /// What is there to work with; started if it is not there yet.
     ///
     /// # Errors
     ///
-    /// [`Error::Storage`]: no threads, or no folder.
-    pub(super) fn running(&self) -> Result<&Running, Error> {
-        self.running.get_or_init(|| Running::start(&self.limits, self.spill.as_ref())).as_ref().map_err(Error::clone)
+    /// [`Error::Storage`]: no threads, or no folder; [`Error::Unavailable`] once it is closed.
+    pub(super) fn running(&self) -> Result<Arc<Running>, Error> {
+        if self.slots.is_closed() {
+            return Err(closing());
+        }
+        let mut running = self.running.lock();
+        if let Some(running) = &*running {
+            return Ok(Arc::clone(running));
+        }
+        let started = Arc::new(Running::start(&self.limits, self.spill.as_ref())?);
+        *running = Some(Arc::clone(&started));
+        Ok(started)
     }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.slots.is_closed()
+    }
+
+    /// Ends what runs, and takes nothing new.
+    pub(crate) fn close(&self) {
+        self.slots.close();
+        self.watch.end_all();
+    }
+}
+
+fn closing() -> Error {
+    Error::Unavailable { shard: 0, detail: "the database closes".to_owned() }
 }
 
 impl Running {
@@ -113,7 +140,7 @@ impl Running {
 
     pub(super) fn handle(&self) -> Result<Handle, Error> {
         let runtime = self.runtime.as_ref().map(Runtime::handle).cloned();
-        runtime.ok_or_else(|| Error::Unavailable { shard: 0, detail: "the database closes".to_owned() })
+        runtime.ok_or_else(closing)
     }
 }
 

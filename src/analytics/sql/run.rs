@@ -41,8 +41,8 @@ pub(in crate::analytics) struct Work {
     pub(in crate::analytics) cut: Cursor,
     /// Finds the tables, up to the cut, and the names that are meant as they are written.
     pub(in crate::analytics) tables: BoxFuture<'static, Result<(Tables, HashSet<String>), Error>>,
-    /// Called when a file of a lake can't be read.
-    pub(in crate::analytics) lake_failed: Box<dyn Fn() + Send + Sync>,
+    /// Called when a file of a lake can't be read; names the exports that it may be of.
+    pub(in crate::analytics) lake_failed: Box<dyn Fn() -> String + Send + Sync>,
 }
 
 /// Time that may still be worked.
@@ -99,15 +99,15 @@ pub(in crate::analytics) async fn answer(engine: Arc<Engine>, work: Work) -> Res
     let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
     let (outcome_sender, outcome) = oneshot::channel();
     let handle = engine.handle()?;
-    let (watch, has_ended) = (Arc::clone(&engine), Arc::new(AtomicBool::new(false)));
-    let ended = Arc::clone(&has_ended);
+    let has_ended = Arc::new(AtomicBool::new(false));
+    let (working, ended) = (Arc::clone(&engine), Arc::clone(&has_ended));
     let task = handle.spawn(async move {
         // It may have been given up: nobody then is there to be told.
-        outcome_sender.send(perform(engine, work, ended, head_sender, sender).await).unwrap_or_default();
+        outcome_sender.send(perform(working, work, ended, head_sender, sender).await).unwrap_or_default();
         drop(permit);
     });
-    let (query, watched) = (EndsOnDrop { task: task.abort_handle(), has_ended }, watch.watch.over(task.abort_handle()));
-    let mut reader = Reader { batches, outcome, watched, _query: query, budget: Budget::new(limits.time + STUCK) };
+    let (query, watched) = (EndsOnDrop { task: task.abort_handle(), has_ended }, engine.watch.over(task.abort_handle()));
+    let mut reader = Reader { batches, outcome, watched, engine, _query: query, budget: Budget::new(limits.time + STUCK) };
     let schema = match reader.budget.spend(head).await {
         Ok(Ok(schema)) => schema,
         Ok(Err(_ended)) => return Err(reader.end().await.unwrap_or_else(died)),
@@ -129,6 +129,7 @@ struct Reader {
     /// How it went, once there are no more batches.
     outcome: oneshot::Receiver<Result<(), Error>>,
     watched: Watched,
+    engine: Arc<Engine>,
     _query: EndsOnDrop,
     /// A query that does not come to a point where it could be stopped is given up by its reader.
     budget: Budget,
@@ -150,6 +151,7 @@ impl Reader {
         match (&mut self.outcome).await {
             Ok(outcome) => outcome.err(),
             Err(_aborted) if self.watched.was_ended() => Some(failure::out_of_memory()),
+            Err(_aborted) if self.engine.is_closed() => Some(Error::Unavailable { shard: 0, detail: "the database closes".to_owned() }),
             Err(_died) => Some(died()),
         }
     }
@@ -173,10 +175,10 @@ async fn perform(
         },
         Err(error) => Err(error),
     };
-    if matches!(outcome, Err(Error::LakeUnavailable { .. })) {
-        lake_failed();
+    match outcome {
+        Err(Error::LakeUnavailable { detail, .. }) => Err(Error::LakeUnavailable { export: lake_failed(), detail }),
+        outcome => outcome,
     }
-    outcome
 }
 
 /// Plans a query over its tables, and holds the plan to reading.

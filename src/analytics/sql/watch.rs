@@ -75,6 +75,13 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// Ends all of them.
+    pub(super) fn end_all(&self) {
+        self.shared.running.lock().queries.values().for_each(|query| query.task.abort());
+    }
+}
+
 impl Watched {
     /// Whether the query was ended for what the process takes.
     pub(super) fn was_ended(&self) -> bool {

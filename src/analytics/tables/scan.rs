@@ -147,9 +147,10 @@ impl ExecutionPlan for LogScan {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn execute(&self, partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let share = self.shares.get(partition).ok_or_else(|| DataFusionError::Internal(format!("there is no partition {partition}")))?;
-        let source = Source::new(Arc::clone(&self.shared), share, &self.wanted, self.direction, self.fetch);
+        let bounds = (context.session_config().batch_size(), self.fetch);
+        let source = Source::new(Arc::clone(&self.shared), share, &self.wanted, self.direction, bounds);
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let batches = stream::try_unfold((source, metrics), |(mut source, metrics)| async move {
             let batch = source.next().await.map_err(|error| DataFusionError::External(Box::new(error)))?;

@@ -44,7 +44,8 @@ pub(super) struct Source {
     is_told_by_filter: bool,
     /// How many events the reader may still want at most.
     room: usize,
-    /// How many are read at once: few at first, as that may be all that is wanted.
+    batch_rows: usize,
+    /// How many the next batch is to have: few at first, as that may be all that is wanted.
     portion: usize,
 }
 
@@ -56,16 +57,24 @@ enum Next {
 }
 
 impl Source {
-    pub(super) fn new(shared: Arc<Shared>, share: &Share, wanted: &[Wanted], direction: Direction, fetch: Option<usize>) -> Self {
+    /// A reader of a share that gives so many rows at a time, and no more than `fetch` of them in all.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        share: &Share,
+        wanted: &[Wanted],
+        direction: Direction,
+        (batch_rows, fetch): (usize, Option<usize>),
+    ) -> Self {
+        let versions = shared.demand.versions;
+        let from = match direction {
+            Direction::Forward => Some(versions.first).filter(|first| *first > 0),
+            Direction::Backward => Some(versions.last).filter(|last| *last < i64::MAX),
+        };
+        // Below the first version there is none.
+        let from = from.map(|from| Version::new(u64::try_from(from).unwrap_or(0)));
         let mut work: VecDeque<Next> = match &share.work {
             Work::Pieces(pieces) => pieces.iter().map(|(after, through)| Next::Piece(*after, *through)).collect(),
-            Work::Streams(streams) => {
-                let from = |versions: i64| u64::try_from(versions).ok().filter(|from| *from > 0).map(Version::new);
-                let span = shared.demand.versions;
-                let from = from(if direction == Direction::Backward && span.last < i64::MAX { span.last } else { span.first });
-                let from = from.filter(|_| direction == Direction::Forward || span.last < i64::MAX);
-                streams.iter().map(|stream| Next::Stream(stream.clone(), from)).collect()
-            }
+            Work::Streams(streams) => streams.iter().map(|stream| Next::Stream(stream.clone(), from)).collect(),
             Work::Ids(ids) => ids.iter().copied().map(Next::Id).collect(),
         };
         if direction == Direction::Backward {
@@ -77,10 +86,11 @@ impl Source {
             direction,
             end: share.end,
             work,
-            builder: BatchBuilder::new(wanted, &shared.columns, room.min(BATCH_ROWS)),
+            builder: BatchBuilder::new(wanted, &shared.columns, room.min(batch_rows)),
             is_told_by_filter: shared.demand.is_told_by_filter(),
             room,
-            portion: PORTION_FIRST,
+            batch_rows,
+            portion: PORTION_FIRST.min(batch_rows),
             shared,
         }
     }
@@ -91,7 +101,7 @@ impl Source {
     ///
     /// What the shard says.
     pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
-        while self.room > 0 && self.builder.rows() < self.portion.min(BATCH_ROWS) && self.builder.bytes() < BATCH_BYTES {
+        while self.room > 0 && self.builder.rows() < self.portion && self.builder.bytes() < BATCH_BYTES {
             let Some(next) = self.work.pop_front() else { break };
             let events = self.read(next).await?;
             let events = self.shaped(events).await?;
@@ -103,14 +113,14 @@ impl Source {
         if self.builder.rows() == 0 {
             return Ok(None);
         }
-        self.portion = (self.portion * 4).min(BATCH_ROWS);
+        self.portion = (self.portion * 4).min(self.batch_rows);
         let batch = self.builder.finish().map_err(|error| Error::Unavailable { shard: self.shard.number(), detail: error.to_string() })?;
         Ok(Some(batch))
     }
 
     /// Reads on at a place, and notes where it goes on.
     async fn read(&mut self, next: Next) -> Result<Vec<RecordedEvent>, Error> {
-        let limit = self.portion.min(self.room);
+        let limit = (self.portion - self.builder.rows()).min(self.room).max(1);
         let mut events = match next {
             Next::Piece(after, through) => {
                 let filter = Arc::clone(&self.shared.filter);
@@ -154,7 +164,6 @@ impl Source {
 }
 
 /// What a batch holds at most, about.
-const BATCH_ROWS: usize = 8_192;
 const BATCH_BYTES: usize = 4 << 20;
 /// What is read of the log at once, about.
 const PORTION_FIRST: usize = 256;

@@ -109,7 +109,7 @@ fn table_schema(typed: &[Typed], says_category: bool) -> TableSchema {
     let typed = typed.iter().map(|(name, data_type)| Field::new(name, data_type.clone(), true));
     let schema = Arc::new(Schema::new(envelope.chain(typed).collect::<Vec<Field>>()));
     let folders: Vec<FieldRef> = if says_category { vec![Arc::new(EnvelopeColumn::Category.field())] } else { Vec::new() };
-    TableSchema::new(schema, folders)
+    TableSchema::builder(schema).with_table_partition_cols(folders).build()
 }
 
 /// Deals the files out, the largest first, so that each reader gets about as much.
