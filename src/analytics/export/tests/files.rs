@@ -13,6 +13,7 @@ use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use parquet::basic::LogicalType;
+use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::properties::ReaderProperties;
 use parquet::file::reader::FileReader;
@@ -96,7 +97,7 @@ async fn a_file_tells_readers_what_they_may_pass_over() {
     world.append_some(40).await;
     world.flush(&mut session).await;
     let bytes = content(&memory, &session.manifest.files[0].planned.path).await;
-    let metadata = ParquetMetaDataReader::new().with_page_indexes(true).parse_and_finish(&bytes).unwrap();
+    let metadata = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(&bytes).unwrap();
     let schema = metadata.file_metadata().schema_descr();
     let place = |name: &str| schema.columns().iter().position(|column| column.name() == name).unwrap();
     assert_eq!(schema.column(place("id")).logical_type_ref(), Some(&LogicalType::Uuid));
