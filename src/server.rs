@@ -218,6 +218,13 @@ fn database_options(settings: &Settings) -> database::Options {
     options.scripts.memory_bytes = size(settings.scripts.memory);
     options.scripts.time = settings.scripts.time;
     options.scripts.threads = settings.scripts.threads.unwrap_or(options.scripts.threads);
+    options.sql.memory_bytes = size(settings.sql.memory);
+    options.sql.spill_bytes = settings.sql.spill;
+    options.sql.time = settings.sql.time;
+    options.sql.rows = settings.sql.rows;
+    options.sql.queries = settings.sql.queries;
+    options.sql.queue = settings.sql.queue;
+    options.sql.threads = settings.sql.threads.unwrap_or(options.sql.threads);
     options.export_allow.clone_from(&settings.exports.allow);
     options.storage.segment_bytes = settings.storage.segment;
     options.storage.index_flush_events = settings.storage.index_flush_events;

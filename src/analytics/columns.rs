@@ -58,6 +58,9 @@ impl Field {
 }
 
 impl CategoryColumns {
+    /// So many members of a category become columns: those that appeared first. The rest is in `data`.
+    pub(crate) const COLUMNS_MAX: usize = 1_000;
+
     /// All columns, in order.
     pub(crate) fn fields(&self) -> &[Field] {
         &self.fields
@@ -144,7 +147,7 @@ impl CategoryColumns {
     fn widen(&mut self, member: &str, observed: FieldType) {
         if let Some(field) = self.by_member.get(member).and_then(|place| self.fields.get_mut(*place)) {
             field.observed = field.observed.widened(observed);
-        } else if self.fields.len() < COLUMNS_MAX {
+        } else if self.fields.len() < Self::COLUMNS_MAX {
             let column = self.free_name(member);
             self.column_names.insert(column.clone());
             self.by_member.insert(member.to_owned(), self.fields.len());
@@ -209,7 +212,5 @@ pub(crate) const ENVELOPE: [&str; 13] = [
 ];
 /// What is put before a member's name that is taken.
 const TAKEN_PREFIX: &str = "data_";
-/// So many members of a category become columns: those that appeared first. The rest is in `data`.
-const COLUMNS_MAX: usize = 1_000;
 /// As many types as may have schemas.
 const TYPES_MAX: usize = 1_000;

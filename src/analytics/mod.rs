@@ -6,7 +6,65 @@
 mod answer;
 pub(crate) mod columns;
 pub(crate) mod export;
+mod inference;
 mod members;
+pub(crate) mod query;
 pub(crate) mod rows;
+pub(crate) mod sql;
+pub(crate) mod tables;
+
+use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use answer::SqlAnswer;
+use export::Exports;
+use inference::Inference;
+use sql::Engine;
+use sql::Limits;
+use tables::Confidence;
+use tables::Footers;
+
+use crate::projection::Projections;
+use crate::schema::Registry;
+use crate::shard::Router;
+use crate::subscription::Reshape;
+
+/// What the analytics of a database need.
+pub(crate) struct Options {
+    pub(crate) router: Arc<Router>,
+    /// Brings events into the shape that readers want.
+    pub(crate) reshape: Arc<dyn Reshape>,
+    pub(crate) schemas: Arc<Registry>,
+    pub(crate) projections: Arc<Projections>,
+    pub(crate) exports: Arc<Exports>,
+    /// Where what is derived is kept; `None`: in memory, and what queries spill in a temporary folder.
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) limits: Limits,
+}
+
+/// Everything that looks at all events together.
+pub(crate) struct Analytics {
+    pub(crate) router: Arc<Router>,
+    pub(crate) reshape: Arc<dyn Reshape>,
+    pub(crate) projections: Arc<Projections>,
+    pub(crate) exports: Arc<Exports>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) inference: Arc<Inference>,
+    footers: Arc<Footers>,
+    confidence: Arc<Confidence>,
+}
+
+impl Analytics {
+    pub(crate) fn new(options: Options) -> Self {
+        let Options { router, reshape, schemas, projections, exports, folder, limits } = options;
+        let engine = Arc::new(Engine::new(limits, folder.as_ref().map(|folder| folder.join(SPILL))));
+        let kept = folder.map(|folder| folder.join(COLUMNS));
+        let inference = Arc::new(Inference::new(Arc::clone(&router), Arc::clone(&reshape), schemas, kept));
+        Self { router, reshape, projections, exports, engine, inference, footers: Arc::default(), confidence: Arc::default() }
+    }
+}
+
+/// What does not fit into memory while a query runs; emptied when the first query comes.
+const SPILL: &str = "spill";
+/// The typed columns of categories, as far as they are known.
+const COLUMNS: &str = "columns.json";

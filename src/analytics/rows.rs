@@ -87,7 +87,7 @@ impl EnvelopeColumn {
         Self::ALL.into_iter().find(|column| column.name() == name)
     }
 
-    fn field(self) -> Field {
+    pub(crate) fn field(self) -> Field {
         let data_type = match self {
             Self::Position | Self::Version => DataType::Int64,
             Self::Shard | Self::SchemaVersion => DataType::Int32,

@@ -36,6 +36,8 @@ pub struct Settings {
     pub storage: StorageSettings,
     /// `[scripts]`
     pub scripts: ScriptSettings,
+    /// `[sql]`
+    pub sql: SqlSettings,
     /// `[exports]`
     pub exports: ExportSettings,
     /// `[log]`
@@ -99,6 +101,25 @@ pub struct ScriptSettings {
     /// Time by the wall.
     pub time: Duration,
     /// How many calls run at once; `None` is one for each core.
+    pub threads: Option<usize>,
+}
+
+/// What queries in SQL may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlSettings {
+    /// Bytes of memory, all queries together.
+    pub memory: u64,
+    /// Bytes of disk, all queries together.
+    pub spill: u64,
+    /// How long one query may work.
+    pub time: Duration,
+    /// Rows of one answer.
+    pub rows: u64,
+    /// How many run at once.
+    pub queries: usize,
+    /// How many wait.
+    pub queue: usize,
+    /// How many threads work on them; `None` is one for each core.
     pub threads: Option<usize>,
 }
 

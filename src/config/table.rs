@@ -15,6 +15,7 @@ use super::LogSettings;
 use super::ScriptSettings;
 use super::ServerSettings;
 use super::Settings;
+use super::SqlSettings;
 use super::StorageSettings;
 use super::value;
 use crate::telemetry::LogFormat;
@@ -285,6 +286,75 @@ pub const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        section: "sql",
+        key: "memory",
+        default: "512MiB",
+        form: "size",
+        flag: None,
+        help: "Memory that all queries together may use. What sorts, groups and joins goes to the disk when it does not suffice, as far as that goes.",
+        apply: |settings, text| value::bytes_within(text, 16 * MIB, 1024 * GIB).map(|bytes| settings.sql.memory = bytes),
+    },
+    Setting {
+        section: "sql",
+        key: "spill",
+        default: "8GiB",
+        form: "size",
+        flag: None,
+        help: "Disk that all queries together may use below the data directory for what does not fit into memory; 0 is none.",
+        apply: |settings, text| value::bytes_within(text, 0, 1024 * GIB).map(|bytes| settings.sql.spill = bytes),
+    },
+    Setting {
+        section: "sql",
+        key: "time",
+        default: "1m",
+        form: "time",
+        flag: None,
+        help: "How long one query may work. Time in which the client reads the answer does not count.",
+        apply: |settings, text| value::duration_within(text, 10 * MILLISECOND, HOUR).map(|duration| settings.sql.time = duration),
+    },
+    Setting {
+        section: "sql",
+        key: "rows",
+        default: "10_000_000",
+        form: "number",
+        flag: None,
+        help: "Most rows of one answer.",
+        apply: |settings, text| value::number_within(text, 1, u64::MAX).map(|rows| settings.sql.rows = rows),
+    },
+    Setting {
+        section: "sql",
+        key: "queries",
+        default: "4",
+        form: "number",
+        flag: None,
+        help: "How many queries run at once; others wait for their turn.",
+        apply: |settings, text| narrow(value::number_within(text, 1, 1_024)?).map(|count| settings.sql.queries = count),
+    },
+    Setting {
+        section: "sql",
+        key: "queue",
+        default: "16",
+        form: "number",
+        flag: None,
+        help: "How many queries wait for their turn; more are answered 429.",
+        apply: |settings, text| narrow(value::number_within(text, 0, 100_000)?).map(|count| settings.sql.queue = count),
+    },
+    Setting {
+        section: "sql",
+        key: "threads",
+        default: "auto",
+        form: "number or auto",
+        flag: None,
+        help: "How many threads work on queries, all of lower priority than the others; auto takes one for each core. None is started before the first query.",
+        apply: |settings, text| {
+            settings.sql.threads = match text {
+                "auto" => None,
+                number => Some(narrow(value::number_within(number, 1, 1_024)?)?),
+            };
+            Ok(())
+        },
+    },
+    Setting {
         section: "log",
         key: "format",
         default: "pretty",
@@ -332,6 +402,7 @@ pub(super) fn blank() -> Settings {
         },
         storage: StorageSettings { durability: Durability::Strict, segment: 0, index_flush_events: 0, index_cache: 0, aggregate_cache: 0 },
         scripts: ScriptSettings { memory: 0, time: Duration::ZERO, threads: None },
+        sql: SqlSettings { memory: 0, spill: 0, time: Duration::ZERO, rows: 0, queries: 0, queue: 0, threads: None },
         exports: ExportSettings { allow: Vec::new() },
         log: LogSettings { format: LogFormat::Pretty, level: String::new() },
     }

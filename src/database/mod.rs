@@ -68,6 +68,8 @@ pub use crate::aggregate::AggregateState;
 pub use crate::aggregate::At;
 pub use crate::aggregate::Step;
 #[cfg(feature = "analytics")]
+use crate::analytics::Analytics;
+#[cfg(feature = "analytics")]
 pub use crate::analytics::SqlAnswer;
 #[cfg(feature = "analytics")]
 use crate::analytics::export;
@@ -159,6 +161,7 @@ pub use exports::ExportStatus;
 pub use options::Durability;
 pub use options::Options;
 pub use options::ScriptLimits;
+pub use options::SqlLimits;
 pub use projections::PoisonEvent;
 pub use projections::ProjectionStatus;
 pub use projections::RebuildStatus;
@@ -195,7 +198,9 @@ struct Inner {
     snapshotter: AbortHandle,
     groups: Groups,
     #[cfg(feature = "analytics")]
-    exports: export::Exports,
+    analytics: Arc<Analytics>,
+    #[cfg(feature = "analytics")]
+    exports: Arc<export::Exports>,
 }
 
 impl Drop for Inner {
@@ -314,13 +319,15 @@ impl Database {
         let folder = lock.as_ref().and(data.as_deref());
         let groups = Groups::new(Arc::clone(&router), Some(reshape), folder);
         #[cfg(feature = "analytics")]
-        let exports = export::Exports::new(export::Options {
+        let exports = Arc::new(export::Exports::new(export::Options {
             router: Arc::clone(&router),
             reshape: Some(shape::newest(&schemas)),
             folder: folder.map(export::own_folder),
             allowed,
             clock: Arc::new(SystemClock),
-        });
+        }));
+        #[cfg(feature = "analytics")]
+        let analytics = sql::analytics(options.sql, (&router, &schemas, &projections, &exports), folder);
         let inner = Inner {
             router,
             schemas,
@@ -329,9 +336,11 @@ impl Database {
             turns,
             projections,
             groups,
+            snapshotter,
+            #[cfg(feature = "analytics")]
+            analytics,
             #[cfg(feature = "analytics")]
             exports,
-            snapshotter,
         };
         let database = Self { inner: Arc::new(inner), reads_stored: false };
         database.load_definitions().await?;

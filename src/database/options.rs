@@ -22,6 +22,8 @@ pub struct Options {
     pub aggregate_cache_bytes: usize,
     /// What the pages of each embedded view may take in memory.
     pub view_cache_bytes: usize,
+    /// What queries in SQL may use.
+    pub sql: SqlLimits,
     /// Where the lakes of exports may lie beside the folder that they have in the data directory: urls that theirs may be or begin with.
     /// `file:///` stands for every folder, `s3://` for every bucket.
     pub export_allow: Vec<String>,
@@ -47,6 +49,40 @@ impl Default for ScriptLimits {
     }
 }
 
+/// What queries in SQL may use. A breach is an error of the query that needed more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SqlLimits {
+    /// How many threads work on queries, all at lower priority than those of appends; none is started before the first query.
+    pub threads: usize,
+    /// Memory of all queries together.
+    pub memory_bytes: usize,
+    /// Disk of all queries together, for what does not fit into memory.
+    pub spill_bytes: u64,
+    /// How long one query may work; waiting for whoever reads its answer does not count.
+    pub time: Duration,
+    /// Rows of one answer.
+    pub rows: u64,
+    /// How many queries run at once,
+    pub queries: usize,
+    /// and how many wait for their turn before others are answered [`crate::Error::SqlBusy`].
+    pub queue: usize,
+}
+
+impl Default for SqlLimits {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            threads,
+            memory_bytes: 512 << 20,
+            spill_bytes: 8 << 30,
+            time: Duration::from_mins(1),
+            rows: 10_000_000,
+            queries: 4,
+            queue: 16,
+        }
+    }
+}
+
 /// What an acknowledgement means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -69,6 +105,7 @@ impl Options {
             scripts: ScriptLimits::default(),
             aggregate_cache_bytes: AGGREGATE_CACHE_BYTES,
             view_cache_bytes: VIEW_CACHE_BYTES,
+            sql: SqlLimits::default(),
             export_allow: Vec::new(),
             storage: storage::Options::default(),
         }

@@ -1,10 +1,26 @@
 //! What do all events say together, in SQL?
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::DataType;
+use arrow::datatypes::Field;
+use arrow::datatypes::Schema;
+
 use super::Database;
+use super::SqlLimits;
+use super::projections::reach;
 use crate::Error;
+use crate::analytics;
+use crate::analytics::Analytics;
 use crate::analytics::SqlAnswer;
+use crate::analytics::export::Exports;
+use crate::analytics::sql::Limits;
+use crate::analytics::tables::Named;
+use crate::projection::Projections;
+use crate::schema::Registry;
+use crate::shard::Router;
 use crate::subscription::Cursor;
 
 /// A query.
@@ -56,22 +72,105 @@ pub struct TableColumn {
 }
 
 impl Database {
-    /// Answers a query over everything that is committed.
+    /// Answers a query over everything that is committed, also what no view and no file has yet. `events` holds all events, and there is a
+    /// table for each category, with the members of its data as columns, and for each embedded view.
+    ///
+    /// ```
+    /// # use std::error::Error;
+    /// use futures::StreamExt;
+    /// use factum::database::SqlQuery;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn Error>> {
+    /// # let database = factum::Database::in_memory().await?;
+    /// let query = SqlQuery { text: "select count(*) as n from events where type = $1".into(), params: vec!["OrderPlaced".into()], ..SqlQuery::default() };
+    /// let mut answer = database.sql(query).await?;
+    /// while let Some(batch) = answer.next().await {
+    ///     println!("{:?}", batch?); // an Arrow record batch
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidQuery`], [`Error::QueryLimit`], [`Error::SqlBusy`], [`Error::ReadModelBehind`].
+    /// [`Error::InvalidQuery`], [`Error::QueryLimit`], [`Error::SqlBusy`], [`Error::ReadModelBehind`], [`Error::BadCursor`],
+    /// [`Error::Storage`].
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future, or the answer, ends the query.
     pub async fn sql(&self, query: SqlQuery) -> Result<SqlAnswer, Error> {
-        drop(query);
-        todo!()
+        let SqlQuery { text, params, min, wait } = query;
+        let analytics = &self.inner.analytics;
+        let prepared = analytics.prepare(text, params).await?;
+        if let Some(min) = &min {
+            min.check(self.router(), 0)?;
+            for view in prepared.views() {
+                if let Some(handle) = self.inner.projections.get(view) {
+                    reach(&handle, min, wait).await?;
+                }
+            }
+        }
+        analytics.answer(prepared).await
     }
 
-    /// The tables that can be queried, by name.
+    /// The tables that can be queried: `events`, then categories, views and exports by name.
     ///
     /// # Errors
     ///
     /// [`Error::Storage`].
     pub async fn tables(&self) -> Result<Vec<TableInfo>, Error> {
-        todo!()
+        let listed = self.inner.analytics.list().await?;
+        Ok(listed.into_iter().map(|(named, schema)| info(&named, &schema)).collect())
     }
 }
+
+/// What looks at all events of a database together.
+pub(super) fn analytics(
+    limits: SqlLimits,
+    (router, schemas, projections, exports): (&Arc<Router>, &Arc<Registry>, &Arc<Projections>, &Arc<Exports>),
+    folder: Option<&Path>,
+) -> Arc<Analytics> {
+    let SqlLimits { threads, memory_bytes, spill_bytes, time, rows, queries, queue } = limits;
+    Arc::new(Analytics::new(analytics::Options {
+        router: Arc::clone(router),
+        reshape: super::shape::newest(schemas),
+        schemas: Arc::clone(schemas),
+        projections: Arc::clone(projections),
+        exports: Arc::clone(exports),
+        folder: folder.map(|folder| folder.join(FOLDER)),
+        limits: Limits { threads, memory_bytes, spill_bytes, time, rows, queries, queue },
+    }))
+}
+
+fn info(table: &Named, schema: &Schema) -> TableInfo {
+    let kind = match table {
+        Named::Events => TableKind::Events,
+        Named::Category(_) => TableKind::Category,
+        Named::View(_) => TableKind::View,
+        Named::Export(_) => TableKind::Export,
+    };
+    let column =
+        |field: &Field| TableColumn { name: field.name().clone(), data_type: sql_type(field.data_type()), nullable: field.is_nullable() };
+    TableInfo { name: table.name().to_owned(), kind, columns: schema.fields().iter().map(|field| column(field)).collect() }
+}
+
+/// As SQL names it.
+fn sql_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "text".to_owned(),
+        DataType::Int64 => "bigint".to_owned(),
+        DataType::Int32 => "integer".to_owned(),
+        DataType::Float64 => "double".to_owned(),
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Timestamp(..) => "timestamp".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
+        DataType::List(item) => format!("{}[]", sql_type(item.data_type())),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+/// The folder of everything derived by analytics below the data directory.
+const FOLDER: &str = "analytics";

@@ -184,6 +184,12 @@ impl Registry {
         self.reshapes.load(Ordering::Acquire)
     }
 
+    /// How many versions of types there are; never fewer than before.
+    #[cfg(feature = "analytics")]
+    pub(crate) fn count(&self) -> usize {
+        self.snapshot.read().by_type.values().map(|versions| versions.len()).sum()
+    }
+
     /// What a folded state depends on besides its own module: every version of every type that has more than one. All zero when none has.
     pub(crate) fn shape_hash(&self) -> [u8; 32] {
         self.snapshot.read().hash

@@ -166,6 +166,12 @@ impl Handle {
         self.read(move |reader| reader.matches_at_most(&filter)).await
     }
 
+    /// The streams that hide some of their events; `None` if these are more than `max`.
+    #[cfg(feature = "analytics")]
+    pub(crate) async fn hidden_streams(&self, max: usize) -> Result<Option<Vec<StreamName>>, Error> {
+        self.read(move |reader| reader.hidden_streams(max)).await
+    }
+
     /// The visible event with this id.
     pub(crate) async fn event_by_id(&self, id: EventId) -> Result<Option<RecordedEvent>, Error> {
         self.read(move |reader| reader.event_by_id(id)).await

@@ -46,11 +46,12 @@ impl FieldType {
         let kind = match json.as_bytes().first() {
             Some(b'n') => Self::Null,
             Some(b't' | b'f') => Self::Boolean,
-            // An hour's worth of looking at strings is saved once one was no time.
+            // Once one was no time, the others need not be looked at.
             Some(b'"') if matches!(self, Self::Null | Self::Timestamp) && parse_timestamp(&members::text(json)).is_ok() => Self::Timestamp,
             Some(b'-' | b'0'..=b'9') if self == Self::Double && !is_finite(json) => Self::Text,
             Some(b'-' | b'0'..=b'9') if self == Self::Double => Self::Double,
-            Some(b'-' | b'0'..=b'9') if json.parse::<i64>().is_ok() => Self::Bigint,
+            // Of all whole numbers it alone is written in two ways.
+            Some(b'-' | b'0'..=b'9') if json != "-0" && json.parse::<i64>().is_ok() => Self::Bigint,
             Some(b'-' | b'0'..=b'9') if is_finite(json) => Self::Double,
             _ => Self::Text,
         };

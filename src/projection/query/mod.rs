@@ -18,6 +18,8 @@ mod tests;
 pub(crate) mod text;
 
 pub(crate) use run::run;
+#[cfg(feature = "analytics")]
+pub(crate) use run::scan;
 
 /// A question to a view. All comparisons must hold.
 #[derive(Clone, Debug, PartialEq)]

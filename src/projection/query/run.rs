@@ -14,6 +14,8 @@ use super::super::target::embedded::encoding;
 use super::super::target::embedded::fault::Trouble;
 use super::super::target::embedded::fault::guarded;
 use super::super::target::embedded::tables;
+#[cfg(feature = "analytics")]
+use super::Comparison;
 use super::QueryFault;
 use super::ViewPage;
 use super::ViewQuery;
@@ -70,6 +72,41 @@ fn answer(reader: &Reader, snapshot: &ReadTransaction, query: &ViewQuery, time: 
     };
     let next = found.last.filter(|_| found.has_more).map(|key| search.sorting.token(columns, &key));
     Ok(ViewPage { rows: found.rows, next, count, cursor: reader.checkpoint(snapshot)? })
+}
+
+/// Shows all rows of a snapshot that pass, in any order, until `see` has seen enough. Waits for the disk: not on the runtime's own threads.
+///
+/// # Errors
+///
+/// As [`run`], but it takes as long as it takes.
+#[cfg(feature = "analytics")]
+pub(crate) fn scan(
+    reader: &Reader,
+    snapshot: &ReadTransaction,
+    comparisons: &[Comparison],
+    mut see: impl FnMut(Row) -> bool,
+) -> Result<(), QueryFault> {
+    let answer = guarded(|| {
+        let columns = reader.columns();
+        let search = Search {
+            columns,
+            filters: match Filters::new(columns, comparisons) {
+                Ok(filters) => filters,
+                Err(fault) => return Ok(Err(fault)),
+            },
+            sorting: Sorting { by: Vec::new() },
+            rows: snapshot.open_table(tables::ROWS)?,
+            indexes: snapshot.open_table(tables::INDEXES)?,
+            began: Instant::now(),
+            time: Duration::MAX,
+        };
+        Ok(search.all(&mut see))
+    });
+    let answer = answer.unwrap_or_else(|trouble| Err(QueryFault::Unread(trouble)));
+    if let Err(QueryFault::Unread(trouble)) = &answer {
+        reader.note(trouble);
+    }
+    answer
 }
 
 /// One query at work.
@@ -167,6 +204,16 @@ impl Search<'_> {
             found.last = Some(sort_key);
         }
         Ok((found, Some(matched)))
+    }
+
+    /// Shows all rows that pass.
+    #[cfg(feature = "analytics")]
+    fn all(&self, see: &mut impl FnMut(Row) -> bool) -> Result<(), QueryFault> {
+        let (walk, _) = plan::by_filter(self.columns, &self.filters, &self.indexes)?;
+        self.visit(&walk, false, |key, row| {
+            let passes = self.filters.pass(self.columns, key, row, walk.known)?;
+            Ok(!passes || see(encoding::row(row, self.columns)?))
+        })
     }
 
     /// How many rows match.

@@ -28,6 +28,15 @@ impl Hidden {
         !self.any.load(Ordering::Acquire)
     }
 
+    /// The streams that hide something, in no order; `None` if these are more than `max`.
+    pub(crate) fn streams(&self, max: usize) -> Option<Vec<Arc<str>>> {
+        if self.is_empty() {
+            return Some(Vec::new());
+        }
+        let streams = self.streams.read();
+        (streams.len() <= max).then(|| streams.keys().cloned().collect())
+    }
+
     pub(super) fn set(&self, stream: &Arc<str>, head: StreamHead) {
         self.streams.write().insert(Arc::clone(stream), head);
         self.any.store(true, Ordering::Release);

@@ -190,6 +190,17 @@ impl Reader {
         Ok(counted.filter(|(_, events)| *events > 0).map(|(event_type, events)| TypeInfo { event_type, events }).collect())
     }
 
+    /// The streams that are deleted, tombstoned or under a retention: of all others every event is visible. `None` if these are more than
+    /// `max`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn hidden_streams(&self, max: usize) -> Result<Option<Vec<StreamName>>, Error> {
+        let streams = self.shared.index()?.hidden().streams(max);
+        Ok(streams.map(|streams| streams.iter().filter_map(|stream| StreamName::new(stream).ok()).collect()))
+    }
+
     /// How many streams have been written, without the system's.
     ///
     /// # Errors

@@ -1,0 +1,169 @@
+//! How does a question become an answer of one cut of the log?
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use serde_json::Value as Json;
+
+use super::Analytics;
+use super::SqlAnswer;
+use super::export::Published;
+use super::sql;
+use super::sql::Parsed;
+use super::sql::Tables;
+use super::tables;
+use super::tables::Cold;
+use super::tables::EventsTable;
+use super::tables::ExportTable;
+use super::tables::Found;
+use super::tables::Named;
+use super::tables::Place;
+use super::tables::ViewTable;
+use crate::Error;
+use crate::projection;
+use crate::subscription::Cursor;
+
+/// A query whose tables are known to be there.
+pub(crate) struct Prepared {
+    parsed: Parsed,
+    params: Vec<Json>,
+    found: Vec<Found>,
+}
+
+/// What one query sees: all of its tables are of it.
+struct State {
+    published: Vec<(String, Arc<Published>)>,
+    cut: Cursor,
+}
+
+impl Prepared {
+    /// The views that it names.
+    pub(crate) fn views(&self) -> impl Iterator<Item = &str> {
+        self.found.iter().filter_map(|found| match &found.table {
+            Named::View(name) => Some(name.as_str()),
+            Named::Events | Named::Category(_) | Named::Export(_) => None,
+        })
+    }
+}
+
+impl Analytics {
+    /// Reads a query's text, and finds the tables that it names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidQuery`], [`Error::Storage`].
+    pub(crate) async fn prepare(&self, text: String, params: Vec<Json>) -> Result<Prepared, Error> {
+        // Where the stack is deep enough for what can be nested.
+        let parsing = self.engine.handle()?.spawn_blocking(move || sql::parse(&text));
+        let parsed = parsing.await.map_err(|error| Error::Unavailable { shard: 0, detail: format!("reading a query: {error}") })??;
+        let mut found = Vec::new();
+        for reference in parsed.tables() {
+            found.push(tables::find(self, reference).await?);
+        }
+        Ok(Prepared { parsed, params, found })
+    }
+
+    /// Answers a query with what is committed now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidQuery`], [`Error::QueryLimit`], [`Error::SqlBusy`], [`Error::Storage`], [`Error::TargetUnavailable`],
+    /// [`Error::LakeUnavailable`].
+    pub(crate) async fn answer(self: &Arc<Self>, prepared: Prepared) -> Result<SqlAnswer, Error> {
+        let Prepared { parsed, params, found } = prepared;
+        let state = self.state();
+        let cut = state.cut.clone();
+        let analytics = Arc::clone(self);
+        let tables = Box::pin(async move { analytics.tables(found, &state).await });
+        let confidence = Arc::clone(&self.confidence);
+        let lake_failed = Box::new(move || confidence.lose());
+        sql::answer(Arc::clone(&self.engine), sql::Work { parsed, params, cut, tables, lake_failed }).await
+    }
+
+    /// What a query that begins now sees.
+    fn state(&self) -> State {
+        // What is published is behind the end that is taken after it.
+        let published = self.exports.published();
+        State { published, cut: Cursor::end(&self.router) }
+    }
+
+    /// All tables with their columns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`].
+    pub(crate) async fn list(&self) -> Result<Vec<(Named, SchemaRef)>, Error> {
+        let state = self.state();
+        let mut listed = Vec::new();
+        for named in tables::all(self).await? {
+            match self.table(&named, &state).await {
+                Ok(table) => listed.push((named, table.schema())),
+                // It is being made, or was just removed: there is nothing to ask yet, or no more.
+                Err(Error::TargetUnavailable { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(listed)
+    }
+
+    /// The tables, and the names in them that are not all lower case.
+    async fn tables(&self, found: Vec<Found>, state: &State) -> Result<(Tables, HashSet<String>), Error> {
+        let mut exact = HashSet::new();
+        let mut tables: Tables = Vec::new();
+        for found in found {
+            if tables.iter().any(|(schema, name, _)| *schema == found.schema && *name == found.written) {
+                continue;
+            }
+            let table = self.table(&found.table, state).await?;
+            let names = table.schema().fields().iter().map(|field| field.name().clone()).chain([found.name.clone()]).collect::<Vec<_>>();
+            exact.extend(names.into_iter().filter(|name| name.chars().any(char::is_uppercase)));
+            for name in [found.name, found.written] {
+                if !tables.iter().any(|(schema, known, _)| *schema == found.schema && *known == name) {
+                    tables.push((found.schema, name, Arc::clone(&table)));
+                }
+            }
+        }
+        Ok((tables, exact))
+    }
+
+    /// One table, in one state.
+    async fn table(&self, table: &Named, state: &State) -> Result<Arc<dyn TableProvider>, Error> {
+        match table {
+            Named::Events => Ok(Arc::new(EventsTable::all(self.place(None, state)))),
+            Named::Category(name) => {
+                let threads = self.engine.handle()?;
+                let columns = self.inference.columns(name, &state.cut, (&threads, self.engine.threads())).await?;
+                Ok(Arc::new(EventsTable::of_category(self.place(Some(name), state), name.clone(), columns)))
+            }
+            Named::View(name) => self.view(name).await,
+            Named::Export(name) => {
+                let published = state.published.iter().find(|(export, _)| export == name).map(|(_, published)| Arc::clone(published));
+                Ok(Arc::new(ExportTable::new(name, published, Arc::clone(&self.footers))))
+            }
+        }
+    }
+
+    /// Where the events of a table are.
+    fn place(&self, category: Option<&str>, state: &State) -> Place {
+        let cold = Cold::best(&state.published, category, self.reshape.generation()).filter(|_| self.confidence.holds());
+        Place {
+            router: Arc::clone(&self.router),
+            reshape: Arc::clone(&self.reshape),
+            cut: state.cut.clone(),
+            cold,
+            footers: Arc::clone(&self.footers),
+        }
+    }
+
+    async fn view(&self, name: &str) -> Result<Arc<dyn TableProvider>, Error> {
+        let gone = || Error::TargetUnavailable { view: name.to_owned(), detail: "the view was just removed".to_owned() };
+        let handle = self.projections.get(name).ok_or_else(gone)?;
+        let projection::Place::Embedded(target) = &handle.place else { return Err(gone()) };
+        let (view, target, columns) = (name.to_owned(), Arc::clone(target), handle.columns());
+        let opened = tokio::task::spawn_blocking(move || ViewTable::open(&view, &target, &columns)).await;
+        let opened = opened.map_err(|error| Error::TargetUnavailable { view: name.to_owned(), detail: error.to_string() })?;
+        Ok(Arc::new(opened?))
+    }
+}

@@ -1,0 +1,251 @@
+//! How does a query work to its end, or to its limit?
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream;
+use serde_json::Value as Json;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use super::super::answer::SqlAnswer;
+use super::Engine;
+use super::Limits;
+use super::Parsed;
+use super::Tables;
+use super::failure;
+use super::guard;
+use super::params;
+use super::session;
+use super::steady;
+use super::watch::Watched;
+use crate::Error;
+use crate::subscription::Cursor;
+
+/// What is to be answered, and over which tables.
+pub(in crate::analytics) struct Work {
+    pub(in crate::analytics) parsed: Parsed,
+    pub(in crate::analytics) params: Vec<Json>,
+    pub(in crate::analytics) cut: Cursor,
+    /// Finds the tables, up to the cut, and the names that are meant as they are written.
+    pub(in crate::analytics) tables: BoxFuture<'static, Result<(Tables, HashSet<String>), Error>>,
+    /// Called when a file of a lake can't be read.
+    pub(in crate::analytics) lake_failed: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Time that may still be worked.
+pub(in crate::analytics) struct Budget {
+    left: Duration,
+    whole: Duration,
+}
+
+impl Budget {
+    fn new(whole: Duration) -> Self {
+        Self { left: whole, whole }
+    }
+
+    /// Works on something, for as long as there is time.
+    async fn spend<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Error> {
+        let began = Instant::now();
+        let done = tokio::time::timeout(self.left, work).await;
+        self.left = self.left.saturating_sub(began.elapsed());
+        done.map_err(|_elapsed| self.used_up())
+    }
+
+    fn used_up(&self) -> Error {
+        let detail = format!(
+            "a query may work for {} (sql.time): ask for less, by position, time, stream, category or type, or read an export",
+            crate::config::duration_text(self.whole)
+        );
+        Error::QueryLimit { limit: "time", detail }
+    }
+}
+
+/// Ends the query when nobody wants its answer any more.
+struct EndsOnDrop {
+    task: AbortHandle,
+    has_ended: Arc<AtomicBool>,
+}
+
+impl Drop for EndsOnDrop {
+    fn drop(&mut self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+        self.task.abort();
+    }
+}
+
+/// Answers a query on the engine's threads. Returns once its columns are known.
+///
+/// # Errors
+///
+/// [`Error::InvalidQuery`], [`Error::QueryLimit`], [`Error::SqlBusy`], [`Error::Storage`].
+pub(in crate::analytics) async fn answer(engine: Arc<Engine>, work: Work) -> Result<SqlAnswer, Error> {
+    let permit = engine.admit().await?;
+    let limits = *engine.limits();
+    let cut = work.cut.clone();
+    let (head_sender, head) = oneshot::channel();
+    let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+    let (outcome_sender, outcome) = oneshot::channel();
+    let handle = engine.handle()?;
+    let (watch, has_ended) = (Arc::clone(&engine), Arc::new(AtomicBool::new(false)));
+    let ended = Arc::clone(&has_ended);
+    let task = handle.spawn(async move {
+        // It may have been given up: nobody then is there to be told.
+        outcome_sender.send(perform(engine, work, ended, head_sender, sender).await).unwrap_or_default();
+        drop(permit);
+    });
+    let (query, watched) = (EndsOnDrop { task: task.abort_handle(), has_ended }, watch.watch.over(task.abort_handle()));
+    let mut reader = Reader { batches, outcome, watched, _query: query, budget: Budget::new(limits.time + STUCK) };
+    let schema = match reader.budget.spend(head).await {
+        Ok(Ok(schema)) => schema,
+        Ok(Err(_ended)) => return Err(reader.end().await.unwrap_or_else(died)),
+        Err(_stuck) => return Err(Budget::new(limits.time).used_up()),
+    };
+    let batches = stream::unfold(Some(reader), |reader| async move {
+        let mut reader = reader?;
+        match reader.next().await? {
+            Ok(batch) => Some((Ok(batch), Some(reader))),
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Ok(SqlAnswer::new(schema, cut, batches.boxed()))
+}
+
+/// Where the answer comes out.
+struct Reader {
+    batches: mpsc::Receiver<RecordBatch>,
+    /// How it went, once there are no more batches.
+    outcome: oneshot::Receiver<Result<(), Error>>,
+    watched: Watched,
+    _query: EndsOnDrop,
+    /// A query that does not come to a point where it could be stopped is given up by its reader.
+    budget: Budget,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Result<RecordBatch, Error>> {
+        match self.budget.spend(self.batches.recv()).await {
+            Ok(Some(batch)) => Some(Ok(batch)),
+            Ok(None) => self.end().await.map(Err),
+            Err(_stuck) => Some(Err(Budget::new(self.budget.whole.saturating_sub(STUCK)).used_up())),
+        }
+    }
+}
+
+impl Reader {
+    /// Why the query ended, if not because it was done.
+    async fn end(&mut self) -> Option<Error> {
+        match (&mut self.outcome).await {
+            Ok(outcome) => outcome.err(),
+            Err(_aborted) if self.watched.was_ended() => Some(failure::out_of_memory()),
+            Err(_died) => Some(died()),
+        }
+    }
+}
+
+/// The query's own task.
+async fn perform(
+    engine: Arc<Engine>,
+    work: Work,
+    has_ended: Arc<AtomicBool>,
+    head: oneshot::Sender<SchemaRef>,
+    sender: mpsc::Sender<RecordBatch>,
+) -> Result<(), Error> {
+    let limits = *engine.limits();
+    let mut budget = Budget::new(limits.time);
+    let Work { parsed, params, tables, lake_failed, .. } = work;
+    let outcome = match budget.spend(plan(&engine, (parsed, params), tables, &has_ended)).await.flatten() {
+        Ok(batches) => match head.send(batches.schema()) {
+            Ok(()) => deliver(batches, &limits, &mut budget, &sender).await,
+            Err(_given_up) => Ok(()),
+        },
+        Err(error) => Err(error),
+    };
+    if matches!(outcome, Err(Error::LakeUnavailable { .. })) {
+        lake_failed();
+    }
+    outcome
+}
+
+/// Plans a query over its tables, and holds the plan to reading.
+async fn plan(
+    engine: &Engine,
+    (parsed, params): (Parsed, Vec<Json>),
+    tables: BoxFuture<'static, Result<(Tables, HashSet<String>), Error>>,
+    has_ended: &Arc<AtomicBool>,
+) -> Result<SendableRecordBatchStream, Error> {
+    let values = params::values(&parsed, &params)?;
+    let limits = engine.limits();
+    let batch_rows = batch_rows(limits, params::bytes(&parsed, &params));
+    let (tables, exact) = tables.await?;
+    let statement = parsed.statement(&exact)?;
+    let running = engine.running()?;
+    let of_planning = |error| failure::of_planning(&error, None);
+    let state = session::state(running, tables, limits.threads.max(1), batch_rows).map_err(of_planning)?;
+    let plan = state.statement_to_plan(statement).await.map_err(of_planning)?;
+    let plan = guard::hold(plan).map_err(of_planning)?.with_param_values(values).map_err(of_planning)?;
+    let plan = state.create_physical_plan(&plan).await.map_err(of_planning)?;
+    let plan = steady::stoppable(plan, has_ended).map_err(of_planning)?;
+    execute_stream(plan, state.task_ctx()).map_err(|error| failure::of_running(&error))
+}
+
+/// Hands the rows over as they are worked out.
+async fn deliver(
+    mut batches: SendableRecordBatchStream,
+    limits: &Limits,
+    budget: &mut Budget,
+    sender: &mpsc::Sender<RecordBatch>,
+) -> Result<(), Error> {
+    let mut rows = 0_u64;
+    while let Some(batch) = budget.spend(batches.next()).await? {
+        let batch = batch.map_err(|error| failure::of_running(&error))?;
+        rows = rows.saturating_add(batch.num_rows() as u64);
+        if rows > limits.rows {
+            let detail = format!("an answer has at most {} rows (sql.rows): ask for fewer, or page by position", limits.rows);
+            return Err(Error::QueryLimit { limit: "rows", detail });
+        }
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        match tokio::time::timeout(limits.time, sender.send(batch)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_given_up)) => return Ok(()),
+            Err(_elapsed) => {
+                let detail = "the answer was not read for longer than a query may work (sql.time)";
+                return Err(Error::QueryLimit { limit: "time", detail: detail.to_owned() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A literal or a parameter is repeated for every row of a batch: long ones make small batches.
+fn batch_rows(limits: &Limits, literal_bytes: usize) -> usize {
+    let fit = limits.memory_bytes / LITERAL_SHARE / literal_bytes.max(1);
+    fit.clamp(BATCH_ROWS_MIN, BATCH_ROWS)
+}
+
+fn died() -> Error {
+    failure::engine_failed(&std::io::Error::other("panic"))
+}
+
+/// Batches that are worked out before somebody takes them.
+const BATCHES_AHEAD: usize = 2;
+/// A query that has not been stopped so long after its time was over can't be.
+const STUCK: Duration = Duration::from_millis(500);
+const BATCH_ROWS: usize = 8_192;
+const BATCH_ROWS_MIN: usize = 16;
+/// What literals of a batch may take of the memory.
+const LITERAL_SHARE: usize = 16;

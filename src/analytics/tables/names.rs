@@ -1,0 +1,148 @@
+//! Which table does a name in a query mean?
+
+use std::sync::Arc;
+
+use datafusion::common::TableReference;
+use factum_storage::Filter;
+use factum_storage::is_system;
+use futures::future::try_join_all;
+
+use super::super::Analytics;
+use super::super::sql::nearest;
+use crate::Error;
+use crate::projection::Place;
+
+/// A table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Named {
+    /// All events.
+    Events,
+    /// The events of a category.
+    Category(String),
+    /// The rows of a view.
+    View(String),
+    /// What an export has published.
+    Export(String),
+}
+
+/// What a name in a query means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Where the plan looks for it.
+    pub(in crate::analytics) schema: &'static str,
+    /// Under which name, as it is written.
+    pub(in crate::analytics) written: String,
+    /// The name that the table really has.
+    pub(in crate::analytics) name: String,
+    pub(in crate::analytics) table: Named,
+}
+
+/// Finds the table of a name: as it is written, else in lower case.
+///
+/// # Errors
+///
+/// [`Error::InvalidQuery`]: there is none; [`Error::Storage`].
+pub(in crate::analytics) async fn find(analytics: &Analytics, reference: &TableReference) -> Result<Found, Error> {
+    let written = reference.table().to_owned();
+    let schema = match reference.schema() {
+        None => PUBLIC,
+        Some(schema) => {
+            let known = SCHEMAS.into_iter().find(|known| known.eq_ignore_ascii_case(schema));
+            known.ok_or_else(|| no_schema(schema, &written))?
+        }
+    };
+    if let Some(catalog) = reference.catalog().filter(|catalog| !catalog.eq_ignore_ascii_case("factum")) {
+        return Err(no_schema(catalog, &written));
+    }
+    for name in [written.clone(), written.to_lowercase()] {
+        if let Some(table) = named(analytics, schema, &name).await? {
+            return Ok(Found { schema, name, written, table });
+        }
+    }
+    Err(no_table(analytics, schema, &written).await)
+}
+
+async fn named(analytics: &Analytics, schema: &str, name: &str) -> Result<Option<Named>, Error> {
+    if schema == PUBLIC && name == EVENTS {
+        return Ok(Some(Named::Events));
+    }
+    if [PUBLIC, CATEGORIES].contains(&schema) && is_category(analytics, name).await? {
+        return Ok(Some(Named::Category(name.to_owned())));
+    }
+    let is_view = || analytics.projections.get(name).is_some_and(|handle| matches!(handle.place, Place::Embedded(_)));
+    if [PUBLIC, VIEWS].contains(&schema) && is_view() {
+        return Ok(Some(Named::View(name.to_owned())));
+    }
+    if [PUBLIC, EXPORTS].contains(&schema) && analytics.exports.get(name).is_some() {
+        return Ok(Some(Named::Export(name.to_owned())));
+    }
+    Ok(None)
+}
+
+/// Whether any event of the category was ever appended.
+async fn is_category(analytics: &Analytics, name: &str) -> Result<bool, Error> {
+    if is_system(name) {
+        return Ok(false);
+    }
+    let filter = Arc::new(Filter { categories: vec![name.to_owned()], ..Filter::default() });
+    let counts = try_join_all(analytics.router.shards().iter().map(|shard| shard.matches_at_most(Arc::clone(&filter)))).await?;
+    Ok(counts.into_iter().flatten().any(|count| count > 0))
+}
+
+fn no_schema(schema: &str, table: &str) -> Error {
+    let detail = format!("there is no schema {schema:?}, in which {table:?} could be; there are categories, views and exports");
+    Error::InvalidQuery { detail, line: None, column: None }
+}
+
+async fn no_table(analytics: &Analytics, schema: &'static str, written: &str) -> Error {
+    let known = match all(analytics).await {
+        Ok(known) => known,
+        Err(error) => return error,
+    };
+    let of_schema = |table: &&Named| match table {
+        Named::Events => schema == PUBLIC,
+        Named::Category(_) => [PUBLIC, CATEGORIES].contains(&schema),
+        Named::View(_) => [PUBLIC, VIEWS].contains(&schema),
+        Named::Export(_) => [PUBLIC, EXPORTS].contains(&schema),
+    };
+    let nearest = nearest(written, known.iter().filter(of_schema).map(Named::name));
+    let advice = if nearest.is_empty() {
+        "GET /v1/tables lists those that there are".to_owned()
+    } else {
+        format!("did you mean {}?", nearest.join(" or "))
+    };
+    Error::InvalidQuery { detail: format!("there is no table {written:?}; {advice}"), line: None, column: None }
+}
+
+/// All tables, `events` first, then categories, views and exports by name.
+///
+/// # Errors
+///
+/// [`Error::Storage`].
+pub(in crate::analytics) async fn all(analytics: &Analytics) -> Result<Vec<Named>, Error> {
+    let listed = try_join_all(analytics.router.shards().iter().map(|shard| shard.categories(false))).await?;
+    let mut categories: Vec<Named> = listed.into_iter().flatten().map(|info| Named::Category(info.category)).collect();
+    categories.sort_unstable();
+    categories.dedup();
+    let handles = analytics.projections.all();
+    let views = handles.iter().filter(|handle| matches!(handle.place, Place::Embedded(_))).map(|handle| Named::View(handle.name.clone()));
+    let exports = analytics.exports.all().into_iter().map(|handle| Named::Export(handle.spec.name.clone()));
+    Ok(std::iter::once(Named::Events).chain(categories).chain(views).chain(exports).collect())
+}
+
+impl Named {
+    /// The table's own name.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Events => EVENTS,
+            Self::Category(name) | Self::View(name) | Self::Export(name) => name,
+        }
+    }
+}
+
+const EVENTS: &str = "events";
+const PUBLIC: &str = "public";
+const CATEGORIES: &str = "categories";
+const VIEWS: &str = "views";
+const EXPORTS: &str = "exports";
+const SCHEMAS: [&str; 4] = [PUBLIC, CATEGORIES, VIEWS, EXPORTS];

@@ -1,0 +1,161 @@
+//! How do the events of one share come off the log, as batches?
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use factum_storage::Direction;
+use factum_storage::EventId;
+use factum_storage::Filter;
+use factum_storage::Position;
+use factum_storage::RecordedEvent;
+use factum_storage::StreamName;
+use factum_storage::Version;
+
+use super::super::columns::CategoryColumns;
+use super::super::rows::BatchBuilder;
+use super::super::rows::Wanted;
+use super::demand::Demand;
+use super::pieces::Share;
+use super::pieces::Work;
+use crate::Error;
+use crate::shard::Handle;
+use crate::shard::Router;
+use crate::subscription::Event;
+use crate::subscription::Reshape;
+
+/// What all readers of a table have in common.
+pub(super) struct Shared {
+    pub(super) router: Arc<Router>,
+    pub(super) reshape: Arc<dyn Reshape>,
+    pub(super) columns: Arc<CategoryColumns>,
+    pub(super) demand: Demand,
+    pub(super) filter: Arc<Filter>,
+}
+
+/// Reads one share. What is read ahead is one portion of the log.
+pub(super) struct Source {
+    shared: Arc<Shared>,
+    shard: Handle,
+    direction: Direction,
+    end: Position,
+    work: VecDeque<Next>,
+    builder: BatchBuilder,
+    is_told_by_filter: bool,
+    /// How many events the reader may still want at most.
+    room: usize,
+    /// How many are read at once: few at first, as that may be all that is wanted.
+    portion: usize,
+}
+
+/// What is to be read next.
+enum Next {
+    Piece(Position, Position),
+    Stream(StreamName, Option<Version>),
+    Id(EventId),
+}
+
+impl Source {
+    pub(super) fn new(shared: Arc<Shared>, share: &Share, wanted: &[Wanted], direction: Direction, fetch: Option<usize>) -> Self {
+        let mut work: VecDeque<Next> = match &share.work {
+            Work::Pieces(pieces) => pieces.iter().map(|(after, through)| Next::Piece(*after, *through)).collect(),
+            Work::Streams(streams) => {
+                let from = |versions: i64| u64::try_from(versions).ok().filter(|from| *from > 0).map(Version::new);
+                let span = shared.demand.versions;
+                let from = from(if direction == Direction::Backward && span.last < i64::MAX { span.last } else { span.first });
+                let from = from.filter(|_| direction == Direction::Forward || span.last < i64::MAX);
+                streams.iter().map(|stream| Next::Stream(stream.clone(), from)).collect()
+            }
+            Work::Ids(ids) => ids.iter().copied().map(Next::Id).collect(),
+        };
+        if direction == Direction::Backward {
+            work.make_contiguous().reverse();
+        }
+        let room = fetch.unwrap_or(usize::MAX);
+        Self {
+            shard: shared.router.shard(share.shard).clone(),
+            direction,
+            end: share.end,
+            work,
+            builder: BatchBuilder::new(wanted, &shared.columns, room.min(BATCH_ROWS)),
+            is_told_by_filter: shared.demand.is_told_by_filter(),
+            room,
+            portion: PORTION_FIRST,
+            shared,
+        }
+    }
+
+    /// The next batch; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// What the shard says.
+    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
+        while self.room > 0 && self.builder.rows() < self.portion.min(BATCH_ROWS) && self.builder.bytes() < BATCH_BYTES {
+            let Some(next) = self.work.pop_front() else { break };
+            let events = self.read(next).await?;
+            let events = self.shaped(events).await?;
+            for event in events {
+                self.builder.push(&event);
+                self.room -= 1;
+            }
+        }
+        if self.builder.rows() == 0 {
+            return Ok(None);
+        }
+        self.portion = (self.portion * 4).min(BATCH_ROWS);
+        let batch = self.builder.finish().map_err(|error| Error::Unavailable { shard: self.shard.number(), detail: error.to_string() })?;
+        Ok(Some(batch))
+    }
+
+    /// Reads on at a place, and notes where it goes on.
+    async fn read(&mut self, next: Next) -> Result<Vec<RecordedEvent>, Error> {
+        let limit = self.portion.min(self.room);
+        let mut events = match next {
+            Next::Piece(after, through) => {
+                let filter = Arc::clone(&self.shared.filter);
+                let slice = self.shard.read_piece(filter, (after, through), self.direction, limit, PORTION_BYTES).await?;
+                match self.direction {
+                    _ if slice.at_end => {}
+                    Direction::Forward => self.work.push_front(Next::Piece(slice.through, through)),
+                    Direction::Backward => {
+                        self.work.push_front(Next::Piece(after, Position::new(slice.through.get().saturating_sub(1))));
+                    }
+                }
+                slice.events
+            }
+            Next::Stream(stream, from) => {
+                let slice = self.shard.read_stream(stream.clone(), from, self.direction, limit, PORTION_BYTES).await?;
+                let Some(slice) = slice else { return Ok(Vec::new()) };
+                if let Some(next) = slice.next {
+                    self.work.push_front(Next::Stream(stream, Some(next)));
+                }
+                slice.events
+            }
+            Next::Id(id) => self.shard.event_by_id(id).await?.into_iter().collect(),
+        };
+        let (shard, demand, end) = (self.shard.number(), &self.shared.demand, self.end);
+        if !self.is_told_by_filter {
+            events.retain(|event| event.position() <= end && demand.matches(shard, event));
+        }
+        Ok(events)
+    }
+
+    /// The events in their newest shape.
+    async fn shaped(&self, events: Vec<RecordedEvent>) -> Result<Vec<Event>, Error> {
+        let number = self.shard.number();
+        if events.is_empty() || !self.shared.reshape.is_needed() {
+            return Ok(events.into_iter().map(|record| Event { shard: number, record }).collect());
+        }
+        let events = events.into_iter().map(|record| (number, record)).collect();
+        let shaped = self.shared.reshape.reshape(events).await?;
+        Ok(shaped.into_iter().map(|(shard, record)| Event { shard, record }).collect())
+    }
+}
+
+/// What a batch holds at most, about.
+const BATCH_ROWS: usize = 8_192;
+const BATCH_BYTES: usize = 4 << 20;
+/// What is read of the log at once, about.
+const PORTION_FIRST: usize = 256;
+const PORTION_BYTES: usize = 2 << 20;
