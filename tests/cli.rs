@@ -10,6 +10,9 @@ mod crash;
 mod definitions;
 #[path = "cli/demo.rs"]
 mod demo;
+#[cfg(feature = "analytics")]
+#[path = "cli/exports.rs"]
+mod exports;
 #[path = "cli/faults.rs"]
 mod faults;
 #[path = "cli/http.rs"]

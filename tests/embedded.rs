@@ -10,6 +10,9 @@
 mod aggregates;
 #[path = "embedded/appends.rs"]
 mod appends;
+#[cfg(feature = "analytics")]
+#[path = "embedded/exports.rs"]
+mod exports;
 #[path = "embedded/faults.rs"]
 mod faults;
 #[path = "embedded/feeds.rs"]

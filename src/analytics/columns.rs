@@ -20,7 +20,8 @@ use serde::Serialize;
 use super::members;
 use crate::subscription::Event;
 
-pub(crate) use declared::declared;
+#[cfg(test)]
+use declared::declared;
 pub(crate) use field_type::FieldType;
 pub(super) use field_type::timestamp;
 

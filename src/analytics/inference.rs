@@ -18,7 +18,6 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle as Threads;
 
 use super::columns::CategoryColumns;
-use super::columns::declared;
 use crate::Error;
 use crate::schema::Registry;
 use crate::shard::Handle;
@@ -134,9 +133,7 @@ impl Inference {
         {
             return Arc::clone(given);
         }
-        let newest = |event_type: &str| self.schemas.get(event_type, self.schemas.newest(event_type)?);
-        let said: Vec<_> = known.columns.types().filter_map(newest).flat_map(|definition| declared(&definition.schema)).collect();
-        known.columns.declare(said);
+        known.columns.declare_by(&self.schemas);
         let given = Arc::new(known.columns.clone());
         known.given = Some((schemas, Arc::clone(&given)));
         given

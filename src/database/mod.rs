@@ -298,6 +298,7 @@ impl Database {
         let exports = Arc::new(export::Exports::new(export::Options {
             router: Arc::clone(&router),
             reshape: Some(shape::newest(&schemas)),
+            schemas: Arc::clone(&schemas),
             folder: folder.map(export::own_folder),
             allowed,
             clock: Arc::new(SystemClock),

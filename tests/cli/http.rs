@@ -47,6 +47,29 @@ impl Api {
         }
     }
 
+    /// Appends an event, whatever is there; `None` without an answer that says that it is stored.
+    #[cfg(feature = "analytics")]
+    pub(crate) async fn append_any(&self, stream: &str, number: u64) -> Option<()> {
+        let body = json!({"events": [{"type": "Tested", "data": {"number": number, "text": format!("number {number}")}}]});
+        let response = self.client.post(format!("{}/v1/streams/{stream}/events", self.url)).json(&body).send().await.ok()?;
+        response.status().is_success().then_some(())
+    }
+
+    /// Puts a definition, which must be taken.
+    #[cfg(feature = "analytics")]
+    pub(crate) async fn put(&self, path: &str, body: &str) {
+        let request = self.client.put(format!("{}{path}", self.url)).header("content-type", "application/json");
+        let response = request.body(body.to_owned()).send().await.expect("an answer");
+        assert!(response.status().is_success(), "{}", response.text().await.unwrap_or_default());
+    }
+
+    /// Gives an order; `None` without an answer that says yes.
+    #[cfg(feature = "analytics")]
+    pub(crate) async fn post(&self, path: &str) -> Option<Value> {
+        let response = self.client.post(format!("{}{path}", self.url)).header("prefer", "wait=25").send().await.ok()?;
+        if response.status().is_success() { response.json().await.ok() } else { None }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Option<Value> {
         let response = self.client.get(format!("{}{path}", self.url)).send().await.ok()?;
         if response.status().is_success() { response.json().await.ok() } else { None }

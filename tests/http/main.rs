@@ -7,6 +7,8 @@ mod append;
 mod commands;
 mod connections;
 mod definitions;
+#[cfg(feature = "analytics")]
+mod exports;
 mod feeds;
 mod hostile;
 mod http2;

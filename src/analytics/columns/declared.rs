@@ -2,10 +2,21 @@
 
 use serde_json::Value;
 
+use super::CategoryColumns;
 use super::FieldType;
+use crate::schema::Registry;
+
+impl CategoryColumns {
+    /// Takes what the newest schemas of the category's types say now.
+    pub(crate) fn declare_by(&mut self, schemas: &Registry) {
+        let newest = |event_type: &str| schemas.get(event_type, schemas.newest(event_type)?);
+        let said: Vec<_> = self.types().filter_map(newest).flat_map(|definition| declared(&definition.schema)).collect();
+        self.declare(said);
+    }
+}
 
 /// The members that the schema of an event type describes, by name, as far as it says of which type they are.
-pub(crate) fn declared(schema: &Value) -> Vec<(String, FieldType)> {
+pub(super) fn declared(schema: &Value) -> Vec<(String, FieldType)> {
     let mut found = Vec::new();
     collect(schema, schema, 0, &mut found);
     found

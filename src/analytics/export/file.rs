@@ -202,10 +202,10 @@ fn properties(schema: &Schema, sample: &RecordBatch, level: i32) -> Result<Write
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(level)?))
         .set_created_by(format!("factum {}", env!("CARGO_PKG_VERSION")))
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_bloom_filter_fpp(BLOOM_FALSE_POSITIVES);
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
     for name in [EnvelopeColumn::Stream.name(), ID] {
         properties = properties.set_column_bloom_filter_enabled(path(name), true);
+        properties = properties.set_column_bloom_filter_fpp(path(name), BLOOM_FALSE_POSITIVES);
     }
     // Where a page may be passed over. Of opaque texts the least and the greatest say nothing.
     for column in

@@ -26,6 +26,7 @@ use super::threads::Threads;
 use super::url::Allowed;
 use crate::definition::document::at;
 use crate::error::DefinitionFault;
+use crate::schema::Registry;
 use crate::shard::Router;
 use crate::subscription::Cursor;
 use crate::subscription::Reshape;
@@ -35,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) router: Arc<Router>,
     /// Brings events into their newest shape.
     pub(crate) reshape: Option<Arc<dyn Reshape>>,
+    /// What schemas say of the columns of events.
+    pub(crate) schemas: Arc<Registry>,
     /// The folder that lakes have in the data directory; `None`: they are in memory.
     pub(crate) folder: Option<PathBuf>,
     /// Where else lakes may lie.
@@ -46,6 +49,7 @@ pub(crate) struct Options {
 pub(crate) struct Exports {
     router: Arc<Router>,
     reshape: Option<Arc<dyn Reshape>>,
+    schemas: Arc<Registry>,
     clock: Arc<dyn Clock>,
     places: Places,
     threads: Arc<Threads>,
@@ -66,9 +70,9 @@ pub(crate) struct Handle {
 
 impl Exports {
     pub(crate) fn new(options: Options) -> Self {
-        let Options { router, reshape, folder, allowed, clock } = options;
+        let Options { router, reshape, schemas, folder, allowed, clock } = options;
         let places = Places::new(folder, allowed);
-        Self { router, reshape, clock, places, threads: Arc::default(), handles: Mutex::default() }
+        Self { router, reshape, schemas, clock, places, threads: Arc::default(), handles: Mutex::default() }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Handle>> {
@@ -129,6 +133,7 @@ impl Exports {
             log: Log { router: Arc::clone(&self.router), reshape: self.reshape.clone(), filter },
             status: Arc::clone(&status),
             threads: Arc::clone(&self.threads),
+            schemas: Arc::clone(&self.schemas),
             clock: Arc::clone(&self.clock),
             told: Told::new(told),
         };

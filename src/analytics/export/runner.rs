@@ -31,6 +31,7 @@ use super::spec::Spec;
 use super::status::ExportState;
 use super::status::Status;
 use super::threads::Threads;
+use crate::schema::Registry;
 use crate::subscription::Cursor;
 
 /// What an export is given.
@@ -41,6 +42,7 @@ pub(super) struct Options {
     pub(super) log: Log,
     pub(super) status: Arc<Status>,
     pub(super) threads: Arc<Threads>,
+    pub(super) schemas: Arc<Registry>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) told: Told,
 }
@@ -96,7 +98,7 @@ async fn follow(options: &Options) -> Result<(), Fault> {
 
 /// Takes the lake over, and finishes what was begun before.
 pub(super) async fn open(options: &Options) -> Result<Session, Fault> {
-    let Options { spec, place, log, status, threads, clock, told } = options;
+    let Options { spec, place, log, status, threads, schemas, clock, told } = options;
     let mut attempts = 0;
     let store = loop {
         match place.store() {
@@ -117,6 +119,7 @@ pub(super) async fn open(options: &Options) -> Result<Session, Fault> {
         url: place.url(),
         status: Arc::clone(status),
         threads: Arc::clone(threads),
+        schemas: Arc::clone(schemas),
         clock: Arc::clone(clock),
         place: place.clone(),
     };

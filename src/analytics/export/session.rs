@@ -3,6 +3,7 @@
 //! Each step begins and ends with a manifest. The first tells what is about to be put, the second that it is there. A manifest is made
 //! only where there is none of its sequence: whoever finds another writer's there has lost the lake, and touches nothing any more.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -40,6 +41,8 @@ use super::threads::Threads;
 use super::write::About;
 use super::write::MadeFile;
 use super::write::file_of;
+use crate::analytics::columns::CategoryColumns;
+use crate::schema::Registry;
 use crate::subscription::Cursor;
 use crate::subscription::time::push_timestamp;
 
@@ -52,6 +55,7 @@ pub(super) struct Tools {
     pub(super) url: String,
     pub(super) status: Arc<Status>,
     pub(super) threads: Arc<Threads>,
+    pub(super) schemas: Arc<Registry>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) place: Place,
 }
@@ -132,7 +136,7 @@ impl Session {
             (!is_there).then_some((planned, events))
         });
         let put = missing.map(|(planned, events)| {
-            let columns = planned.category.as_ref().map(|category| columns.get(category).cloned().unwrap_or_default());
+            let columns = planned.category.as_deref().map(|category| tools.columns(columns, category));
             let about = about.clone();
             async move {
                 let turn = Arc::clone(&tools.threads.turn).acquire_owned().await;
@@ -203,6 +207,13 @@ impl Session {
 }
 
 impl Tools {
+    /// The typed columns of a category, as far as it is known and as the schemas of its types say.
+    pub(super) fn columns(&self, known: &BTreeMap<String, CategoryColumns>, category: &str) -> CategoryColumns {
+        let mut columns = known.get(category).cloned().unwrap_or_default();
+        columns.declare_by(&self.schemas);
+        columns
+    }
+
     /// Puts a file. One of its name that was made for the same intent stays: its rows are the same, and somebody may read it.
     pub(super) async fn put(&self, planned: PlannedFile, made: MadeFile) -> Result<LakeFile, Fault> {
         let to = path(&planned.path)?;

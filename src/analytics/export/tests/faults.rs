@@ -162,7 +162,10 @@ async fn p8_two_writers_that_take_the_lake_from_each_other_leave_each_event_once
             world.append_some(4).await;
             // Somebody begins to flush, and stops for a while in the middle of a call.
             let at = usize::try_from(drawn(seed, round) % 16).unwrap();
-            let store = FatefulStore::new(&memory, move |call, _| if call == at { Fate::StopAfter } else { Fate::Pass });
+            let is_over = Arc::new(AtomicBool::new(false));
+            let over = Arc::clone(&is_over);
+            let is_stopped = move |call| call == at && !over.load(Ordering::SeqCst);
+            let store = FatefulStore::new(&memory, move |call, _| if is_stopped(call) { Fate::StopAfter } else { Fate::Pass });
             let mut held = None;
             tokio::select! {
                 biased;
@@ -173,6 +176,7 @@ async fn p8_two_writers_that_take_the_lake_from_each_other_leave_each_event_once
                     session
                 } => held = Some(session),
             }
+            is_over.store(true, Ordering::SeqCst);
             // Another one takes over and flushes; the first, if it is still there, must find that it has lost.
             world.append_some(2).await;
             let mut other = world.session(Arc::clone(&memory) as _).await;

@@ -13,6 +13,7 @@ use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use parquet::basic::LogicalType;
+use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::properties::ReaderProperties;
 use parquet::file::reader::FileReader;
@@ -27,6 +28,7 @@ use super::fixture::World;
 use super::fixture::batches;
 use super::fixture::content;
 use crate::analytics::columns::FieldType;
+use crate::schema::SchemaDefinition;
 
 async fn merge_all(session: &mut Session) {
     let policy = Policy { target_bytes: 1 << 20, today: "9999-01-01".to_owned() };
@@ -96,7 +98,7 @@ async fn a_file_tells_readers_what_they_may_pass_over() {
     world.append_some(40).await;
     world.flush(&mut session).await;
     let bytes = content(&memory, &session.manifest.files[0].planned.path).await;
-    let metadata = ParquetMetaDataReader::new().with_page_indexes(true).parse_and_finish(&bytes).unwrap();
+    let metadata = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(&bytes).unwrap();
     let schema = metadata.file_metadata().schema_descr();
     let place = |name: &str| schema.columns().iter().position(|column| column.name() == name).unwrap();
     assert_eq!(schema.column(place("id")).logical_type_ref(), Some(&LogicalType::Uuid));
@@ -151,6 +153,26 @@ async fn columns_that_come_or_widen_late_are_right_in_old_files_once_they_are_me
     assert_eq!(texts("a"), some(["1", "2.5", "3", "four"]), "as they were written, and not as the narrower types had them");
     assert_eq!(texts("b"), some(["-", "true", "false", "[1 ]"]));
     assert_eq!((texts("c"), texts("n")), (some(["-", "-", "x", "-"]), some(["-", "-", "-", "-"])));
+}
+
+#[tokio::test]
+async fn a_schema_makes_times_of_texts_in_new_files_and_in_merged_ones() {
+    let mut world = World::new(1).await;
+    let memory = Arc::new(InMemory::new());
+    let mut session = world.session(Arc::clone(&memory) as _).await;
+    world.append("order-1", r#"{"at": "2026-01-01T00:00:00Z"}"#).await;
+    world.flush(&mut session).await;
+    let schema = br#"{"schema": {"properties": {"at": {"type": "string", "format": "date-time"}, "note": {"type": "string"}}}}"#;
+    world.schemas.apply(SchemaDefinition::parse("Changed", 1, schema).unwrap()).unwrap();
+    world.append("order-1", r#"{"at": "2026-01-02T00:00:00Z"}"#).await;
+    world.flush(&mut session).await;
+    let types: Vec<Vec<FieldType>> =
+        session.manifest.files.iter().map(|file| session.manifest.columns_of(file).iter().map(|column| column.field_type).collect()).collect();
+    assert_eq!(types, [vec![FieldType::Text], vec![FieldType::Timestamp, FieldType::Text]]);
+    merge_all(&mut session).await;
+    let batch = batches(&content(&memory, &session.manifest.files[0].planned.path).await).remove(0);
+    let times = batch.column_by_name("at").unwrap().as_primitive::<TimestampMicrosecondType>();
+    assert_eq!(times.values(), &[1_767_225_600_000_000, 1_767_312_000_000_000]);
 }
 
 #[tokio::test]

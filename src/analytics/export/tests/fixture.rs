@@ -42,6 +42,9 @@ use super::super::status::Status;
 use super::super::threads::Threads;
 use super::stores::objects;
 use crate::definition::Format;
+use crate::schema::Registry;
+use crate::script;
+use crate::script::Sandbox;
 use crate::shard;
 use crate::shard::Router;
 use crate::shard::Write;
@@ -71,6 +74,7 @@ pub(super) struct World {
     pub(super) router: Arc<Router>,
     pub(super) clock: Arc<SetClock>,
     threads: Arc<Threads>,
+    pub(super) schemas: Arc<Registry>,
     pub(super) rows: Vec<Row>,
     versions: BTreeMap<String, i64>,
 }
@@ -90,7 +94,8 @@ impl World {
             handles.push(open(number).await.unwrap().unwrap());
         }
         let router = Arc::new(Router::new(handles));
-        Self { router, clock, threads: Arc::default(), rows: Vec::new(), versions: BTreeMap::new() }
+        let schemas = Arc::new(Registry::new(Sandbox::new(script::Options::default())));
+        Self { router, clock, threads: Arc::default(), schemas, rows: Vec::new(), versions: BTreeMap::new() }
     }
 
     /// Appends an event with this data.
@@ -138,6 +143,7 @@ impl World {
             log: Log { router: Arc::clone(&self.router), reshape: None, filter },
             status: Arc::new(Status::new(Cursor::start(&self.router))),
             threads: Arc::clone(&self.threads),
+            schemas: Arc::clone(&self.schemas),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             told: Told::new(told),
         };

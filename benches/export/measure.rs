@@ -1,0 +1,186 @@
+//! What is measured, and how.
+
+use std::collections::HashSet;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use bytes::Bytes;
+use factum::Database;
+use factum::database::Durability;
+use factum::database::EventId;
+use factum::database::ExpectedVersion;
+use factum::database::ExportStatus;
+use factum::database::Format;
+use factum::database::Kind;
+use factum::database::NewEvent;
+use factum::database::Options;
+use factum::database::StreamAppend;
+use factum::database::StreamName;
+use factum::database::Timestamp;
+use factum::database::TransactionRequest;
+use flate2::read::GzDecoder;
+use serde_json::Value as Json;
+
+pub(crate) fn main() {
+    // Asked for by `cargo test --benches`, which only wants to know that it runs.
+    let is_trial = std::env::args().any(|argument| argument == "--test");
+    let events = std::env::var("EVENTS").map_or(if is_trial { 2_000 } else { 1_000_000 }, |events| events.parse().expect("EVENTS is a number"));
+    let seconds = if is_trial { 1 } else { 10 };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(measure(events, Duration::from_secs(seconds)));
+}
+
+async fn measure(events: usize, time: Duration) {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let options = Options { durability: Durability::Relaxed, ..Options::new(folder.path()) };
+    let database = Database::open(options).await.expect("opens");
+    let lines = real_data();
+    let raw_bytes: usize = lines.iter().map(|(_, _, line_bytes)| line_bytes).sum();
+    fill(&database, &lines, lines.len().min(events)).await;
+    let status = export(&database, "once").await;
+    told("the real data once", &status, Duration::ZERO);
+    println!("raw JSON: {:.1} bytes an event", raw_bytes as f64 / lines.len() as f64);
+    database.remove_export("once", true).await.expect("ends");
+    fill(&database, &lines, events).await;
+    let began = Instant::now();
+    let status = export(&database, "all").await;
+    told("from the beginning", &status, began.elapsed());
+    let alone = appends(&database, time).await;
+    println!("appends of 64 tasks, nothing else: {alone:.0} events/s");
+    let over = Arc::new(AtomicBool::new(false));
+    let exporting = tokio::spawn(again_and_again(database.clone(), Arc::clone(&over)));
+    let beside = appends(&database, time).await;
+    over.store(true, Ordering::SeqCst);
+    let rounds = exporting.await.expect("exports");
+    println!("appends of 64 tasks, beside exports ({rounds} from the beginning): {beside:.0} events/s, {:.0} %", 100.0 * beside / alone);
+    database.close().await.expect("closes");
+}
+
+/// Defines an export, and waits until everything is in its files.
+async fn export(database: &Database, name: &str) -> ExportStatus {
+    let document = serde_json::json!({ "flush_seconds": 3600 }).to_string();
+    database.define(Kind::Export, name, Format::Json, &document, false).await.expect("a definition");
+    let (is_done, status) = database.flush_export(name, Duration::from_mins(60)).await.expect("the lake answers");
+    assert!(is_done, "not within an hour");
+    status
+}
+
+async fn again_and_again(database: Database, over: Arc<AtomicBool>) -> usize {
+    let mut rounds = 0;
+    while !over.load(Ordering::SeqCst) {
+        let name = format!("beside-{rounds}");
+        export(&database, &name).await;
+        database.remove_export(&name, true).await.expect("ends");
+        rounds += 1;
+    }
+    rounds
+}
+
+fn told(what: &str, status: &ExportStatus, took: Duration) {
+    let (rows, bytes) = status.files.iter().fold((0, 0), |(rows, bytes), file| (rows + file.rows, bytes + file.bytes));
+    let pace = if took.is_zero() { String::new() } else { format!(", {:.0} events/s", rows as f64 / took.as_secs_f64()) };
+    println!("{what}: {rows} events in {} files, {:.2} bytes an event{pace}", status.files.len(), bytes as f64 / rows.max(1) as f64);
+}
+
+/// Events a second of 64 tasks that append one event after the other, each to a stream of its own.
+async fn appends(database: &Database, time: Duration) -> f64 {
+    let began = Instant::now();
+    let tasks: Vec<_> = (0..64_u128)
+        .map(|task| {
+            let database = database.clone();
+            tokio::spawn(async move {
+                let stream = StreamName::new(&format!("load-{task}")).expect("a name");
+                let mut appended = 0_u128;
+                while began.elapsed() < time {
+                    let id = (1 << 127) | (u128::from(began.elapsed().as_nanos() as u64) << 32) | (task << 16) | (appended & 0xFFFF);
+                    let event = NewEvent {
+                        id: EventId::from_bytes(id.to_be_bytes()),
+                        id_is_fresh: true,
+                        event_type: "Loaded".into(),
+                        schema_version: 1,
+                        occurred_at: None,
+                        tags: Vec::new(),
+                        metadata: Bytes::new(),
+                        data: Bytes::from_static(br#"{"amount":26.85,"by":"EMPLOYEE"}"#),
+                    };
+                    let append = StreamAppend { stream: stream.clone(), expected: ExpectedVersion::Any, events: vec![event] };
+                    database.append(append).await.expect("appends");
+                    appended += 1;
+                }
+                appended
+            })
+        })
+        .collect();
+    let mut total = 0;
+    for task in tasks {
+        total += task.await.expect("a task");
+    }
+    total as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Stream, event and length of each line of the real data.
+fn real_data() -> Vec<(String, NewEvent, usize)> {
+    let file = std::fs::read("tests/data/domestic-declarations.ndjson.gz").expect("the data is there");
+    let lines = BufReader::new(GzDecoder::new(&file[..])).lines();
+    lines
+        .map(|line| {
+            let line = line.expect("text");
+            let (stream, event) = event(&line);
+            (stream, event, line.len() + 1)
+        })
+        .collect()
+}
+
+/// Appends the real data again and again, each time as other streams with other ids, in large transactions.
+async fn fill(database: &Database, lines: &[(String, NewEvent, usize)], events: usize) {
+    let mut left = events;
+    let mut round = u128::from(database.end().positions()[0].get());
+    while left > 0 {
+        for portion in lines[..left.min(lines.len())].chunks(5_000) {
+            let mut appends: Vec<StreamAppend> = Vec::new();
+            for run in portion.chunk_by(|one, other| one.0 == other.0) {
+                let stream = StreamName::new(&format!("{}r{round}", run[0].0)).expect("a name");
+                let shifted = |event: &NewEvent| {
+                    let id = u128::from_be_bytes(*event.id.as_bytes()).wrapping_add(round << 64);
+                    NewEvent { id: EventId::from_bytes(id.to_be_bytes()), ..event.clone() }
+                };
+                let events = run.iter().map(|(_, event, _)| shifted(event)).collect();
+                appends.push(StreamAppend { stream, expected: ExpectedVersion::Any, events });
+            }
+            // A transaction names each stream once.
+            while !appends.is_empty() {
+                let mut seen = HashSet::new();
+                let split = appends.iter().position(|append| !seen.insert(append.stream.clone())).unwrap_or(appends.len());
+                let later = appends.split_off(split);
+                database.transact(TransactionRequest { appends, conditions: Vec::new() }).await.expect("appends");
+                appends = later;
+            }
+        }
+        left -= left.min(lines.len());
+        round += 1;
+    }
+}
+
+fn event(line: &str) -> (String, NewEvent) {
+    let json: Json = serde_json::from_str(line).expect("JSON");
+    let text = |name: &str| json[name].as_str().expect("a text").to_owned();
+    let id: uuid::Uuid = text("id").parse().expect("a UUID");
+    let occurred_at: jiff::Timestamp = text("occurred_at").parse().expect("a time");
+    let bytes = |name: &str| Bytes::from(json[name].to_string());
+    let event = NewEvent {
+        id: EventId::from_bytes(*id.as_bytes()),
+        id_is_fresh: false,
+        event_type: text("type").into(),
+        schema_version: 1,
+        occurred_at: Some(Timestamp::from_micros(occurred_at.as_microsecond())),
+        tags: Vec::new(),
+        metadata: bytes("metadata"),
+        data: bytes("data"),
+    };
+    (text("stream"), event)
+}
