@@ -3,17 +3,20 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use factum_storage::Filter;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::module::Asked;
 use super::row::Change;
 use super::source_event::SourceEvent;
 use super::spec::Columns;
 use super::spec::Declared;
 use super::spec::Logic;
 use super::spec::Spec;
+use super::value::Value;
 use crate::Error;
 use crate::shard::Router;
 use crate::subscription::Cursor;
@@ -21,6 +24,8 @@ use crate::subscription::Event;
 use crate::subscription::Feed;
 use crate::subscription::FeedItem;
 use crate::subscription::Reshape;
+use crate::subscription::event_json::Lines;
+use crate::subscription::event_json::push_event;
 
 /// What is needed to read events for a projection.
 pub(super) struct Options {
@@ -53,8 +58,10 @@ pub(super) enum Outcome {
     Changes(Vec<Change>),
     /// It can't be digested.
     Poison(String),
-    /// Rows have to be looked at first.
-    Open,
+    /// A Rust type has to look at rows first.
+    Native,
+    /// A module has to.
+    Module(Asked),
 }
 
 /// The running intake; dropping it ends it.
@@ -124,7 +131,13 @@ pub(super) fn taken(spec: &Spec, event: Event, through: Cursor) -> Taken {
             Ok(changes) => Outcome::Changes(changes),
             Err(reason) => Outcome::Poison(reason),
         },
-        (None, Logic::Module(_) | Logic::Native(_)) => Outcome::Open,
+        (None, Logic::Native(_)) => Outcome::Native,
+        (None, Logic::Module(_)) => {
+            let mut text = Vec::new();
+            push_event(&mut text, event.shard, &event.record, Lines::Any);
+            let own_key = spec.columns.has_text_keys().then(|| Value::Text(event.record.stream().into()));
+            Outcome::Module(Asked { text: Bytes::from(text), own_key })
+        }
     };
     Taken { event, through, outcome }
 }
