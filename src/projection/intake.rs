@@ -2,6 +2,7 @@
 //! without looking at rows is worked out, while the batch before is being written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use factum_storage::Filter;
@@ -96,7 +97,7 @@ impl Handle {
 async fn run(options: Options, chunks: mpsc::Sender<Result<Chunk, Error>>) {
     let Options { router, reshape, spec, after, wake } = options;
     let filter: Filter = spec.source.clone();
-    let mut feed = Feed::of_log(router, filter, &after).telling_progress().reshaped_by(reshape);
+    let mut feed = Feed::of_log(router, filter, &after).telling_progress_within(PROGRESS_WITHIN).reshaped_by(reshape);
     loop {
         let item = tokio::select! {
             item = feed.next() => item,
@@ -152,5 +153,7 @@ fn changes(declared: &Declared, columns: &Columns, event: &Event) -> Result<Vec<
     Ok(changes)
 }
 
+/// A hundred projections that nothing is written for cost those who write next to nothing. Whoever waits for progress asks again and again.
+const PROGRESS_WITHIN: Duration = Duration::from_millis(50);
 /// Enough to keep the other side busy, and no more than some megabytes.
 const CHUNKS_MAX: usize = 16;

@@ -260,6 +260,6 @@ struct Place {
 
 const BATCH_EVENTS_MAX: usize = 8_192;
 const BATCH_BYTES_MAX: usize = 16 << 20;
-/// How long a commit may wait to be made durable, for targets that may choose.
+/// After so much time without a commit the last ones are made durable, for targets that may choose.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
 const FLUSH_FAR: Duration = Duration::from_secs(3_600);

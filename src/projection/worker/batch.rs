@@ -145,7 +145,7 @@ impl Worker {
                 writer.commit(Batch { writes, parked, through: through.clone() }).await?;
                 meters::committed(&spec.name, began.elapsed(), parked_count);
                 place.committed = through.clone();
-                place.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
+                place.flush_at = Some(Instant::now() + FLUSH_AFTER);
             }
             place.applied = through.clone();
             meters::applied(&spec.name, events);
