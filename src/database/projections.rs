@@ -312,9 +312,20 @@ pub(super) async fn reach(handle: &Handle, min: &Cursor, wait: Duration) -> Resu
     if applied.borrow().covers(min) {
         return Ok(());
     }
-    handle.look();
-    let reached = tokio::time::timeout(wait, applied.wait_for(|applied| applied.covers(min))).await;
-    if matches!(reached, Ok(Ok(_))) {
+    // A worker whom nothing was written for looks at the log when it is told to; and the log's end comes into sight a moment after the
+    // answer to an append.
+    let looking = async {
+        let mut look_again_in = LOOK_FIRST;
+        loop {
+            handle.look();
+            let reached = tokio::time::timeout(look_again_in, applied.wait_for(|applied| applied.covers(min))).await;
+            if let Ok(reached) = reached {
+                return reached.is_ok();
+            }
+            look_again_in = (look_again_in * 2).min(LOOK_MAX);
+        }
+    };
+    if tokio::time::timeout(wait, looking).await == Ok(true) {
         return Ok(());
     }
     let (state, failure) = handle.live.state();
@@ -328,6 +339,10 @@ pub(super) async fn reach(handle: &Handle, min: &Cursor, wait: Duration) -> Resu
     let position = handle.live.applied().to_string();
     Err(Error::ReadModelBehind { view: handle.name.clone(), position, min_position: min.to_string(), detail })
 }
+
+/// When somebody who waits for a projection has it look at the log again, at first and in the end.
+const LOOK_FIRST: Duration = Duration::from_millis(1);
+const LOOK_MAX: Duration = Duration::from_millis(16);
 
 /// What is wrong with the name of a projection: it is a part of paths.
 pub(super) fn check_name(name: &str) -> Result<(), Error> {

@@ -2,18 +2,22 @@
 //! without looking at rows is worked out, while the batch before is being written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use factum_storage::Filter;
 use tokio::sync::Notify;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::module::Asked;
 use super::row::Change;
 use super::source_event::SourceEvent;
 use super::spec::Columns;
 use super::spec::Declared;
 use super::spec::Logic;
 use super::spec::Spec;
+use super::value::Value;
 use crate::Error;
 use crate::shard::Router;
 use crate::subscription::Cursor;
@@ -21,6 +25,8 @@ use crate::subscription::Event;
 use crate::subscription::Feed;
 use crate::subscription::FeedItem;
 use crate::subscription::Reshape;
+use crate::subscription::event_json::Lines;
+use crate::subscription::event_json::push_event;
 
 /// What is needed to read events for a projection.
 pub(super) struct Options {
@@ -53,8 +59,10 @@ pub(super) enum Outcome {
     Changes(Vec<Change>),
     /// It can't be digested.
     Poison(String),
-    /// Rows have to be looked at first.
-    Open,
+    /// A Rust type has to look at rows first.
+    Native,
+    /// A module has to.
+    Module(Asked),
 }
 
 /// The running intake; dropping it ends it.
@@ -89,7 +97,7 @@ impl Handle {
 async fn run(options: Options, chunks: mpsc::Sender<Result<Chunk, Error>>) {
     let Options { router, reshape, spec, after, wake } = options;
     let filter: Filter = spec.source.clone();
-    let mut feed = Feed::of_log(router, filter, &after).telling_progress().reshaped_by(reshape);
+    let mut feed = Feed::of_log(router, filter, &after).telling_progress_within(PROGRESS_WITHIN).reshaped_by(reshape);
     loop {
         let item = tokio::select! {
             item = feed.next() => item,
@@ -124,7 +132,13 @@ pub(super) fn taken(spec: &Spec, event: Event, through: Cursor) -> Taken {
             Ok(changes) => Outcome::Changes(changes),
             Err(reason) => Outcome::Poison(reason),
         },
-        (None, Logic::Module(_) | Logic::Native(_)) => Outcome::Open,
+        (None, Logic::Native(_)) => Outcome::Native,
+        (None, Logic::Module(_)) => {
+            let mut text = Vec::new();
+            push_event(&mut text, event.shard, &event.record, Lines::Any);
+            let own_key = spec.columns.has_text_keys().then(|| Value::Text(event.record.stream().into()));
+            Outcome::Module(Asked { text: Bytes::from(text), own_key })
+        }
     };
     Taken { event, through, outcome }
 }
@@ -139,5 +153,7 @@ fn changes(declared: &Declared, columns: &Columns, event: &Event) -> Result<Vec<
     Ok(changes)
 }
 
+/// A hundred projections that nothing is written for cost those who write next to nothing. Whoever waits for progress asks again and again.
+const PROGRESS_WITHIN: Duration = Duration::from_millis(50);
 /// Enough to keep the other side busy, and no more than some megabytes.
 const CHUNKS_MAX: usize = 16;

@@ -21,6 +21,7 @@ mod spec;
 mod status;
 mod supervisor;
 pub(crate) mod target;
+mod threads;
 mod trial;
 mod value;
 mod worker;

@@ -1,6 +1,8 @@
 //! What do events do, according to a module in JavaScript? The sandbox is asked about many events at once, ahead of the one whose turn it
 //! is, and told the rows that it misses.
 
+mod apart;
+mod habit;
 mod operation;
 #[cfg(test)]
 mod tests;
@@ -17,14 +19,19 @@ use futures::stream;
 use serde_json::Map;
 use serde_json::Value as Json;
 
-use super::convert::row_json;
+pub(super) use self::habit::Asked;
+pub(super) use self::habit::Habit;
+use self::operation::Told;
 use super::intake::Outcome;
 use super::intake::Taken;
 use super::native;
 use super::project::named;
 use super::row::Change;
+use super::spec::Logic;
+use super::spec::Spec;
 use super::target::Fault;
 use super::target::Writer;
+use super::value::Value;
 use super::working::Refusal;
 use super::working::Working;
 use crate::script::Kind;
@@ -34,8 +41,6 @@ use crate::script::Projecting;
 use crate::script::Sandbox;
 use crate::script::ScriptError;
 use crate::script::Stop;
-use crate::subscription::event_json::Lines;
-use crate::subscription::event_json::push_event;
 
 /// Rows of other views.
 pub(crate) trait Lookup: Send + Sync {
@@ -76,8 +81,11 @@ pub(super) struct Calls<'a> {
     module: &'a Arc<Module>,
     sandbox: &'a Sandbox,
     lookup: &'a dyn Lookup,
-    /// The JSON text of each event; `None` where the module is not asked.
-    events: Vec<Option<Bytes>>,
+    habit: &'a mut Habit,
+    /// What the view is like, once somebody has to be told.
+    shape: Option<Bytes>,
+    /// `None` where the module is not asked.
+    events: Vec<Option<Asked>>,
     /// What the events from `next` on do, as far as it was told ahead.
     ahead: VecDeque<Vec<Change>>,
     next: usize,
@@ -96,24 +104,27 @@ pub(super) struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    pub(super) fn new(view: &'a str, module: &'a Arc<Module>, sandbox: &'a Sandbox, lookup: &'a dyn Lookup, batch: &[Taken]) -> Self {
-        let text = |taken: &Taken| match taken.outcome {
-            Outcome::Changes(_) | Outcome::Poison(_) => None,
-            Outcome::Open => {
-                let mut text = Vec::new();
-                push_event(&mut text, taken.event.shard, &taken.event.record, Lines::Any);
-                Some(Bytes::from(text))
-            }
-        };
-        Self::of_texts(view, module, sandbox, lookup, batch.iter().map(text).collect())
+    /// `None` if the definition has no module.
+    pub(super) fn new(spec: &'a Spec, sandbox: &'a Sandbox, lookup: &'a dyn Lookup, habit: &'a mut Habit, batch: &[Taken]) -> Option<Self> {
+        let Logic::Module(module) = &spec.logic else { return None };
+        let asked = |taken: &Taken| if let Outcome::Module(asked) = &taken.outcome { Some(asked.clone()) } else { None };
+        Some(Self::of_events((&spec.name, module), sandbox, lookup, habit, batch.iter().map(asked).collect()))
     }
 
-    fn of_texts(view: &'a str, module: &'a Arc<Module>, sandbox: &'a Sandbox, lookup: &'a dyn Lookup, events: Vec<Option<Bytes>>) -> Self {
+    fn of_events(
+        (view, module): (&'a str, &'a Arc<Module>),
+        sandbox: &'a Sandbox,
+        lookup: &'a dyn Lookup,
+        habit: &'a mut Habit,
+        events: Vec<Option<Asked>>,
+    ) -> Self {
         Self {
             view,
             module,
             sandbox,
             lookup,
+            habit,
+            shape: None,
             events,
             ahead: VecDeque::new(),
             next: 0,
@@ -162,13 +173,17 @@ impl<'a> Calls<'a> {
             self.ask_alone();
         }
         let count = if self.alone == Some(self.next) { 1 } else { self.count };
+        self.load_own(count * 2, working, writer).await?;
+        if self.run_apart(working, writer).await? {
+            return Ok(());
+        }
         let behind = self.events.get(self.next..).unwrap_or_default();
-        let events: Vec<Bytes> = behind.iter().take(count).map_while(Option::clone).collect();
-        let count = events.len();
+        let asked: Vec<Asked> = behind.iter().take(count).map_while(Option::clone).collect();
+        let count = asked.len();
         if count == 0 {
             return Err(Refusal::Poison("the module is not asked about this event".to_owned()));
         }
-        let rows = self.rows(working, writer).await?;
+        let rows = self.rows(&asked, working, writer).await?;
         let lookups = match self.rows_elsewhere().await {
             Ok(lookups) => lookups,
             // Events behind the next one may have guessed what to look up: they were called before those in front of them were applied.
@@ -178,12 +193,29 @@ impl<'a> Calls<'a> {
             }
             Err(fault) => return Err(Refusal::Waits(fault)),
         };
-        let view = Bytes::from(operation::view(working.columns()).to_string());
-        let call = Projecting { events, rows: text(rows), lookups: text(lookups), view };
+        let lookups = Bytes::from(Json::Object(lookups).to_string());
+        let events = asked.iter().map(|asked| asked.text.clone()).collect();
+        let call = Projecting { events, rows, lookups, view: self.shape(working) };
         match self.sandbox.project(self.module, call).await {
-            Ok(projected) => self.take(projected, working, writer).await,
+            Ok(projected) => {
+                if let Some(Stop::Needs { own, .. }) = &projected.stop {
+                    self.habit.learn(&asked, own);
+                }
+                self.take(projected, working, writer).await
+            }
             Err(error) => self.step_back(&error, count),
         }
+    }
+
+    fn shape(&mut self, working: &Working) -> Bytes {
+        self.shape.get_or_insert_with(|| operation::view(working.columns())).clone()
+    }
+
+    /// Loads the rows that the next events probably look at.
+    async fn load_own(&self, count: usize, working: &mut Working, writer: &mut dyn Writer) -> Result<(), Fault> {
+        let behind = self.events.get(self.next..).unwrap_or_default();
+        let keys: Vec<&Value> = behind.iter().take(count).flatten().filter_map(|asked| self.habit.key(asked)).collect();
+        if working.is_full() { Ok(()) } else { working.load_ahead(writer, keys.into_iter()).await }
     }
 
     /// From here on the next event is asked about without those behind it, and what it needs is found out anew.
@@ -206,7 +238,7 @@ impl<'a> Calls<'a> {
                 }
             }
         }
-        working.load_ahead(writer, self.ahead.iter().flatten().filter_map(named)).await?;
+        self.load_changed(working, writer).await?;
         if !matches!(projected.stop, Some(Stop::Needs { .. })) {
             self.wanted.clear();
             self.wanted_elsewhere.clear();
@@ -223,6 +255,11 @@ impl<'a> Calls<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Loads the rows that are changed by what was told.
+    async fn load_changed(&self, working: &mut Working, writer: &mut dyn Writer) -> Result<(), Fault> {
+        working.load_ahead(writer, self.ahead.iter().flatten().filter_map(named)).await
     }
 
     /// What a call that came to nothing means: the sandbox is at fault, or the module, or there were too many events for one call.
@@ -250,22 +287,27 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// The rows that are wanted, as they are now.
-    async fn rows(&self, working: &mut Working, writer: &mut dyn Writer) -> Result<Map<String, Json>, Fault> {
+    /// The rows that are wanted, and those at hand that probably will be, as they are now.
+    async fn rows(&self, asked: &[Asked], working: &mut Working, writer: &mut dyn Writer) -> Result<Bytes, Fault> {
         let columns = Arc::clone(working.columns());
         let key =
             |text: &String| serde_json::from_str(text).map_err(|error| error.to_string()).and_then(|json| native::key(&columns, &json));
         let keys: Vec<_> = self.wanted.iter().map(|text| (text, key(text))).collect();
         working.load_ahead(writer, keys.iter().filter_map(|(_, key)| key.as_ref().ok())).await?;
-        let told = keys.iter().filter_map(|(text, key)| {
-            let row = match key {
-                // One that has not come yet is asked for again.
-                Ok(key) => working.get(key)?.map_or(Json::Null, |row| row_json(&columns, row)),
-                Err(reason) => Json::from(reason.as_str()),
-            };
-            Some(((*text).clone(), row))
-        });
-        Ok(told.collect())
+        let mut told = Told::new(&columns);
+        for (text, key) in &keys {
+            match key {
+                Ok(key) => {
+                    // One that has not come yet is asked for again.
+                    if let Some(row) = working.get(key) {
+                        told.push(text, Ok(row));
+                    }
+                }
+                Err(reason) => told.push(text, Err(reason)),
+            }
+        }
+        told.push_own(working, asked.iter().filter_map(|asked| self.habit.key(asked)));
+        Ok(told.into_text())
     }
 
     /// The rows of other views that are wanted, by view and key.
@@ -303,10 +345,6 @@ impl<'a> Calls<'a> {
         }
         Ok(views)
     }
-}
-
-fn text(rows: Map<String, Json>) -> Bytes {
-    Bytes::from(Json::Object(rows).to_string())
 }
 
 /// How many events a call is asked about at most, and at least after it had to end early.

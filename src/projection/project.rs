@@ -7,6 +7,7 @@ use super::Rows;
 use super::intake::Outcome;
 use super::intake::Taken;
 use super::module::Calls;
+use super::module::Habit;
 use super::row::Change;
 use super::spec::Logic;
 use super::spec::Spec;
@@ -17,13 +18,18 @@ use super::working::Refusal;
 use super::working::Working;
 use crate::subscription::Event;
 
-/// Loads what the changes of these events name by key, as far as the target tells it at once.
-pub(super) async fn load_named(working: &mut Working, writer: &mut dyn Writer, events: &[Taken]) -> Result<(), Fault> {
-    let keys = events.iter().flat_map(|taken| match &taken.outcome {
-        Outcome::Changes(changes) => changes.as_slice(),
-        Outcome::Poison(_) | Outcome::Open => &[],
+/// Loads what the changes of these events name by key, and what a module probably looks at, as far as the target tells it at once.
+pub(super) async fn load_named(working: &mut Working, writer: &mut dyn Writer, habit: &Habit, events: &[Taken]) -> Result<(), Fault> {
+    let keys = events.iter().flat_map(|taken| {
+        let (changes, guessed) = match &taken.outcome {
+            Outcome::Changes(changes) => (changes.as_slice(), None),
+            Outcome::Module(asked) => (&[][..], habit.key(asked)),
+            Outcome::Poison(_) | Outcome::Native => (&[][..], None),
+        };
+        changes.iter().filter_map(named).chain(guessed)
     });
-    working.load_ahead(writer, keys.filter_map(named)).await
+    let keys: Vec<&Value> = keys.collect();
+    working.load_ahead(writer, keys.into_iter()).await
 }
 
 /// The key that a change names.
@@ -42,7 +48,7 @@ pub(super) async fn load_looked_at(
     events: &[Taken],
 ) -> Result<(), Fault> {
     let mut wanted: HashSet<Value> = HashSet::new();
-    for taken in events.iter().filter(|taken| matches!(taken.outcome, Outcome::Open)) {
+    for taken in events.iter().filter(|taken| matches!(taken.outcome, Outcome::Native)) {
         let mut rows = Rows::new(working);
         // What it says is not yet to be trusted: the events before it have not been applied.
         drop(projection.project(&taken.event, &mut rows));
@@ -67,9 +73,9 @@ pub(super) async fn changes(
     let changes = match (outcome, &spec.logic, calls) {
         (Outcome::Changes(changes), ..) => changes,
         (Outcome::Poison(reason), ..) => return Err(Refusal::Poison(reason)),
-        (Outcome::Open, Logic::Native(projection), _) => native(projection.as_ref(), event, working, writer).await?,
-        (Outcome::Open, _, Some(calls)) => calls.changes(at, working, writer).await?,
-        (Outcome::Open, _, None) => Vec::new(),
+        (Outcome::Native, Logic::Native(projection), _) => native(projection.as_ref(), event, working, writer).await?,
+        (Outcome::Module(_), _, Some(calls)) => calls.changes(at, working, writer).await?,
+        (Outcome::Native, ..) | (Outcome::Module(_), _, None) => Vec::new(),
     };
     // Most were loaded ahead; not those of large rows.
     working.load(writer, changes.iter().filter_map(named)).await?;

@@ -27,6 +27,7 @@ use super::supervisor::Promotion;
 use super::supervisor::Shared;
 use super::supervisor::Supervisor;
 use super::target::Fault;
+use super::threads::Threads;
 use super::trial;
 use super::trial::Trial;
 use crate::Error;
@@ -54,6 +55,7 @@ pub(crate) struct Projections {
     cache_bytes: usize,
     handles: Mutex<BTreeMap<String, Arc<Handle>>>,
     supervisors: Mutex<JoinSet<()>>,
+    threads: Threads,
 }
 
 /// Why a projection can't be put in force.
@@ -72,7 +74,7 @@ impl Projections {
         Arc::new_cyclic(|own: &Weak<Self>| {
             let lookup = Arc::new(OtherViews(own.clone()));
             let shared = Arc::new(Shared { router, reshape, sandbox, lookup });
-            Self { shared, folder, cache_bytes, handles: Mutex::default(), supervisors: Mutex::default() }
+            Self { shared, folder, cache_bytes, handles: Mutex::default(), supervisors: Mutex::default(), threads: Threads::default() }
         })
     }
 
@@ -138,7 +140,7 @@ impl Projections {
         let mut supervisors = self.supervisors.lock();
         // Those that have ended are forgotten.
         while supervisors.try_join_next().is_some() {}
-        supervisors.spawn(supervisor.run(commands));
+        supervisors.spawn_on(supervisor.run(commands), &self.threads.handle());
         Ok(())
     }
 

@@ -12,10 +12,10 @@ use super::intake;
 use super::intake::Taken;
 use super::memory::MemoryWriter;
 use super::module::Calls;
+use super::module::Habit;
 use super::project;
 use super::row::Row;
 use super::spec::Columns;
-use super::spec::Logic;
 use super::spec::OnError;
 use super::spec::Spec;
 use super::supervisor::Shared;
@@ -116,11 +116,9 @@ async fn rows(shared: &Shared, spec: &Spec, events_max: u64, deadline: Instant) 
 async fn apply(shared: &Shared, spec: &Spec, made: &mut Made, batch: Vec<Taken>) -> Result<(), Fault> {
     let writer = &mut made.writer;
     let mut working = Working::new(Arc::clone(&spec.columns));
-    project::load_named(&mut working, writer, &batch).await?;
-    let mut calls = match &spec.logic {
-        Logic::Module(module) => Some(Calls::new(&spec.name, module, &shared.sandbox, shared.lookup.as_ref(), &batch)),
-        Logic::Declared(_) | Logic::Native(_) => None,
-    };
+    let mut habit = Habit::default();
+    project::load_named(&mut working, writer, &habit, &batch).await?;
+    let mut calls = Calls::new(spec, &shared.sandbox, shared.lookup.as_ref(), &mut habit, &batch);
     let mut through = None;
     for (at, taken) in batch.into_iter().enumerate() {
         let Taken { event, through: behind, outcome } = taken;

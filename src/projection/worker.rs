@@ -18,6 +18,7 @@ use super::intake;
 use super::intake::Chunk;
 use super::meters;
 use super::module;
+use super::module::Habit;
 use super::spec::Spec;
 use super::supervisor::retry_delay;
 use super::target::Batch;
@@ -75,12 +76,14 @@ struct Worker {
     events_max: usize,
     /// An event that the target has refused when it came alone.
     refused: Option<((u16, u64), String)>,
+    /// What the module is like, if there is one.
+    habit: Habit,
     attempts: u32,
 }
 
 /// Works until it is told to stop.
 pub(super) async fn run(options: Options) {
-    let mut worker = Worker { options, events_max: BATCH_EVENTS_MAX, refused: None, attempts: 0 };
+    let mut worker = Worker { options, events_max: BATCH_EVENTS_MAX, refused: None, habit: Habit::default(), attempts: 0 };
     loop {
         let seen = worker.options.control.borrow_and_update().clone();
         if seen.is_stopped {
@@ -257,6 +260,6 @@ struct Place {
 
 const BATCH_EVENTS_MAX: usize = 8_192;
 const BATCH_BYTES_MAX: usize = 16 << 20;
-/// How long a commit may wait to be made durable, for targets that may choose.
+/// After so much time without a commit the last ones are made durable, for targets that may choose.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
 const FLUSH_FAR: Duration = Duration::from_secs(3_600);

@@ -276,6 +276,35 @@
     },
     // What may still come, after so much more.
     left: (amount) => (room -= amount),
+    // A copy of a row, at less cost: undefined where it is not flat and plain, or has a name that is not of `names`. Between the check and
+    // the copy no code of the module runs, since there are no proxies here.
+    copiedFlat: (value, names) => {
+      const own = keys(value);
+      const prototype = getPrototypeOf(value);
+      if ((prototype !== plain && prototype !== null) || ownKeys(value).length !== own.length) return undefined;
+      let size = 2;
+      for (let at = 0; at < own.length; at += 1) {
+        const name = own[at];
+        if (!names.has(name) || getterOf.call(value, name) !== undefined) return undefined;
+        const item = value[name];
+        size += name.length + 5;
+        switch (typeof item) {
+          case "string":
+            size += item.length;
+            break;
+          case "number":
+            if (item - item !== 0 || (item === 0 && 1 / item < 0)) return undefined;
+            break;
+          case "boolean":
+            break;
+          default:
+            if (item !== null) return undefined;
+        }
+      }
+      if (size > room) return undefined;
+      room -= size;
+      return { ...value };
+    },
     copied: (value, what) => {
       root = what;
       return clean(value, 0);

@@ -2,13 +2,15 @@
 // tools it is given. What earlier events of a call wrote, later ones see: but only where it is exactly what the host would read back.
 (tools) => {
   "use strict";
-  const { begin, copied, describe, isPromise, left, outOfMemory, parse, progress, read, Refusal, stringify, written } = tools;
+  const { begin, copied, copiedFlat, describe, isPromise, left, outOfMemory, parse, progress, read, Refusal, stringify, written } = tools;
   const { entries, fromEntries, hasOwn, keys } = Object;
   const { isArray } = Array;
   const { isFinite, isSafeInteger } = Number;
-  // What may stand under a key instead of a row or null: the host has to tell it first, or it has to apply what was written first.
+  // What may stand for a row instead of it or null: the host has to tell it first, or it has to apply what was written first.
   const UNKNOWN = { unknown: true };
   const BARRED = { barred: true };
+  // What a row is before the event at hand.
+  const STANDING = { standing: true };
   const MISSING_MAX = 4096;
   const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
   const ANY_UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -64,9 +66,10 @@
   const textOf = (key) => (typeof key === "string" ? stringify(key) : `${key}`);
   const copyOf = (row) => {
     const copy = { ...row };
-    for (const name of keys(copy)) {
-      const value = copy[name];
-      if (typeof value === "object" && value !== null) copy[name] = parse(stringify(value));
+    const names = keys(copy);
+    for (let at = 0; at < names.length; at += 1) {
+      const value = copy[names[at]];
+      if (typeof value === "object" && value !== null) copy[names[at]] = parse(stringify(value));
     }
     return copy;
   };
@@ -91,13 +94,11 @@
     const events = read(eventsText, "the list of events");
     if (events.length !== count) throw new Refusal("output", "the list of events is not JSON");
 
-    // What the events that are done made of rows, and the keys of those that the host reads back as something else.
+    // What the events that are done made of rows: null, or what was written over what. The row is worked out when somebody looks.
     const overlay = new Map();
-    const barred = new Set();
     let isSwept = false;
     // The same of the event at hand, with what it read, and what it could not.
     const own = new Map();
-    const inexact = new Set();
     let operations, reads, looked, sweeps, isStopped;
     const missing = new Set();
     const missingElsewhere = new Map();
@@ -110,20 +111,40 @@
       if (missing.size < MISSING_MAX) missing.add(text);
       return pending(method);
     };
-    // `isPlain`: there is no other way to write the key.
+    const over = (before, { given, set }) => ({ ...(before ?? { ...view.blank, [view.key]: given }), ...set });
+    // The row that the host would read, once it has applied what was written.
+    const applied = (text, { before, given, set, row }) => {
+      const base = before === undefined ? known[text] : before;
+      if (base === undefined) return UNKNOWN;
+      if (base === BARRED || typeof base === "string") return base;
+      const names = keys(set);
+      for (let at = 0; at < names.length; at += 1) if (!isExact(kinds.get(names[at]), set[names[at]])) return BARRED;
+      return row ?? over(base, { given, set });
+    };
+    // The row before the event at hand. `isPlain`: there is no other way to write the key.
     const standing = (text, isPlain) => {
-      const mine = own.get(text);
-      if (mine !== undefined) return mine;
-      if (isSwept || barred.has(text) || (overlay.size > 0 && !isPlain)) return BARRED;
-      const made = overlay.get(text);
-      const found = made === undefined ? known[text] : made;
-      if (found === undefined || found === UNKNOWN) return UNKNOWN;
-      reads.push([text, found]);
+      if (isSwept || (overlay.size > 0 && !isPlain)) return BARRED;
+      let found = overlay.get(text);
+      if (found === undefined) found = known[text] === undefined ? UNKNOWN : known[text];
+      else if (found !== null) found = found.applied ??= applied(text, found);
+      if (found !== UNKNOWN && found !== BARRED) reads.push([text, found]);
       return found;
+    };
+    // The row as the event at hand has left it.
+    const current = (text, isPlain) => {
+      const mine = own.get(text);
+      if (mine === undefined) return standing(text, isPlain);
+      if (mine === null) return null;
+      if (mine.row !== undefined) return mine.row;
+      const before = mine.before === STANDING ? standing(text, isPlain) : mine.before;
+      if (before === UNKNOWN || before === BARRED || typeof before === "string") return before;
+      return (mine.row = over(before, mine));
     };
     const cells = (method, what, value) => {
       const isObject = typeof value === "object" && value !== null && !isArray(value);
       if (!isObject) throw new TypeError(`${method}: ${what} is ${isArray(value) ? "a list" : shown(value)}, but must be an object`);
+      const flat = copiedFlat(value, kinds);
+      if (flat !== undefined) return flat;
       const copy = cleaned(method, value);
       for (const name of keys(copy)) {
         if (!kinds.has(name)) throw new TypeError(`${method}: there is no column ${stringify(name)}; there are ${[...kinds.keys()].join(", ")}`);
@@ -139,15 +160,20 @@
     const locate = (method, key) => {
       if (typeof key === "string" && key === raw) return;
       raw = undefined;
-      given = keyOf(method, keyKind, key);
+      if (keyKind === "text" && typeof key === "string" && key.isWellFormed()) {
+        given = key;
+        isPlain = true;
+      } else {
+        given = keyOf(method, keyKind, key);
+        isPlain = isExact(keyKind, given);
+      }
       text = textOf(given);
-      isPlain = isExact(keyKind, given);
       raw = key;
     };
     const rows = Object.freeze({
       get(key) {
         locate("rows.get", key);
-        const found = standing(text, isPlain);
+        const found = current(text, isPlain);
         if (found === BARRED) throw pending("rows.get");
         if (found === UNKNOWN) throw miss("rows.get", text);
         if (typeof found === "string") throw new TypeError(`rows.get: ${found}`);
@@ -162,13 +188,10 @@
         }
         record(["upsert", given, set]);
         sweeps ||= !isPlain;
-        const before = standing(text, isPlain);
-        if (before === UNKNOWN || before === BARRED || typeof before === "string") {
-          own.set(text, before);
-          return;
-        }
-        own.set(text, { ...(before ?? { ...view.blank, [view.key]: given }), ...set });
-        for (const name of keys(set)) if (!isExact(kinds.get(name), set[name])) inexact.add(text);
+        const mine = own.get(text);
+        if (mine === undefined) own.set(text, { before: STANDING, given, set, row: undefined, applied: undefined });
+        else if (mine === null) own.set(text, { before: null, given, set, row: undefined, applied: undefined });
+        else own.set(text, { before: mine.before, given, set: { ...mine.set, ...set }, row: undefined, applied: undefined });
       },
       update(where, changes) {
         const matching = cells("rows.update", "what rows must have", where);
@@ -183,7 +206,6 @@
         record(["delete", cleaned("rows.delete", given)]);
         sweeps ||= !isPlain;
         own.set(text, null);
-        inexact.delete(text);
       },
       lookup(name, key) {
         if (typeof name !== "string" || !name.isWellFormed()) throw new TypeError(`rows.lookup: the view is ${shown(name)}, but must be a text`);
@@ -206,7 +228,6 @@
       sweeps = false;
       isStopped = false;
       own.clear();
-      inexact.clear();
       begin(limit);
       try {
         if (typeof event !== "object" || event === null) throw new Refusal("output", "the event is no object");
@@ -220,9 +241,13 @@
     const keep = () => {
       isSwept ||= sweeps;
       for (const [text, made] of own) {
+        if (made !== null && made.before === STANDING) {
+          const before = overlay.get(text);
+          if (before === undefined || before === null) made.before = before;
+          else if (before.applied === undefined) [made.before, made.set] = [before.before, { ...before.set, ...made.set }];
+          else made.before = before.applied === UNKNOWN ? undefined : before.applied;
+        }
         overlay.set(text, made);
-        if (made === BARRED || inexact.has(text)) barred.add(text);
-        else barred.delete(text);
       }
     };
 
@@ -250,23 +275,26 @@
         projected(events[at]);
       }
     }
-    const texts = [];
-    for (const each of done) {
-      try {
-        texts.push(written(each, "what project does"));
-      } catch (thrown) {
-        if (!(thrown instanceof Refusal)) throw thrown;
-        progress.at = texts.length;
-        failure = describe(thrown);
-        stop = "failed";
-        break;
+    let list = stringify(done);
+    if (list.includes("\\ud")) {
+      for (let at = 0; at < done.length; at += 1) {
+        try {
+          written(done[at], "what project does");
+        } catch (thrown) {
+          if (!(thrown instanceof Refusal)) throw thrown;
+          progress.at = at;
+          failure = describe(thrown);
+          stop = "failed";
+          done.length = at;
+          list = stringify(done);
+        }
       }
     }
-    const again = last !== undefined && last.at > 0 && last.at < texts.length ? last : undefined;
+    const again = last !== undefined && last.at > 0 && last.at < done.length ? last : undefined;
     const elsewhere = new Map();
     for (const [name, text, found] of again?.looked ?? []) elsewhere.set(name, { ...elsewhere.get(name), [text]: found });
     return {
-      texts,
+      operations: list,
       stop,
       failure: stop === "failed" ? failure : undefined,
       own: stop === "needs" ? [...missing] : [],

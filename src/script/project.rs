@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use rquickjs::Object;
+use serde_json::value::RawValue;
 
 use super::Kind;
 use super::Module;
@@ -89,7 +90,7 @@ impl Realm {
         let (view, list) = (text_of(module, view)?, joined(module, events.iter().map(|event| [event]))?);
         self.with_instance(module, |driver, instance| {
             let done = step(module, driver, "project", (instance, view, rows, lookups, list, events.len(), limit))?;
-            let texts: Vec<String> = done.get("texts")?;
+            let operations = separate(module, done.get("operations")?)?;
             let stop = match done.get::<_, Option<String>>("stop")?.as_deref() {
                 None => None,
                 Some("needs") => {
@@ -99,7 +100,7 @@ impl Realm {
                 }
                 Some("failed") => {
                     let error = told(module, &done.get::<_, Object>("failure")?)?;
-                    let error = unshifted(ScriptError { at: Some(texts.len()), ..error }, module);
+                    let error = unshifted(ScriptError { at: Some(operations.len()), ..error }, module);
                     if error.kind == Kind::Memory {
                         // It may have been taken by the events before; and the runtime is of no use any more.
                         return Err(error.into());
@@ -115,7 +116,17 @@ impl Realm {
                 Some(again) => Some(Again { at: again.get("at")?, rows: again.get("rows")?, lookups: again.get("lookups")? }),
                 None => None,
             };
-            Ok((Projected { operations: texts.into_iter().map(Bytes::from).collect(), stop }, again))
+            Ok((Projected { operations, stop }, again))
         })
     }
+}
+
+/// The items of a list of the driver's, each as a part of the same bytes.
+fn separate(module: &Module, list: String) -> Result<Vec<Bytes>, ScriptError> {
+    let list = Bytes::from(list);
+    let items: Vec<&RawValue> = serde_json::from_slice(&list).map_err(|error| {
+        let message = format!("the driver's list of operations can't be read: {error}");
+        ScriptError::new(Kind::Died, module.name(), message)
+    })?;
+    Ok(items.into_iter().map(|item| list.slice_ref(item.get().as_bytes())).collect())
 }

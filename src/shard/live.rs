@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
 
 use factum_storage as storage;
 use parking_lot::Condvar;
@@ -45,6 +47,14 @@ struct State {
     /// Something was committed since the thread looked last.
     is_new: bool,
     is_closed: bool,
+}
+
+/// What came of looking at what was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filled {
+    Nothing,
+    ForNobody,
+    ForSome,
 }
 
 /// Where a follower is, and how to wake it.
@@ -119,26 +129,40 @@ impl Live {
                 }
                 state.is_new = false;
             }
-            self.fill(&mut has_failed);
+            if self.fill(&mut has_failed) == Filled::ForNobody {
+                self.rest();
+            }
         }
     }
 
+    /// What was written last was for nobody: what comes next is looked at in larger portions, and meanwhile the writer tells nobody of it.
+    fn rest(&self) {
+        let until = Instant::now() + REST;
+        let mut state = self.state.lock();
+        state.is_new = true;
+        while !state.is_closed && !self.changed.wait_until(&mut state, until).timed_out() {}
+    }
+
     /// Reads what is new into the ring.
-    fn fill(&self, has_failed: &mut bool) {
+    fn fill(&self, has_failed: &mut bool) -> Filled {
         let everything = Filter { include_system: true, ..Filter::default() };
         let target = self.reader.committed();
+        let mut filled = Filled::Nothing;
         loop {
             let after = self.ring.read().end();
             if after >= target {
-                return;
+                return filled;
             }
             // A bulk load would only run through the ring: its followers read from disk until it is over.
             if target.get() - after.get() > FILL_EVENTS_MAX {
                 self.reset(after, target);
-                return;
+                return Filled::ForSome;
             }
             match self.reader.read_events(&everything, after, Direction::Forward, FILL_PAGE_EVENTS, FILL_PAGE_BYTES) {
-                Ok(slice) if slice.through > after => self.publish(after, slice.events, slice.through),
+                Ok(slice) if slice.through > after => {
+                    let is_for_some = self.publish(after, slice.events, slice.through) || filled == Filled::ForSome;
+                    filled = if is_for_some { Filled::ForSome } else { Filled::ForNobody };
+                }
                 Ok(_) => self.reset(after, target),
                 Err(error) => {
                     // Its followers go to the disk for it and are told there; the log of the server needs it once.
@@ -151,13 +175,14 @@ impl Live {
         }
     }
 
-    /// Puts into the ring what was read behind `after` up to `through`, and wakes who may want some of it.
-    fn publish(&self, after: Position, events: Vec<RecordedEvent>, through: Position) {
+    /// Puts into the ring what was read behind `after` up to `through`, and wakes who may want some of it, if there is anybody.
+    fn publish(&self, after: Position, events: Vec<RecordedEvent>, through: Position) -> bool {
         let interested = self.interested.lock();
         let those = interested.in_events(&events);
         self.ring.write().extend(after, events, through);
         those.iter().for_each(|place| place.wake(after));
         self.published.store(through.get(), Ordering::Release);
+        !those.is_empty()
     }
 
     /// Begins the ring anew at the end of the log. What was passed over may concern anybody.
@@ -259,6 +284,8 @@ impl Drop for Follower {
 const FILL_EVENTS_MAX: u64 = 100_000;
 const FILL_PAGE_EVENTS: usize = 4_096;
 const FILL_PAGE_BYTES: usize = 1 << 20;
+/// So much later a follower learns at most of what it wants among much that nobody does.
+const REST: Duration = Duration::from_millis(2);
 
 #[cfg(test)]
 mod tests;

@@ -41,7 +41,6 @@ pub(super) struct LogFeed {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Untold,
-    Told,
     /// Within so long.
     ToldWithin(Duration),
 }
@@ -80,9 +79,10 @@ impl LogFeed {
         }
     }
 
+    #[cfg(feature = "analytics")]
     pub(super) fn telling_progress(mut self) -> Self {
-        self.progress = Progress::Told;
-        // Whatever is written moves the end.
+        // Whatever is written moves the end, so it is woken for that.
+        self.progress = Progress::ToldWithin(PROGRESS_FAR);
         self.followers = self.router.shards().iter().map(|shard| shard.follow(Interest::Everything)).collect();
         self
     }
@@ -138,7 +138,7 @@ impl LogFeed {
     async fn has_changed(&mut self) -> bool {
         let changed = select_all(self.followers.iter_mut().map(|follower| Box::pin(follower.changed())));
         match self.progress {
-            Progress::Untold | Progress::Told => {
+            Progress::Untold => {
                 changed.await;
                 true
             }
@@ -200,6 +200,8 @@ enum Memory {
 const IDLE_WAKES_MAX: u32 = 16;
 /// which takes this much longer to see what it does want. Whoever can't wait asks anew: a new call looks at once.
 const IDLE_PAUSE: Duration = Duration::from_millis(10);
+#[cfg(feature = "analytics")]
+const PROGRESS_FAR: Duration = Duration::from_secs(3_600);
 /// Less at a time would cost more for the asking than for the reading.
 const LANE_EVENTS_MIN: usize = 32;
 const LANE_BYTES_MIN: usize = 64 << 10;

@@ -76,6 +76,7 @@ impl Feed {
 
     /// The same feed, which also gives [`FeedItem::CaughtUp`] each time that the end has moved over events that the filter leaves out:
     /// for a reader whose own place must keep up with the log's end. A feed of one stream has no such events.
+    #[cfg(feature = "analytics")]
     pub(crate) fn telling_progress(mut self) -> Self {
         self.source = match self.source {
             Source::Log(feed) => Source::Log(feed.telling_progress()),
@@ -84,7 +85,8 @@ impl Feed {
         self
     }
 
-    /// As [`Feed::telling_progress`], but only after a while: who has to know it at once is woken for everything that is written.
+    /// The same feed, which also gives [`FeedItem::CaughtUp`] when the end has moved over events that the filter leaves out; only after a
+    /// while, since who has to know it at once is woken for everything that is written. A feed of one stream has no such events.
     pub(crate) fn telling_progress_within(mut self, time: Duration) -> Self {
         self.source = match self.source {
             Source::Log(feed) => Source::Log(feed.telling_progress_within(time)),

@@ -1,23 +1,71 @@
 //! How do rows and changes cross the border to JavaScript?
 
+use std::collections::HashSet;
+
+use bytes::Bytes;
 use serde_json::Map;
 use serde_json::Value as Json;
 use serde_json::json;
 
-use super::super::convert::row_json;
 use super::super::native::cells;
 use super::super::native::key;
+use super::super::query::json::push_cells;
 use super::super::row::Change;
 use super::super::row::Row;
 use super::super::spec::ColumnType;
 use super::super::spec::Columns;
 use super::super::value::Value;
+use super::super::working::Working;
+use crate::subscription::json_text::push_string;
 
 /// What the view is like, as [`crate::script::Projecting`] wants it.
-pub(super) fn view(columns: &Columns) -> Json {
+pub(super) fn view(columns: &Columns) -> Bytes {
     let kinds: Map<String, Json> = columns.list().iter().map(|column| (column.name.clone(), kind(column.column_type))).collect();
     let name = columns.list().get(columns.primary_key()).map(|column| column.name.as_str());
-    json!({ "key": name, "blank": row_json(columns, &Row::blank(columns, Value::Null)), "kinds": kinds })
+    let mut text = json!({ "key": name, "kinds": kinds }).to_string().into_bytes();
+    text.pop();
+    text.extend_from_slice(b",\"blank\":");
+    push_cells(&mut text, &Row::blank(columns, Value::Null), columns);
+    text.push(b'}');
+    Bytes::from(text)
+}
+
+/// Known rows by the JSON texts of their keys: the row, null where there is none, or why there can be none.
+pub(super) struct Told<'a> {
+    columns: &'a Columns,
+    text: Vec<u8>,
+}
+
+impl<'a> Told<'a> {
+    pub(super) fn new(columns: &'a Columns) -> Self {
+        Self { columns, text: vec![b'{'] }
+    }
+
+    pub(super) fn push(&mut self, key: &str, row: Result<Option<&Row>, &str>) {
+        if self.text.len() > 1 {
+            self.text.push(b',');
+        }
+        push_string(&mut self.text, key);
+        self.text.push(b':');
+        match row {
+            Ok(Some(row)) => push_cells(&mut self.text, row, self.columns),
+            Ok(None) => self.text.extend_from_slice(b"null"),
+            Err(reason) => push_string(&mut self.text, reason),
+        }
+    }
+
+    /// The rows of these keys that are at hand.
+    pub(super) fn push_own<'k>(&mut self, working: &Working, keys: impl Iterator<Item = &'k Value>) {
+        let keys: HashSet<&Value> = keys.collect();
+        for (key, row) in keys.into_iter().filter_map(|key| Some((key, working.get(key)?))) {
+            self.push(&key.to_json().to_string(), Ok(row));
+        }
+    }
+
+    pub(super) fn into_text(mut self) -> Bytes {
+        self.text.push(b'}');
+        Bytes::from(self.text)
+    }
 }
 
 fn kind(column_type: ColumnType) -> Json {

@@ -47,15 +47,22 @@ impl Lookup for Payers {
 
 type Rows = BTreeMap<Value, Row>;
 
+/// What these events have in `key` stands for the name of their stream.
+fn asked(columns: &Columns, event: &Json) -> Asked {
+    let own_key = event["key"].as_str().filter(|_| columns.has_text_keys()).map(|key| Value::Text(key.into()));
+    Asked { text: Bytes::from(event.to_string()), own_key }
+}
+
 /// The rows after all events, and which were stepped over and why.
 async fn run(columns: &Arc<Columns>, module: &Arc<Module>, events: &[Json], batch: usize) -> (Rows, Vec<(usize, String)>) {
     let sandbox = sandbox();
     let mut writer = MemoryWriter::new(Arc::clone(columns));
     let mut parked = Vec::new();
+    let mut habit = Habit::default();
     for (number, chunk) in events.chunks(batch).enumerate() {
         let mut working = Working::new(Arc::clone(columns));
-        let texts = chunk.iter().map(|event| Some(Bytes::from(event.to_string()))).collect();
-        let mut calls = Calls::of_texts("v", module, &sandbox, &Payers, texts);
+        let asked = chunk.iter().map(|event| Some(asked(columns, event))).collect();
+        let mut calls = Calls::of_events(("v", module), &sandbox, &Payers, &mut habit, asked);
         for at in 0..chunk.len() {
             let place = number * batch + at;
             let position = u64::try_from(place).unwrap() + 1;
@@ -204,6 +211,53 @@ async fn rows_do_not_depend_on_where_batches_end() {
     }
 }
 
+/// Most events keep to the rows of their streams, and are asked about side by side; what the others do must not be missed by them.
+#[tokio::test]
+async fn events_that_are_asked_about_side_by_side_come_to_the_same() {
+    let seed = std::env::var("SEED").map_or(0x00FA_C702, |seed| seed.parse().expect("SEED is a number"));
+    println!("SEED={seed}");
+    let (columns, module) = parts(COLUMNS, EVERYTHING);
+    for round in 0..4_u64 {
+        let mut random = Random(seed + round);
+        let mut events: Vec<Json> = (0..2_000).map(|_| random.event()).collect();
+        for event in &mut events {
+            if random.below(300) > round {
+                event["kind"] = Json::from(["count", "count", "write", "delete"][usize::try_from(random.below(4)).unwrap()]);
+            }
+        }
+        let (rows, parked) = run(&columns, &module, &events, 1).await;
+        let (other, other_parked) = run(&columns, &module, &events, 2_000).await;
+        assert_eq!((other, other_parked), (rows, parked), "SEED={seed} round {round}");
+    }
+}
+
+/// Once it was seen that a module looks at the rows of its events' streams, it is not asked twice, and in two lanes.
+#[tokio::test]
+async fn rows_of_the_events_streams_are_told_ahead() {
+    let script = "export function project(event, rows) { rows.upsert(event.to ?? event.key, { n: (rows.get(event.key)?.n ?? 0) + 1 }); }";
+    let (columns, module) = parts(COLUMNS, script);
+    let events = |count: u64| (0..count).map(|n| serde_json::json!({ "key": format!("k{}", n % 700) })).collect::<Vec<_>>();
+    let of = |events: &[Json]| events.iter().map(|event| asked(&columns, event)).collect::<Vec<_>>();
+    let mut habit = Habit::default();
+    let (few, wanted) = (of(&events(10)), |own: &[&str]| own.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>());
+    habit.learn(&few, &wanted(&["k1", "x", "y"]));
+    assert_eq!(habit.key(&few[0]), None, "two of three are other rows");
+    habit.learn(&few, &wanted(&["k1", "k2", "x"]));
+    assert_eq!(habit.key(&few[0]), few[0].own_key.as_ref());
+    let (sandbox, mut writer) = (sandbox(), MemoryWriter::new(Arc::clone(&columns)));
+    let mut all = events(2_000);
+    let lane = |key: &str| habit::lane(&Value::Text(key.into()));
+    let other = (0..).map(|n| format!("other {n}")).find(|key| lane(key) != lane("k300")).unwrap();
+    for (to, expected) in [(None, 2 * EVENTS_MAX), (Some(other), EVENTS_MAX)] {
+        all[1_000]["to"] = Json::from(to.clone());
+        let mut working = Working::new(Arc::clone(&columns));
+        let asked = of(&all).into_iter().map(Some).collect();
+        let mut calls = Calls::of_events(("v", &module), &sandbox, &Payers, &mut habit, asked);
+        calls.run(&mut working, &mut writer).await.unwrap();
+        assert_eq!((calls.ahead.len(), calls.wanted.len()), (expected, 0), "{to:?}");
+    }
+}
+
 fn cell<'a>(columns: &Columns, rows: &'a Rows, key: &str, name: &str) -> &'a Value {
     &rows[&Value::Text(key.into())].values[columns.place(name).unwrap()]
 }
@@ -254,7 +308,8 @@ async fn a_module_without_project_is_refused() {
 async fn a_sandbox_that_is_busy_is_tried_again_later() {
     let (columns, module) = parts(COLUMNS, EVERYTHING);
     let sandbox = Sandbox::new(crate::script::Options { queue_max: 0, ..Default::default() });
-    let mut calls = Calls::of_texts("v", &module, &sandbox, &Payers, vec![Some(Bytes::from_static(b"{}"))]);
+    let (mut habit, asked) = (Habit::default(), asked(&columns, &serde_json::json!({})));
+    let mut calls = Calls::of_events(("v", &module), &sandbox, &Payers, &mut habit, vec![Some(asked)]);
     let mut writer = MemoryWriter::new(Arc::clone(&columns));
     let refusal = calls.changes(0, &mut Working::new(columns), &mut writer).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Fault(Fault::Passing(_))), "{refusal:?}");
@@ -264,9 +319,9 @@ async fn a_sandbox_that_is_busy_is_tried_again_later() {
 async fn until_refused(script: &str, events: &[Json]) -> (usize, Refusal) {
     let (columns, module) = parts(COLUMNS, script);
     let (sandbox, mut writer) = (sandbox(), MemoryWriter::new(Arc::clone(&columns)));
+    let (mut habit, asked) = (Habit::default(), events.iter().map(|event| Some(asked(&columns, event))).collect());
     let mut working = Working::new(columns);
-    let texts = events.iter().map(|event| Some(Bytes::from(event.to_string()))).collect();
-    let mut calls = Calls::of_texts("v", &module, &sandbox, &Payers, texts);
+    let mut calls = Calls::of_events(("v", &module), &sandbox, &Payers, &mut habit, asked);
     for at in 0..events.len() {
         match calls.changes(at, &mut working, &mut writer).await {
             Ok(changes) => working.apply(&mut writer, changes, Stamp { version: 1, position: 1 }).await.unwrap(),

@@ -13,17 +13,27 @@ use crate::subscription::time::push_timestamp;
 
 /// Appends a row: its columns in the order of the definition, then `_version` and `_position`.
 pub(crate) fn push_row(out: &mut Vec<u8>, row: &Row, columns: &Columns) {
-    out.push(b'{');
-    for (value, column) in row.values.iter().zip(columns.list()) {
-        push_string(out, &column.name);
-        out.push(b':');
-        push_value(out, value, column.column_type);
-        out.push(b',');
-    }
-    out.extend_from_slice(b"\"_version\":");
+    push_cells(out, row, columns);
+    // Over the closing brace: a row has at least its key.
+    out.pop();
+    out.extend_from_slice(b",\"_version\":");
     push_number(out, row.version);
     out.extend_from_slice(b",\"_position\":");
     push_number(out, row.position);
+    out.push(b'}');
+}
+
+/// Appends the columns of a row alone.
+pub(crate) fn push_cells(out: &mut Vec<u8>, row: &Row, columns: &Columns) {
+    out.push(b'{');
+    for (place, (value, column)) in row.values.iter().zip(columns.list()).enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        push_string(out, &column.name);
+        out.push(b':');
+        push_value(out, value, column.column_type);
+    }
     out.push(b'}');
 }
 

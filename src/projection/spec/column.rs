@@ -67,6 +67,11 @@ impl Columns {
         self.primary_key
     }
 
+    /// Whether any text is a key.
+    pub(crate) fn has_text_keys(&self) -> bool {
+        self.list.get(self.primary_key).is_some_and(|column| column.column_type == ColumnType::Text)
+    }
+
     /// The place of a column.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<usize> {

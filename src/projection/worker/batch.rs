@@ -116,14 +116,12 @@ impl Worker {
         let spec = Arc::clone(&self.options.spec);
         let working = Working::new(Arc::clone(&spec.columns));
         let mut progress = Progress { working, parked: Vec::new(), through: None, events: 0, last_recorded_at: None };
-        project::load_named(&mut progress.working, writer, &batch).await?;
+        let mut habit = std::mem::take(&mut self.habit);
+        project::load_named(&mut progress.working, writer, &habit, &batch).await?;
         if let Logic::Native(projection) = &spec.logic {
             project::load_looked_at(projection.as_ref(), &mut progress.working, writer, &batch).await?;
         }
-        let mut said = match &spec.logic {
-            Logic::Module(module) => Some(Calls::new(&spec.name, module, &self.options.sandbox, self.options.lookup.as_ref(), &batch)),
-            Logic::Declared(_) | Logic::Native(_) => None,
-        };
+        let mut said = Calls::new(&spec, &self.options.sandbox, self.options.lookup.as_ref(), &mut habit, &batch);
         let mut left = Left::default();
         let mut batch = batch.into_iter();
         for at in 0.. {
@@ -138,6 +136,7 @@ impl Worker {
                 break;
             }
         }
+        self.habit = habit;
         let Progress { working, parked, through, events, last_recorded_at } = progress;
         if let Some(through) = through {
             let writes = working.into_writes();
@@ -146,7 +145,7 @@ impl Worker {
                 writer.commit(Batch { writes, parked, through: through.clone() }).await?;
                 meters::committed(&spec.name, began.elapsed(), parked_count);
                 place.committed = through.clone();
-                place.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
+                place.flush_at = Some(Instant::now() + FLUSH_AFTER);
             }
             place.applied = through.clone();
             meters::applied(&spec.name, events);

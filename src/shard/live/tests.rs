@@ -8,6 +8,7 @@ use storage::Filter;
 use storage::Position;
 use storage::Store;
 
+use super::Filled;
 use super::Follower;
 use super::Interest;
 use super::Live;
@@ -33,9 +34,9 @@ impl Log {
         self.store.commit().unwrap();
     }
 
-    /// What the thread does.
-    fn publish(&self) {
-        self.live.fill(&mut false);
+    /// What the thread does. Says whether it was for anybody.
+    fn publish(&self) -> bool {
+        self.live.fill(&mut false) == Filled::ForSome
     }
 }
 
@@ -105,7 +106,7 @@ fn s7_thousands_who_wait_for_something_rare_are_left_alone() {
     waiting.iter_mut().for_each(|reader| drop(reader.read(10)));
     for number in 0..100 {
         log.append(&format!("often-{number}"), "T", &["x"]);
-        log.publish();
+        assert!(!log.publish());
     }
     assert!(!waiting.iter_mut().any(Reader::is_woken));
     log.append("rare5000-1", "T", &[]);
@@ -158,7 +159,9 @@ fn everybody_gets_what_they_want_however_things_fall_together() {
                 let tags = *random.pick(&[&[][..], &["x"], &["y", "x"]]).unwrap();
                 log.append(stream, random.pick(&["T", "U", "V"]).unwrap(), tags);
             }
-            2 => log.publish(),
+            2 => {
+                log.publish();
+            }
             _ => {
                 let at = random.index(readers.len());
                 let (reader, got) = &mut readers[at];

@@ -331,6 +331,7 @@ struct Written {
     fresh: Spans,
 }
 
-/// What a crash of the machine costs: the events of this time are applied again.
-const DURABLE_INTERVAL: Duration = Duration::from_secs(1);
+/// What a crash of the machine costs: the events of this time are applied again, some hundred thousand a second. While the disk is waited
+/// for nothing is committed, so it is not done more often than that pays.
+const DURABLE_INTERVAL: Duration = Duration::from_secs(10);
 const DURABLE_BYTES: usize = 64 << 20;

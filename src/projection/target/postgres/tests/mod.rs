@@ -5,6 +5,7 @@ mod cluster;
 mod driver;
 mod faults;
 mod fixture;
+mod plans;
 mod promotion;
 mod proxy;
 mod refusals;
