@@ -147,11 +147,6 @@ impl BatchBuilder {
         Self { schema: schema(wanted, columns), builders: builders.collect(), slots: Slots::new(&members), rows: 0, bytes: 0 }
     }
 
-    /// How the batches lie in memory.
-    pub(crate) fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
     /// Adds an event. A value that its column can't hold is null.
     pub(crate) fn push(&mut self, event: &Event) {
         let data = self.slots.read(event.record.data());

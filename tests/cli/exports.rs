@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use arrow::array::Array;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -89,13 +88,15 @@ async fn p7_kill_nine_while_a_lake_is_filled_leaves_each_event_once() {
         let server = place.start().ready();
         let api = Api::new(&server.url);
         if kill == 0 {
-            api.put("/v1/exports/lake", r#"{"flush_seconds": 1, "target_file_bytes": 65536}"#).await;
+            let definition = r#"{"flush_seconds": 1, "target_file_bytes": 65536}"#;
+            let (status, text) = api.put("/v1/exports/lake", "application/json", definition).await;
+            assert!(matches!(status, 200 | 201), "{status}: {text}");
         }
         let appends = tokio::spawn(append_until_gone(api.clone(), 40 + random.below(200)));
         // Flushes one after the other, so that the kill meets one.
         let flushes = tokio::spawn({
             let api = api.clone();
-            async move { while api.post("/v1/exports/lake/flush").await.is_some() {} }
+            async move { while api.flush("lake").await.is_some() {} }
         });
         tokio::time::sleep(Duration::from_micros(20_000 + random.below(400_000))).await;
         Server::kill(server);
@@ -108,7 +109,7 @@ async fn p7_kill_nine_while_a_lake_is_filled_leaves_each_event_once() {
     }
     let server = place.start().ready();
     let api = Api::new(&server.url);
-    let status = api.post("/v1/exports/lake/flush").await.expect("it is flushed");
+    let status = api.flush("lake").await.expect("it is flushed");
     assert_eq!((&status["state"], &status["lag_events"]), (&"running".into(), &0.into()), "SEED={seed}: {status}");
     let (events, _) = api.events_after("0").await;
     let found = rows(&lake);

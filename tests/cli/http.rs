@@ -55,18 +55,11 @@ impl Api {
         response.status().is_success().then_some(())
     }
 
-    /// Puts a definition, which must be taken.
+    /// Flushes an export; its status, or `None` without an answer that says yes.
     #[cfg(feature = "analytics")]
-    pub(crate) async fn put(&self, path: &str, body: &str) {
-        let request = self.client.put(format!("{}{path}", self.url)).header("content-type", "application/json");
-        let response = request.body(body.to_owned()).send().await.expect("an answer");
-        assert!(response.status().is_success(), "{}", response.text().await.unwrap_or_default());
-    }
-
-    /// Gives an order; `None` without an answer that says yes.
-    #[cfg(feature = "analytics")]
-    pub(crate) async fn post(&self, path: &str) -> Option<Value> {
-        let response = self.client.post(format!("{}{path}", self.url)).header("prefer", "wait=25").send().await.ok()?;
+    pub(crate) async fn flush(&self, export: &str) -> Option<Value> {
+        let request = self.client.post(format!("{}/v1/exports/{export}/flush", self.url)).header("prefer", "wait=25");
+        let response = request.send().await.ok()?;
         if response.status().is_success() { response.json().await.ok() } else { None }
     }
 

@@ -146,11 +146,6 @@ impl FileWriter {
         Ok(())
     }
 
-    /// How many bytes there are so far.
-    pub(super) fn bytes(&self) -> usize {
-        self.writer.bytes_written()
-    }
-
     /// The whole file.
     pub(super) fn finish(mut self, note: &FileNote) -> Result<Bytes, Fault> {
         let text = serde_json::to_string(note).map_err(|error| bug(&error))?;

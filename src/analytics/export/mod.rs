@@ -33,7 +33,6 @@ mod url;
 mod write;
 
 pub(crate) use published::Published;
-pub(crate) use published::PublishedColumn;
 pub(crate) use published::PublishedFile;
 pub(crate) use registry::Exports;
 pub(crate) use registry::Handle;

@@ -33,8 +33,6 @@ pub(crate) struct PublishedFile {
     pub(crate) bytes: u64,
     /// The category of all of its rows, if folders are by category.
     pub(crate) category: Option<String>,
-    /// The day on which all of its rows were recorded (UTC), as `2017-01-09`, if folders are by date.
-    pub(crate) date: Option<String>,
     /// For each shard the lowest and the highest position in it.
     pub(crate) positions: Vec<Option<(u64, u64)>>,
     /// The earliest and the latest `recorded_at` in it, in microseconds.
@@ -79,7 +77,6 @@ impl Published {
             rows: file.rows,
             bytes: file.bytes,
             category: file.planned.category.clone(),
-            date: file.planned.date.clone(),
             positions: file.positions.clone(),
             recorded: file.recorded,
             occurred: file.occurred,

@@ -92,14 +92,6 @@ impl Spec {
         }
         Ok(spec)
     }
-
-    /// The only category that the export takes, if its filter says so.
-    pub(crate) fn only_category(&self) -> Option<&str> {
-        match self.filter.categories.as_slice() {
-            [category] => Some(category),
-            _ => None,
-        }
-    }
 }
 
 fn url(value: &Value) -> Result<LakeUrl, DefinitionFault> {
@@ -169,7 +161,7 @@ mod tests {
             secret_access_key_env = \"S\"\nsession_token_env = \"T\"\n";
         let spec = Spec::parse("lake", Format::Json, json).unwrap();
         assert_eq!(spec, Spec::parse("lake", Format::Toml, toml).unwrap());
-        assert_eq!((spec.only_category(), spec.target_file_bytes, spec.flush_every), (Some("order"), 1 << 20, Duration::from_secs(5)));
+        assert_eq!((spec.filter.categories.as_slice(), spec.target_file_bytes, spec.flush_every), (&["order".to_owned()][..], 1 << 20, Duration::from_secs(5)));
         let plain = Spec::parse("lake", Format::Json, "{}").unwrap();
         assert_eq!(plain, Spec::parse("lake", Format::Toml, "").unwrap());
         assert_eq!((plain.url, plain.layout.names(), plain.target_file_bytes), (None, vec!["category", "date"], 128 << 20));

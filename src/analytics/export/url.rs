@@ -41,11 +41,6 @@ impl LakeUrl {
             (Self::File(_), Self::S3 { .. }) | (Self::S3 { .. }, Self::File(_)) => false,
         }
     }
-
-    /// The url of something in the lake, by its path there.
-    pub(crate) fn join(&self, path: &str) -> String {
-        format!("{self}/{path}")
-    }
 }
 
 impl fmt::Display for LakeUrl {

@@ -62,7 +62,7 @@ fn batch(events: &[Event], wanted: &[Wanted], columns: &CategoryColumns) -> Reco
     assert_eq!(builder.rows(), events.len());
     let batch = builder.finish().unwrap();
     assert_eq!((builder.rows(), builder.bytes()), (0, 0));
-    assert_eq!(batch.schema(), *builder.schema());
+    assert_eq!(batch.schema(), builder.schema);
     batch
 }
 

@@ -195,7 +195,7 @@ async fn plan(
     let statement = parsed.statement(&exact)?;
     let running = engine.running()?;
     let of_planning = |error| failure::of_planning(&error, None);
-    let state = session::state(running, tables, limits.threads.max(1), batch_rows).map_err(of_planning)?;
+    let state = session::state(&running, tables, limits.threads.max(1), batch_rows).map_err(of_planning)?;
     let plan = state.statement_to_plan(statement).await.map_err(of_planning)?;
     let plan = guard::hold(plan).map_err(of_planning)?.with_param_values(values).map_err(of_planning)?;
     let plan = state.create_physical_plan(&plan).await.map_err(of_planning)?;
