@@ -21,8 +21,8 @@ impl Portion {
         }
     }
 
-    /// So many keys had rows of so many bytes in all. Keys without a row count as well: else those of new rows would be asked for a few at a
-    /// time wherever the old ones are large. What is large counts at once, and is forgotten by halves.
+    /// So many keys had rows of so many bytes in all. Keys without a row count as well: else those of new rows would be asked for a few
+    /// at a time wherever the old ones are large. What is large counts at once, and is forgotten by halves.
     pub(super) fn came(&self, keys: usize, bytes: usize) {
         let before = self.row_bytes.load(Ordering::Relaxed);
         self.row_bytes.store((bytes / keys.max(1)).max(before / 2).max(1), Ordering::Relaxed);
