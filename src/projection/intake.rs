@@ -154,6 +154,6 @@ fn changes(declared: &Declared, columns: &Columns, event: &Event) -> Result<Vec<
 }
 
 /// A hundred projections that nothing is written for cost those who write next to nothing. Whoever waits for progress asks again and again.
-const PROGRESS_WITHIN: Duration = Duration::from_millis(50);
+const PROGRESS_WITHIN: Duration = Duration::from_secs(1);
 /// Enough to keep the other side busy, and no more than some megabytes.
 const CHUNKS_MAX: usize = 16;

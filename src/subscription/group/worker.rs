@@ -201,7 +201,7 @@ impl Worker {
 }
 
 /// How long its checkpoint may stay behind the end of the log when nothing of what is written is for it.
-const PROGRESS_WITHIN: Duration = Duration::from_secs(1);
+const PROGRESS_WITHIN: Duration = Duration::from_secs(5);
 /// How long a group stays ready without consumers.
 const LINGER: Duration = Duration::from_secs(5);
 /// How often progress is stored that nobody waits for.

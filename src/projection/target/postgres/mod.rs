@@ -13,6 +13,7 @@ mod culprit;
 mod fault;
 mod name;
 mod open;
+mod portion;
 mod promote;
 mod read;
 mod session;
@@ -25,7 +26,6 @@ mod url;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
@@ -43,6 +43,7 @@ use crate::projection::value::Value;
 pub(crate) use ask::ask;
 use fault::Trouble;
 use name::Table;
+use portion::Portion;
 use session::Session;
 pub(crate) use session::Timeouts;
 use tls::Trust;
@@ -68,8 +69,7 @@ pub(crate) struct PostgresTarget {
     trust: Trust,
     timeouts: Timeouts,
     shared: Mutex<Option<Session>>,
-    /// How much has come lately for each key that was asked for; 0: not known.
-    row_bytes: Arc<AtomicUsize>,
+    portion: Arc<Portion>,
 }
 
 impl PostgresTarget {
@@ -87,7 +87,7 @@ impl PostgresTarget {
         name::check("table", &table, name::BESIDE_BYTES).map_err(refused)?;
         config.application_name(format!("factum:{name}"));
         let table = Table { schema, name: table };
-        Ok(Self { projection: name, table, config, trust, timeouts, shared: Mutex::new(None), row_bytes: Arc::default() })
+        Ok(Self { projection: name, table, config, trust, timeouts, shared: Mutex::new(None), portion: Arc::default() })
     }
 
     async fn connect(&self) -> Result<Session, Fault> {

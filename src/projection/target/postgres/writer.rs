@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
@@ -25,6 +23,7 @@ use super::fault;
 use super::fault::Trouble;
 use super::fault::with_causes;
 use super::name::Table;
+use super::portion::Portion;
 use super::session::Session;
 use super::statements;
 use super::statements::Statements;
@@ -51,8 +50,7 @@ pub(super) struct Work {
     pub(super) ownership: Ownership,
     /// Prepared for each set of columns that was looked for; a definition has few.
     finds: HashMap<Vec<(usize, bool)>, Statement>,
-    /// How much has come lately for each key that was asked for; 0: not known.
-    row_bytes: Arc<AtomicUsize>,
+    portion: Arc<Portion>,
 }
 
 /// What the ownership row must say for a batch to count.
@@ -119,7 +117,7 @@ impl Work {
         ownership: Ownership,
     ) -> Self {
         let (table, columns) = place;
-        Self { session, statements, table, columns, ownership, finds: HashMap::new(), row_bytes: Arc::clone(&target.row_bytes) }
+        Self { session, statements, table, columns, ownership, finds: HashMap::new(), portion: Arc::clone(&target.portion) }
     }
 
     /// Asks for as many rows at once as will be about [`LOAD_BYTES`], by what rows were like so far.
@@ -128,10 +126,7 @@ impl Work {
         let mut bytes = 0;
         let mut rest = keys;
         while !rest.is_empty() && (rows.is_empty() || bytes < LOAD_BYTES) {
-            let count = match self.row_bytes.load(Ordering::Relaxed) {
-                0 => KEYS_FIRST,
-                each => (LOAD_BYTES.saturating_sub(bytes) / each).max(1),
-            };
+            let count = self.portion.keys(bytes);
             let (asked, behind) = rest.split_at_checked(count).unwrap_or((rest, &[]));
             let lines = self.read_bounded(asked).await?;
             bytes += lines.iter().map(Line::raw_size_bytes).sum::<usize>();
@@ -150,9 +145,9 @@ impl Work {
     async fn read_bounded(&self, keys: &[Value]) -> Result<Vec<Line>, Trouble> {
         // What Postgres can't keep it does not have; as a parameter it would be an error.
         let asked: Vec<Cell<'_>> = keys.iter().filter(|key| self.refusal(self.columns.primary_key(), key).is_none()).map(Cell).collect();
+        let (mut lines, mut bytes) = (Vec::with_capacity(keys.len()), 0);
         let reading = async {
             let mut stream = pin!(self.session.client().query_raw(&self.statements.load, [asked]).await?);
-            let (mut lines, mut bytes) = (Vec::with_capacity(keys.len()), 0);
             while let Some(line) = stream.try_next().await? {
                 bytes += line.raw_size_bytes();
                 lines.push(line);
@@ -160,19 +155,19 @@ impl Work {
                     break;
                 }
             }
-            Ok((lines, bytes))
+            Ok(())
         };
-        let (lines, bytes) = self.session.wait("reading rows", reading).await?;
-        // What is large counts at once, and is forgotten by halves. Keys without a row count as well: else those of new rows would be asked
-        // for a few at a time wherever the old ones are large.
-        let before = self.row_bytes.load(Ordering::Relaxed);
-        let asked = if bytes > LOAD_BYTES_MAX { lines.len() } else { keys.len() };
-        self.row_bytes.store((bytes / asked.max(1)).max(before / 2).max(1), Ordering::Relaxed);
+        if let Err(trouble) = self.session.wait("reading rows", reading).await {
+            self.portion.broke_off(keys.len(), lines.len(), bytes);
+            return Err(trouble);
+        }
         if bytes > LOAD_BYTES_MAX && lines.len() > 1 {
+            self.portion.came(lines.len(), bytes);
             // Postgres goes on sending: a new connection is the quicker way out.
             let text = format!("postgres: rows of {} are larger than those before; fewer are read at once", self.table.described());
             return Err(Fault::Passing(text).into());
         }
+        self.portion.came(keys.len(), bytes);
         Ok(lines)
     }
 
@@ -341,9 +336,6 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// How much of a batch is sent at once.
 const CHUNK_BYTES: usize = 16 << 20;
-
-/// How many rows are asked for as long as nothing is known of their size.
-const KEYS_FIRST: usize = 16;
 
 /// What is more than this in one answer is not taken.
 const LOAD_BYTES_MAX: usize = 4 * LOAD_BYTES;
