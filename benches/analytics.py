@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """How fast does SQL answer over Parquet and over the log, against DuckDB on the same files; and how small are the files?
 
-    cargo build --release --features analytics,s3
+    cargo build --release
     target/readers/bin/python benches/analytics.py target/release/factum --events 10000000
 
 Makes events of the real ones (tests/data) by repetition with shifted ids and streams, imports them into a server of its own, exports them, and
-asks both engines the same questions, in turn, several times each. Prints a table. `tests/run.sh --analytics` makes the environment with DuckDB.
+asks both engines the same questions, in turn, several times each. Prints a table. `tests/run.sh` makes the environment with DuckDB.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Passes every test of the project, on a fresh Debian with Rust (https://rustup.rs): tests/run.sh [--long] [--analytics]
+# Passes every test of the project, on a fresh Debian with Rust (https://rustup.rs): tests/run.sh [--long] [--core]
 #
 # It says what it does, installs the tools that are missing, and ends with the test runner's closing line.
 #   --long    the soak: 1,000,000 simulated power cuts and 2,000 kills in place of 50,000 and 100 (some hours)
-#   --analytics  with SQL and exports, which are not in the default build, and what reads their files (three times the build)
+#   --core    without SQL and exports, and without what reads their files (a third of the build)
 # CARGO_TARGET_DIR says where to build, CUTS and KILLS how long to try, SEED=n replays one random run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -22,7 +22,7 @@ for argument in "$@"; do
             profile=long
             export CUTS="${CUTS:-1000000}" KILLS="${KILLS:-2000}"
             ;;
-        --analytics) features=(--features analytics,s3) ;;
+        --core) features=(--no-default-features) ;;
         -h | --help) usage && exit 0 ;;
         *) echo "unknown argument: $argument" >&2 && usage >&2 && exit 2 ;;
     esac
@@ -86,7 +86,7 @@ find_tools() {
     command -v curl > /dev/null || apt_install curl || { echo "   curl is missing: apt-get install curl" >&2 && return 1; }
     command -v strace > /dev/null || apt_install strace || note "no strace here and no way to install it: the tests that fail system calls of a real process are skipped"
     find_postgres
-    [[ ${#features[@]} -eq 0 ]] || find_readers
+    [[ ${#features[@]} -ne 0 ]] || find_readers
     tool cargo-nextest "$NEXTEST_VERSION"
     tool cargo-deny "$DENY_VERSION"
 }
@@ -163,6 +163,7 @@ step "tools" find_tools
 step "formatting" cargo fmt --all --check
 step "lints, as released" cargo clippy --locked --workspace ${features[@]+"${features[@]}"} -- -D warnings
 step "lints, with tests and benches" cargo clippy --locked --workspace ${features[@]+"${features[@]}"} --all-targets -- -D warnings
+[[ ${#features[@]} -ne 0 ]] || step "lints, without SQL and exports" cargo clippy --locked --workspace --no-default-features -- -D warnings
 step "licences, bans and sources of dependencies" cargo deny check --hide-inclusion-graph licenses bans sources
 step "known advisories" check_advisories
 step "tests" run_tests
