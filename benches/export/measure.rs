@@ -29,7 +29,8 @@ use serde_json::Value as Json;
 pub(crate) fn main() {
     // Asked for by `cargo test --benches`, which only wants to know that it runs.
     let is_trial = std::env::args().any(|argument| argument == "--test");
-    let events = std::env::var("EVENTS").map_or(if is_trial { 2_000 } else { 1_000_000 }, |events| events.parse().expect("EVENTS is a number"));
+    let events =
+        std::env::var("EVENTS").map_or(if is_trial { 2_000 } else { 1_000_000 }, |events| events.parse().expect("EVENTS is a number"));
     let seconds = if is_trial { 1 } else { 10 };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(measure(events, Duration::from_secs(seconds)));
@@ -97,7 +98,7 @@ async fn appends(database: &Database, time: Duration) -> f64 {
                 let stream = StreamName::new(&format!("load-{task}")).expect("a name");
                 let mut appended = 0_u128;
                 while began.elapsed() < time {
-                    let id = (1 << 127) | (u128::from(began.elapsed().as_nanos() as u64) << 32) | (task << 16) | (appended & 0xFFFF);
+                    let id = (1 << 127) | ((began.elapsed().as_nanos() & u128::from(u64::MAX)) << 32) | (task << 16) | (appended & 0xFFFF);
                     let event = NewEvent {
                         id: EventId::from_bytes(id.to_be_bytes()),
                         id_is_fresh: true,

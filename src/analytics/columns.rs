@@ -86,27 +86,23 @@ impl CategoryColumns {
         let mut seen = 0;
         let Self { fields, by_member, .. } = &*self;
         let (mut widened, mut new) = (Vec::new(), Vec::new());
-        let is_json = members::each(
-            data,
-            |name| is_column_name(name),
-            |name, json| {
-                // Members mostly come in the same order.
-                let place = match fields.get(seen) {
-                    Some(expected) if expected.member == name => Some(seen),
-                    _ => by_member.get(name.as_ref()).copied(),
-                };
-                match place.and_then(|place| Some((place, fields.get(place)?))) {
-                    Some((place, field)) => {
-                        seen = place + 1;
-                        let widest = field.observed.widened_by(json);
-                        if widest != field.observed {
-                            widened.push((place, widest));
-                        }
+        let is_json = members::each(data, is_column_name, |name, json| {
+            // Members mostly come in the same order.
+            let place = match fields.get(seen) {
+                Some(expected) if expected.member == name => Some(seen),
+                _ => by_member.get(name.as_ref()).copied(),
+            };
+            match place.and_then(|place| Some((place, fields.get(place)?))) {
+                Some((place, field)) => {
+                    seen = place + 1;
+                    let widest = field.observed.widened_by(json);
+                    if widest != field.observed {
+                        widened.push((place, widest));
                     }
-                    None => new.push((name, FieldType::Null.widened_by(json))),
                 }
-            },
-        );
+                None => new.push((name, FieldType::Null.widened_by(json))),
+            }
+        });
         if !is_json {
             return;
         }

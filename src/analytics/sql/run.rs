@@ -103,7 +103,7 @@ pub(in crate::analytics) async fn answer(engine: Arc<Engine>, work: Work) -> Res
     let (working, ended) = (Arc::clone(&engine), Arc::clone(&has_ended));
     let task = handle.spawn(async move {
         // It may have been given up: nobody then is there to be told.
-        outcome_sender.send(perform(working, work, ended, head_sender, sender).await).unwrap_or_default();
+        outcome_sender.send(Box::pin(perform(working, work, ended, head_sender, sender)).await).unwrap_or_default();
         drop(permit);
     });
     let (query, watched) = (EndsOnDrop { task: task.abort_handle(), has_ended }, engine.watch.over(task.abort_handle()));
@@ -168,7 +168,7 @@ async fn perform(
     let limits = *engine.limits();
     let mut budget = Budget::new(limits.time);
     let Work { parsed, params, tables, lake_failed, .. } = work;
-    let outcome = match budget.spend(plan(&engine, (parsed, params), tables, &has_ended)).await.flatten() {
+    let outcome = match budget.spend(Box::pin(plan(&engine, (parsed, params), tables, &has_ended))).await.flatten() {
         Ok(batches) => match head.send(batches.schema()) {
             Ok(()) => deliver(batches, &limits, &mut budget, &sender).await,
             Err(_given_up) => Ok(()),

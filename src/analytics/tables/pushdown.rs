@@ -166,7 +166,7 @@ fn compare(demand: &mut Demand, column: EnvelopeColumn, op: Operator, value: &Sc
 
 /// The numbers for which `number op value` holds; the value is a whole number, or lies between it and the next.
 fn within(op: Operator, (value, is_whole): (i64, bool)) -> Option<RangeInclusive<i64>> {
-    const NOTHING: RangeInclusive<i64> = 1..=0;
+    const NOTHING: RangeInclusive<i64> = RangeInclusive::new(1, 0);
     Some(match op {
         Operator::Eq if is_whole => value..=value,
         Operator::Eq => NOTHING,

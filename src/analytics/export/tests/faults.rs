@@ -72,7 +72,7 @@ async fn p6_a_lost_answer_to_a_manifest_is_no_lost_lake() {
     let memory = Arc::new(InMemory::new());
     // Every manifest is made, and no answer comes.
     let store = FatefulStore::new(&memory, |call, what| {
-        let is_first_try = drawn(1, call) % 2 == 0;
+        let is_first_try = drawn(1, call).is_multiple_of(2);
         if what.contains("put _factum/manifest") && is_first_try { Fate::LoseAnswer } else { Fate::Pass }
     });
     let mut session = world.session(store).await;

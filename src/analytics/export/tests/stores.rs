@@ -52,8 +52,11 @@ pub(super) struct FatefulStore {
     shared: Arc<Shared>,
 }
 
+/// What happens to the call with this number, of which is said what it does.
+type Fates = Box<dyn Fn(usize, &str) -> Fate + Send + Sync>;
+
 struct Shared {
-    fate: Box<dyn Fn(usize, &str) -> Fate + Send + Sync>,
+    fate: Fates,
     calls: AtomicUsize,
     is_stopped: AtomicBool,
     stopped: Notify,
