@@ -6,8 +6,11 @@ use datafusion::arrow::array::Array;
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::array::StringViewBuilder;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::Field;
+use datafusion::arrow::datatypes::FieldRef;
 use datafusion::common::Result;
 use datafusion::logical_expr::ColumnarValue;
+use datafusion::logical_expr::ReturnFieldArgs;
 use datafusion::logical_expr::ScalarFunctionArgs;
 use datafusion::logical_expr::ScalarUDFImpl;
 use datafusion::logical_expr::Signature;
@@ -38,6 +41,12 @@ impl ScalarUDFImpl for UuidText {
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
         Ok(DataType::Utf8View)
+    }
+
+    /// There is a text where there is an id: the table says so, too.
+    fn return_field_from_args(&self, call: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let may_be_null = call.arg_fields.iter().any(|argument| argument.is_nullable());
+        Ok(Arc::new(Field::new(self.name(), DataType::Utf8View, may_be_null)))
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
