@@ -87,7 +87,8 @@ impl Source {
             end: share.end,
             work,
             builder: BatchBuilder::new(wanted, &shared.columns, room.min(batch_rows)),
-            is_told_by_filter: shared.demand.is_told_by_filter(),
+            // A stream is read as a whole: the filter, and where the piece ends, are not asked.
+            is_told_by_filter: shared.demand.is_told_by_filter() && matches!(&share.work, Work::Pieces(_)),
             room,
             batch_rows,
             portion: PORTION_FIRST.min(batch_rows),
