@@ -172,7 +172,7 @@ impl Handle {
         self.read(move |reader| reader.matches_at_most(&filter)).await
     }
 
-    /// The streams that hide some of their events; `None` if these are more than `max`.
+    /// The streams that hide some of their events, or did at some time; `None` if these are more than `max`.
     #[cfg(feature = "analytics")]
     pub(crate) async fn hidden_streams(&self, max: usize) -> Result<Option<Vec<StreamName>>, Error> {
         self.read(move |reader| reader.hidden_streams(max)).await

@@ -148,7 +148,7 @@ impl EventsTable {
         FileScan { files, typed, condition, wanted, limit: request.limit, footers: Arc::clone(&self.place.footers) }.plan(session)
     }
 
-    /// The streams that hide some of their events; `None` if these are too many to be told one by one.
+    /// The streams that hide some of their events, or did when these were exported; `None` if they are too many to be told one by one.
     async fn hidden(&self) -> Result<Option<Vec<StreamName>>, Error> {
         let each = try_join_all(self.place.router.shards().iter().map(|shard| shard.hidden_streams(HIDDEN_MAX))).await?;
         let all: Option<Vec<Vec<StreamName>>> = each.into_iter().collect();

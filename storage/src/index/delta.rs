@@ -163,6 +163,9 @@ fn change(state: &mut StreamState, change: &Change, entry: &Entry<'_>) {
             state.is_deleted = state.version <= before_version.get();
         }
         Change::Tombstoned => state.is_tombstoned = true,
-        Change::Retention(retention) => state.retention = retention,
+        Change::Retention(retention) => {
+            state.retention = retention;
+            state.was_retained = true;
+        }
     }
 }

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use super::Map;
 use super::StreamHead;
 
-/// The streams that are deleted, tombstoned or under a retention, each as it is now (not as it was when this was asked for).
+/// The streams that are deleted, tombstoned or under a retention, or were, each as it is now (not as it was when this was asked for).
 #[derive(Debug, Default)]
 pub(crate) struct Hidden {
     /// Spares the lock while nobody hides anything.

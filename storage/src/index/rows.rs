@@ -67,6 +67,8 @@ pub(super) struct StreamState {
     pub(super) is_deleted: bool,
     pub(super) is_tombstoned: bool,
     pub(super) retention: Retention,
+    /// There was a retention at some time: what it hid has been seen by nobody who looked meanwhile.
+    pub(super) was_retained: bool,
 }
 
 impl StreamState {
@@ -84,9 +86,9 @@ impl StreamState {
         }
     }
 
-    /// Whether anything of the stream may be invisible.
+    /// Whether anything of the stream may be invisible, or was, and can be seen again.
     pub(super) fn hides(&self) -> bool {
-        self.is_tombstoned || self.is_deleted || self.deleted_through > 0 || self.retention != Retention::default()
+        self.is_tombstoned || self.is_deleted || self.deleted_through > 0 || self.was_retained
     }
 }
 
@@ -137,6 +139,7 @@ struct StreamFixed {
 
 const IS_DELETED: u8 = 1;
 const IS_TOMBSTONED: u8 = 2;
+const WAS_RETAINED: u8 = 4;
 
 impl StreamRow {
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -149,7 +152,9 @@ impl StreamRow {
             created_at: state.created_at,
             updated_after: state.updated_at.wrapping_sub(state.created_at),
             deleted_through: state.deleted_through,
-            flags: if state.is_deleted { IS_DELETED } else { 0 } | if state.is_tombstoned { IS_TOMBSTONED } else { 0 },
+            flags: if state.is_deleted { IS_DELETED } else { 0 }
+                | if state.is_tombstoned { IS_TOMBSTONED } else { 0 }
+                | if state.was_retained { WAS_RETAINED } else { 0 },
             retention: (*retention != Retention::default()).then_some((
                 retention.max_count,
                 retention.max_age_us,
@@ -161,6 +166,7 @@ impl StreamRow {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         let (fixed, tail) = decode_with_tail::<StreamFixed>(bytes)?;
+        let was_retained = fixed.flags & WAS_RETAINED != 0 || fixed.retention.is_some();
         let (max_count, max_age_us, before_version) = fixed.retention.unwrap_or_default();
         if tail.len() as u64 > fixed.version {
             return Err(Fault::unusable("a stream's tail is longer than the stream"));
@@ -174,6 +180,7 @@ impl StreamRow {
             is_deleted: fixed.flags & IS_DELETED != 0,
             is_tombstoned: fixed.flags & IS_TOMBSTONED != 0,
             retention: Retention { max_count, max_age_us, before_version: before_version.map(Version::new) },
+            was_retained,
         };
         Ok(Self { state, list: List { number: fixed.list, tail } })
     }

@@ -30,6 +30,8 @@ pub(super) struct Model {
     pub(super) events: Vec<Event>,
     pub(super) heads: BTreeMap<String, StreamHead>,
     lists: BTreeMap<String, Vec<u64>>,
+    /// The streams that had a retention at some time.
+    retained: BTreeSet<String>,
     last: u64,
 }
 
@@ -52,7 +54,10 @@ impl Model {
                     head.is_deleted = true;
                 }
                 Change::Tombstoned => head.is_tombstoned = true,
-                Change::Retention(retention) => head.retention = *retention,
+                Change::Retention(retention) => {
+                    head.retention = *retention;
+                    self.retained.insert(stream.clone());
+                }
             }
         }
         self.last = event.position;
@@ -116,7 +121,8 @@ fn control(random: &mut Random, model: &Model, versions: &BTreeMap<String, u64>)
     let change = match random.below(4) {
         0 | 1 => Change::Deleted { before_version: Version::new(version) },
         2 => Change::Tombstoned,
-        _ => Change::Retention(Retention { max_count: Some(random.below(9)), ..Retention::default() }),
+        // Zero takes it off again.
+        _ => Change::Retention(Retention { max_count: Some(random.below(9)).filter(|count| *count > 0), ..Retention::default() }),
     };
     (name, change)
 }
@@ -126,7 +132,7 @@ pub(super) fn check(index: &Index, model: &Model, random: &mut Random) {
     assert_eq!(index.applied().get(), model.last);
     for (name, head) in &model.heads {
         assert_eq!(index.head(name).unwrap().as_ref(), Some(head), "{name}");
-        let hides = head.is_deleted || head.is_tombstoned || head.first_version > Version::new(1) || head.retention != Retention::default();
+        let hides = head.is_deleted || head.is_tombstoned || head.first_version > Version::new(1) || model.retained.contains(name);
         assert_eq!(index.hidden().get(name).as_ref(), hides.then_some(head), "{name}");
     }
     assert_eq!(index.head("nobody").unwrap(), None);
