@@ -76,7 +76,8 @@ impl Session {
             let bytes = self.tools.lake.read(&path(&entry.planned.path)?).await?.ok_or_else(|| spoilt("it is gone"))?;
             inputs.push(Input { path: entry.planned.path.clone(), bytes, columns });
         }
-        let columns = output.category.as_deref().map(|category| self.tools.columns(&self.manifest.columns, category));
+        let columns = self.manifest.category_of(&output).map(|category| self.tools.columns(&self.manifest.columns, category));
+        let columns = (columns, output.category.is_some());
         let turn = Arc::clone(&self.tools.threads.turn).acquire_owned().await;
         let made = merged(inputs, columns, note_of(&entries, mark_of(&self.manifest)), &self.tools.threads).await?;
         drop(turn);

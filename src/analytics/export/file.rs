@@ -69,12 +69,12 @@ pub(super) struct FileShape {
 
 impl FileShape {
     /// The columns of a file of one category, or of several.
-    pub(super) fn of(columns: Option<&CategoryColumns>) -> Self {
+    pub(super) fn of(columns: Option<&CategoryColumns>, says_category: bool) -> Self {
         let none = CategoryColumns::default();
         let known = columns.unwrap_or(&none);
         // What the folder's name says does not stand in the file too: that is how readers of such folders want it.
         let envelope = EnvelopeColumn::ALL.into_iter().filter(|column| {
-            let is_said = *column == EnvelopeColumn::Category && columns.is_some();
+            let is_said = *column == EnvelopeColumn::Category && says_category;
             !is_said && *column != EnvelopeColumn::Id
         });
         let members = (0..known.fields().len()).map(Wanted::Member);

@@ -24,6 +24,8 @@ pub(super) struct Gathered {
     by_partition: HashMap<Partition, usize>,
     /// The partition of the event before: mostly that of the next one too.
     latest: usize,
+    /// The category of all events, if there is but one.
+    only: Option<String>,
     /// What is known of each category, these events included.
     pub(super) columns: BTreeMap<String, CategoryColumns>,
     /// For each shard the last event, also among those that are in the lake already.
@@ -51,6 +53,7 @@ impl Gathered {
             partitions: Vec::new(),
             by_partition: HashMap::default(),
             latest: 0,
+            only: manifest.only_category().map(str::to_owned),
             columns: manifest.columns.clone(),
             last: manifest.last.clone(),
             last_recorded_at: Timestamp::from_micros(i64::MIN),
@@ -68,6 +71,7 @@ impl Gathered {
             partitions: Vec::new(),
             by_partition: HashMap::default(),
             latest: 0,
+            only: self.only.clone(),
             columns: self.columns.clone(),
             last: self.last.clone(),
             last_recorded_at: self.last_recorded_at,
@@ -108,7 +112,7 @@ impl Gathered {
             });
         }
         let Some(PartitionEvents { partition, events }) = self.partitions.get_mut(self.latest) else { return };
-        if let Some(category) = &partition.category {
+        if let Some(category) = partition.category.as_ref().or(self.only.as_ref()) {
             match self.columns.get_mut(category) {
                 Some(columns) => columns.observe(&event),
                 None => self.columns.entry(category.clone()).or_default().observe(&event),

@@ -177,6 +177,19 @@ impl Manifest {
         cursor(&self.through)
     }
 
+    /// The category of all events of a file, by its folder or by what the lake is of.
+    pub(super) fn category_of<'a>(&'a self, file: &'a PlannedFile) -> Option<&'a str> {
+        file.category.as_deref().or_else(|| self.only_category())
+    }
+
+    /// The one category that the lake is of.
+    pub(super) fn only_category(&self) -> Option<&str> {
+        match self.origin.filter.categories.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     /// Adds a file that is in the lake.
     pub(super) fn add(&mut self, planned: PlannedFile, bytes: u64, note: FileNote) {
         let FileNote { rows, positions, recorded, occurred, columns, shapes, .. } = note;

@@ -55,14 +55,14 @@ impl From<Fault> for Trouble {
     }
 }
 
-/// Makes one file of several; `columns` are those of their category, if they are of one.
+/// Makes one file of several; `columns` are those of their category, if they are of one, which their folder may say.
 pub(super) async fn merged(
     inputs: Vec<Input>,
-    columns: Option<CategoryColumns>,
+    (columns, says_category): (Option<CategoryColumns>, bool),
     note: FileNote,
     threads: &Threads,
 ) -> Result<MadeFile, Trouble> {
-    let shape = Arc::new(FileShape::of(columns.as_ref()));
+    let shape = Arc::new(FileShape::of(columns.as_ref(), says_category));
     let target = Target { shape: Arc::clone(&shape), columns: Arc::new(columns.unwrap_or_default()) };
     let mut merge = threads.run(move || Merge::new(inputs, target)).await??;
     let mut writer = None;

@@ -39,6 +39,8 @@ pub(crate) struct PublishedFile {
     pub(crate) recorded: (i64, i64),
     /// The same of `occurred_at`.
     pub(crate) occurred: (i64, i64),
+    /// All of its rows are of one category, so that there are typed columns for all that they hold.
+    pub(crate) is_typed: bool,
     /// The typed columns, in order.
     pub(crate) columns: Arc<[PublishedColumn]>,
     /// Names the shapes that its events were brought into.
@@ -77,6 +79,7 @@ impl Published {
             rows: file.rows,
             bytes: file.bytes,
             category: file.planned.category.clone(),
+            is_typed: manifest.category_of(&file.planned).is_some(),
             positions: file.positions.clone(),
             recorded: file.recorded,
             occurred: file.occurred,

@@ -128,15 +128,17 @@ impl Session {
         let Some(Intent::Flush { through, last, files }) = self.manifest.intent.clone() else { return Err(unplanned()) };
         // The files are named after the manifest of the intent, which later writers may have taken over.
         let sequence = files.first().and_then(|file| sequence_of(&file.path)).ok_or_else(unplanned)?;
-        let about = About { mark: mark_of(&self.manifest), shards: u16::try_from(through.len()).unwrap_or(u16::MAX), shapes };
-        let (tools, columns) = (&self.tools, &self.manifest.columns);
+        let shards = u16::try_from(through.len()).unwrap_or(u16::MAX);
+        let about =
+            About { mark: mark_of(&self.manifest), shards, shapes, says_category: files.iter().any(|file| file.category.is_some()) };
+        let (tools, manifest) = (&self.tools, &self.manifest);
         let missing = partitions.into_iter().filter_map(|PartitionEvents { partition, events }| {
             let planned = partition.file(sequence);
             let is_there = there.iter().any(|file| file.planned == planned);
             (!is_there).then_some((planned, events))
         });
         let put = missing.map(|(planned, events)| {
-            let columns = planned.category.as_deref().map(|category| tools.columns(columns, category));
+            let columns = manifest.category_of(&planned).map(|category| tools.columns(&manifest.columns, category));
             let about = about.clone();
             async move {
                 let turn = Arc::clone(&tools.threads.turn).acquire_owned().await;

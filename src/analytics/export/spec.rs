@@ -161,7 +161,10 @@ mod tests {
             secret_access_key_env = \"S\"\nsession_token_env = \"T\"\n";
         let spec = Spec::parse("lake", Format::Json, json).unwrap();
         assert_eq!(spec, Spec::parse("lake", Format::Toml, toml).unwrap());
-        assert_eq!((spec.filter.categories.as_slice(), spec.target_file_bytes, spec.flush_every), (&["order".to_owned()][..], 1 << 20, Duration::from_secs(5)));
+        assert_eq!(
+            (spec.filter.categories.as_slice(), spec.target_file_bytes, spec.flush_every),
+            (&["order".to_owned()][..], 1 << 20, Duration::from_secs(5))
+        );
         let plain = Spec::parse("lake", Format::Json, "{}").unwrap();
         assert_eq!(plain, Spec::parse("lake", Format::Toml, "").unwrap());
         assert_eq!((plain.url, plain.layout.names(), plain.target_file_bytes), (None, vec!["category", "date"], 128 << 20));

@@ -27,6 +27,8 @@ pub(super) struct About {
     pub(super) mark: String,
     pub(super) shards: u16,
     pub(super) shapes: u64,
+    /// Its folder says of which category it is.
+    pub(super) says_category: bool,
 }
 
 /// A file that is not in the lake yet.
@@ -43,7 +45,7 @@ pub(super) async fn file_of(
     about: About,
     threads: &Threads,
 ) -> Result<MadeFile, Fault> {
-    let shape = Arc::new(FileShape::of(columns.as_ref()));
+    let shape = Arc::new(FileShape::of(columns.as_ref(), about.says_category));
     let columns = Arc::new(columns.unwrap_or_default());
     let events = Arc::new(threads.run(move || sorted(events)).await?);
     let note = note_of(&events, &shape, about);
@@ -88,7 +90,7 @@ fn batch(events: &[Event], rows: Range<usize>, shape: &FileShape, columns: &Cate
 }
 
 fn note_of(events: &[Event], shape: &FileShape, about: About) -> FileNote {
-    let About { mark, shards, shapes } = about;
+    let About { mark, shards, shapes, .. } = about;
     let mut positions: Vec<Option<(u64, u64)>> = vec![None; usize::from(shards)];
     let (mut recorded, mut occurred) = (Span::default(), Span::default());
     for event in events {

@@ -166,8 +166,12 @@ async fn a_schema_makes_times_of_texts_in_new_files_and_in_merged_ones() {
     world.schemas.apply(SchemaDefinition::parse("Changed", 1, schema).unwrap()).unwrap();
     world.append("order-1", r#"{"at": "2026-01-02T00:00:00Z"}"#).await;
     world.flush(&mut session).await;
-    let types: Vec<Vec<FieldType>> =
-        session.manifest.files.iter().map(|file| session.manifest.columns_of(file).iter().map(|column| column.field_type).collect()).collect();
+    let types: Vec<Vec<FieldType>> = session
+        .manifest
+        .files
+        .iter()
+        .map(|file| session.manifest.columns_of(file).iter().map(|column| column.field_type).collect())
+        .collect();
     assert_eq!(types, [vec![FieldType::Text], vec![FieldType::Timestamp, FieldType::Text]]);
     merge_all(&mut session).await;
     let batch = batches(&content(&memory, &session.manifest.files[0].planned.path).await).remove(0);

@@ -92,8 +92,11 @@ fn fits(file: &PublishedFile, wanted: Wanted, columns: &CategoryColumns) -> bool
     let Some(field) = columns.fields().get(place) else { return true };
     match file.columns.iter().find(|column| column.member == field.member) {
         Some(column) => column.name == field.column && becomes(column.field_type, field.field_type()),
-        // It holds no event that has the member, unless it has no room for more columns.
-        None => file.columns.len() < CategoryColumns::COLUMNS_MAX && file.columns.iter().all(|column| column.name != field.column),
+        // It holds no event that has the member, unless it has no room for more columns, or none at all.
+        None => {
+            let has_room = file.is_typed && file.columns.len() < CategoryColumns::COLUMNS_MAX;
+            has_room && file.columns.iter().all(|column| column.name != field.column)
+        }
     }
 }
 
