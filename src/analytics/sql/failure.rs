@@ -54,11 +54,9 @@ pub(super) fn of_running(error: &DataFusionError) -> Error {
             (None, Some(inner)) => of_running(inner),
             (None, None) => engine_failed(error),
         },
-        DataFusionError::ResourcesExhausted(text) if text.contains("disk") => Error::QueryLimit {
-            limit: "spill",
-            detail: "the queries need more disk than they may have for what does not fit into memory (sql.spill): ask for less".to_owned(),
-        },
+        DataFusionError::ResourcesExhausted(text) if text.contains("disk") => out_of_disk(),
         DataFusionError::ResourcesExhausted(_) => out_of_memory(),
+        DataFusionError::IoError(error) => unspilled(error),
         DataFusionError::ParquetError(error) => lake_unread(error),
         DataFusionError::ArrowError(arrow, _) => of_values(arrow),
         DataFusionError::Execution(_) => values("a function was given a value that it can't work with"),
@@ -71,6 +69,22 @@ pub(super) fn of_running(error: &DataFusionError) -> Error {
 pub(super) fn out_of_memory() -> Error {
     let detail = "the queries need more memory than they may have (sql.memory): ask for less at once, or for fewer columns";
     Error::QueryLimit { limit: "memory", detail: detail.to_owned() }
+}
+
+/// More disk than there is for what does not fit into memory.
+fn out_of_disk() -> Error {
+    let detail = "the queries need more disk than they may have for what does not fit into memory (sql.spill): ask for less";
+    Error::QueryLimit { limit: "spill", detail: detail.to_owned() }
+}
+
+/// What a query spills can't be written or read. The engine's own limit comes as an error of the disk, too.
+fn unspilled(error: &std::io::Error) -> Error {
+    let is_limit = error.kind() == std::io::ErrorKind::Other && error.to_string().contains("used disk space");
+    if is_limit || error.kind() == std::io::ErrorKind::StorageFull {
+        return out_of_disk();
+    }
+    tracing::warn!(%error, "what a query has spilled can't be written or read");
+    factum_storage::Error::Io { context: "spilling a query".into(), source: std::sync::Arc::new(std::io::Error::from(error.kind())) }.into()
 }
 
 /// DataFusion has failed, which no query should make it do.
@@ -103,6 +117,7 @@ fn of_values(error: &ArrowError) -> Error {
             values("a value can't be converted into the type that is asked for; try_cast gives null for it")
         }
         ArrowError::ParquetError(_) => lake_unread(error),
+        ArrowError::IoError(_, error) => unspilled(error),
         ArrowError::DivideByZero => values("divides by zero; nullif(x, 0) gives null for it"),
         ArrowError::ArithmeticOverflow(_) => values("a number gets too large for its type; cast to double or decimal first"),
         ArrowError::OffsetOverflowError(_) => out_of_memory(),
