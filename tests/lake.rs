@@ -26,6 +26,8 @@ mod readers;
 #[cfg(feature = "s3")]
 #[path = "lake/s3.rs"]
 mod s3;
+#[path = "lake/shapes.rs"]
+mod shapes;
 #[path = "lake/sql.rs"]
 mod sql;
 #[path = "lake/stand.rs"]

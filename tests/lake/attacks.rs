@@ -13,7 +13,7 @@ use futures::StreamExt;
 use crate::fixture::*;
 
 /// A database of some events, with little of everything.
-async fn narrow(time: Duration) -> Database {
+pub(crate) async fn narrow(time: Duration) -> Database {
     let sql = SqlLimits { threads: 2, memory_bytes: 64 << 20, spill_bytes: 64 << 20, time, rows: 100_000, queries: 4, queue: 2 };
     let database = Database::open(Options { sql, ..Options::in_memory() }).await.unwrap();
     let data = |n: u64| format!(r#"{{"amount": {n}, "text": "{}"}}"#, "x".repeat(100));
@@ -24,7 +24,7 @@ async fn narrow(time: Duration) -> Database {
     database
 }
 
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn q1_only_one_statement_that_reads_is_taken() {
@@ -156,26 +156,23 @@ async fn q3_memory_has_an_end() {
     ] {
         meets(&database, text, &["memory"]).await;
     }
-    // Doubling, in whatever way.
-    for step in [
-        "x || x",
-        "concat(x, x)",
-        "concat_ws('', x, x)",
-        "replace(x, 'a', 'aaaa')",
-        "encode(x, 'hex')",
-        "array_to_string(make_array(x, x), '')",
+    // Doubling, in whatever way. What doubles the plan, too, is refused after a few steps.
+    for (step, count) in [
+        ("x || x", 8),
+        ("concat(x, x)", 8),
+        ("concat_ws('', x, x)", 8),
+        ("replace(x, 'a', 'aaaa')", 39),
+        ("encode(x, 'hex')", 39),
+        ("array_to_string(make_array(x, x), '')", 8),
     ] {
-        let steps: Vec<String> = (1..40).map(|n| format!("t{n} as (select {step} as x from t{})", n - 1)).collect();
-        let text = format!("with t0 as (select data || 'a' as x from events), {} select length(x) from t39", steps.join(", "));
+        let steps: Vec<String> = (1..=count).map(|n| format!("t{n} as (select {step} as x from t{})", n - 1)).collect();
+        let text =
+            format!("with t0 as (select repeat(data || 'a', 20) as x from events), {} select length(x) from t{count}", steps.join(", "));
         meets(&database, &text, &["memory"]).await;
     }
-    let steps: Vec<String> = (1..40).map(|n| format!("t{n} as (select array_concat(x, x) as x from t{})", n - 1)).collect();
-    meets(
-        &database,
-        &format!("with t0 as (select make_array(data) as x from events), {} select array_length(x) from t39", steps.join(", ")),
-        &["memory"],
-    )
-    .await;
+    let steps: Vec<String> = (1..=8).map(|n| format!("t{n} as (select array_concat(x, x) as x from t{})", n - 1)).collect();
+    let first = "select make_array(repeat(data, 20)) as x from events";
+    meets(&database, &format!("with t0 as ({first}), {} select array_length(x) from t8", steps.join(", ")), &["memory"]).await;
     assert_eq!(value_of(&database, "select count(*) from events").await, "2000");
 }
 
@@ -191,7 +188,7 @@ async fn q3_what_sorts_groups_and_joins_stays_within_memory_and_disk() {
         meets(&database, text, &["memory", "spill", "time"]).await;
     }
     // What fits on the disk is answered with its help.
-    let text = "select count(*) from (select distinct a.data || b.id as x from events a join events b on a.version = b.version)";
+    let text = "select count(*) from (select distinct a.id || b.id as x from events a join events b on a.version = b.version)";
     assert_eq!(value_of(&database, text).await, "40000");
 }
 
@@ -234,70 +231,6 @@ async fn q4_time_has_an_end_and_others_live_on() {
         assert!(took < time + Duration::from_secs(1), "{text} took {took:?}");
         assert!(answered > 3, "{text}: {answered} other queries");
     }
-}
-
-#[tokio::test]
-async fn q4_texts_of_any_shape_are_answered_or_refused() {
-    let database = narrow(LONG).await;
-    let nested = |open: &str, close: &str, count: usize| format!("select {}1{}", open.repeat(count), close.repeat(count));
-    let chain = |operator: &str, count: usize| format!("select 1{}", format!(" {operator} 1").repeat(count));
-    let texts = [
-        nested("(", ")", 10_000),
-        nested("abs(", ")", 10_000),
-        nested("(select ", ")", 10_000),
-        nested("[", "]", 10_000),
-        nested("case when true then ", " end", 5_000),
-        nested("not ", "", 9_000),
-        nested("- ", "", 9_000),
-        nested("", "::bigint", 9_000),
-        nested("cast(", " as bigint)", 3_000),
-        chain("+", 9_000),
-        chain("=", 9_000),
-        chain("and 1 =", 4_000),
-        chain("or 1 =", 4_000),
-        chain("||", 9_000),
-        chain("union all select", 4_500),
-        chain("is null and 1", 3_000),
-        format!("select 1 from events {}", "join events on true ".repeat(2_000)),
-        format!("select 1 from events {}", ", events".repeat(9_000)),
-        format!("select {} from events", "data->".repeat(9_000) + "'a'"),
-        "(".repeat(1_000_000),
-        "select ".repeat(100_000),
-        "'".repeat(1_000_001),
-        "/*".repeat(100_000),
-        "x".repeat(5_000_000),
-    ];
-    for text in texts {
-        let shown: String = text.chars().take(40).collect();
-        let began = Instant::now();
-        match query(&database, &text).await {
-            Ok(_) | Err(Error::InvalidQuery { .. } | Error::QueryLimit { .. }) => {}
-            Err(other) => panic!("{shown}: {other:?}"),
-        }
-        println!("{shown:?}: {:?}", began.elapsed());
-    }
-    assert_eq!(value_of(&database, "select count(*) from events").await, "2000");
-}
-
-#[tokio::test]
-async fn q4_long_lists_and_large_params_are_answered() {
-    let database = narrow(LONG).await;
-    let numbers: Vec<String> = (0..100_000).map(|n| n.to_string()).collect();
-    assert_eq!(value_of(&database, &format!("select count(*) from events where position in ({})", numbers.join(","))).await, "2000");
-    let names: Vec<String> = (0..100_000).map(|n| format!("'order-{n}'")).collect();
-    assert_eq!(value_of(&database, &format!("select count(*) from events where stream in ({})", names.join(","))).await, "2000");
-    let large = serde_json::Value::from("x".repeat(4 << 20));
-    let rows = query_with(&database, "select count(*) from events where data = $1 or type = $1", vec![large.clone()]).await.unwrap();
-    assert_eq!(rows, [["0"]]);
-    let rows = query_with(&database, "select length($1 || type) as n from events group by n", vec![large.clone()]).await;
-    assert!(
-        matches!(&rows, Ok(rows) if *rows == [["4194310"]]) || matches!(rows, Err(Error::QueryLimit { limit: "memory", .. })),
-        "{rows:?}"
-    );
-    // A parameter for every row, many times.
-    let columns = (0..200).map(|n| format!("$1 as c{n}")).collect::<Vec<_>>().join(", ");
-    let rows = query_with(&database, &format!("select {columns} from events"), vec![large]).await;
-    assert!(matches!(rows, Err(Error::QueryLimit { .. }) | Ok(_)), "{:?}", rows.err());
 }
 
 #[tokio::test]

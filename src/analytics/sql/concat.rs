@@ -1,4 +1,4 @@
-//! `a || b`, as a function whose result can be told beforehand.
+//! `a || b || c`, as a function whose result can be told beforehand.
 
 use std::sync::Arc;
 
@@ -6,9 +6,12 @@ use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::array::StringViewBuilder;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::Field;
+use datafusion::arrow::datatypes::FieldRef;
 use datafusion::common::Result;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::ReturnFieldArgs;
 use datafusion::logical_expr::ScalarFunctionArgs;
 use datafusion::logical_expr::ScalarUDFImpl;
 use datafusion::logical_expr::Signature;
@@ -17,7 +20,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::growth::Growth;
 
-/// Two texts put together; null if one of them is.
+/// Texts put together; null if one of them is.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Concatenation {
     signature: Signature,
@@ -45,6 +48,12 @@ impl ScalarUDFImpl for Concatenation {
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
         Ok(DataType::Utf8View)
+    }
+
+    /// What is put together of texts that are never null is never null: that is what the operator says, too.
+    fn return_field_from_args(&self, call: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let may_be_null = call.arg_fields.iter().any(|argument| argument.is_nullable());
+        Ok(Arc::new(Field::new(self.name(), DataType::Utf8View, may_be_null)))
     }
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {

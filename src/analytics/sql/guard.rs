@@ -22,13 +22,16 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use super::concat::Concatenation;
 use super::growth::Growth;
 use super::growth::Guarded;
+use super::weight;
 
 /// The plan, held to its limits.
 ///
 /// # Errors
 ///
-/// It does something else than to read, or has an expression that is not allowed; says which.
+/// It does something else than to read, would become too large, or has an expression that is not allowed; says which.
 pub(super) fn hold(plan: LogicalPlan) -> Result<LogicalPlan> {
+    // First, as everything else walks over the whole of it.
+    weight::check(&plan)?;
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
     let concatenation = Arc::new(ScalarUDF::from(Concatenation::new()));
     let held = plan.transform_up_with_subqueries(|node| {
@@ -99,9 +102,14 @@ fn held(expr: Expr, concatenation: &Arc<ScalarUDF>) -> Transformed<Expr> {
             Some(growth) => Transformed::yes(call(Arc::new(ScalarUDF::from(Guarded::new(func, growth))), args)),
             None => Transformed::no(call(func, args)),
         },
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
-            Transformed::yes(call(Arc::clone(concatenation), vec![*left, *right]))
-        }
+        // A row of them becomes one call: one inside of the other would be named, and so spelled out, over and over.
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => match *left {
+            Expr::ScalarFunction(ScalarFunction { func, mut args }) if func == *concatenation => {
+                args.push(*right);
+                Transformed::yes(call(func, args))
+            }
+            left => Transformed::yes(call(Arc::clone(concatenation), vec![left, *right])),
+        },
         other => Transformed::no(other),
     }
 }

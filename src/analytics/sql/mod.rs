@@ -4,7 +4,9 @@
 //! once more, and it runs on threads of its own, of low priority (`engine`), which give back what they have when the answer is dropped or
 //! a limit is met (`run`).
 
+mod arrows;
 mod concat;
+mod dialect;
 mod engine;
 mod failure;
 mod growth;
@@ -13,8 +15,10 @@ mod params;
 mod parse;
 mod run;
 mod session;
+mod shape;
 mod steady;
 mod watch;
+mod weight;
 
 pub(crate) use engine::Engine;
 pub(super) use failure::nearest;

@@ -6,14 +6,15 @@ use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as PlannedStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::Statement;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
+use super::dialect::QueryDialect;
 use super::failure;
+use super::shape::Shape;
 use crate::Error;
 
 /// A statement that reads, as far as its text tells.
@@ -22,6 +23,8 @@ pub(crate) struct Parsed {
     tokens: Vec<TokenWithSpan>,
     /// As they are written.
     tables: Vec<TableReference>,
+    /// The names of functions that stand where tables do.
+    functions: HashSet<String>,
 }
 
 /// Reads a query's text.
@@ -33,23 +36,29 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, Error> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(invalid(format!("has {} bytes, at most {TEXT_BYTES_MAX} are allowed; give values as params", text.len())));
     }
-    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location();
+    let tokens = Tokenizer::new(&QueryDialect, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| failure::of_syntax(&error.into()))?;
     let words = tokens.iter().filter(|token| is_word(&token.token)).count();
     if words > WORDS_MAX {
         return Err(invalid(format!("has {words} words and operators, at most {WORDS_MAX} are allowed; lists of values do not count")));
     }
     let statement = statement(&tokens)?;
+    let Shape { functions, .. } = Shape::of(&statement).map_err(invalid)?;
     let planned = PlannedStatement::Statement(Box::new(statement));
     let tables = resolve_table_references(&planned, false).map_err(|error| failure::of_planning(&error, None))?.0;
     let PlannedStatement::Statement(statement) = planned else { return Err(invalid(READS_ONLY.to_owned())) };
-    Ok(Parsed { statement: *statement, tokens, tables })
+    Ok(Parsed { statement: *statement, tokens, tables, functions })
 }
 
 impl Parsed {
     /// The tables that it names, as they are written.
     pub(crate) fn tables(&self) -> &[TableReference] {
         &self.tables
+    }
+
+    /// Whether the name is that of a function which stands where tables do: `from range(1, 9)`.
+    pub(crate) fn is_function(&self, reference: &TableReference) -> bool {
+        self.functions.contains(reference.table())
     }
 
     /// How often each parameter is used.
@@ -97,7 +106,7 @@ impl Parsed {
 }
 
 fn statement(tokens: &[TokenWithSpan]) -> Result<Statement, Error> {
-    let mut parser = Parser::new(&GenericDialect {}).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens.to_vec());
+    let mut parser = Parser::new(&QueryDialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens.to_vec());
     if matches!(parser.peek_token_ref().token, Token::EOF) {
         return Err(invalid("is empty".to_owned()));
     }

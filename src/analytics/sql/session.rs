@@ -23,11 +23,13 @@ use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::object_store::ObjectStore;
 use datafusion::object_store::memory::InMemory;
 use datafusion::prelude::SessionConfig;
 use reqwest::Url;
 
+use super::arrows::Arrows;
 use super::engine::Running;
 use super::guard;
 
@@ -36,8 +38,10 @@ pub(in crate::analytics) type Tables = Vec<(&'static str, String, Arc<dyn TableP
 
 /// All functions, and nothing that reads or makes files.
 pub(super) fn functions() -> Result<SessionState> {
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Arrows)];
+    planners.extend(SessionStateDefaults::default_expr_planners());
     let mut state = SessionStateBuilder::new()
-        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_expr_planners(planners)
         .with_scalar_functions(scalar_functions())
         .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
