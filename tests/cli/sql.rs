@@ -190,7 +190,7 @@ fn the_prompt_answers_describes_and_gives_up() {
     terminal.types("\\d\r");
     assert!(terminal.shows("sql> ").contains("category"));
     // Completed, over several lines, and cut to the width of the terminal.
-    terminal.types("sel\tstream, note from \"order\"\r");
+    terminal.types("sel\t stream, note from \"order\"\r");
     terminal.types("order by stream;\r");
     let shown = terminal.shows("as of position 3");
     assert!(shown.contains("NOTE") && shown.contains("long…") || shown.contains("lon…") || shown.contains("long …"), "{shown}");

@@ -30,10 +30,9 @@ async fn plan(database: &Database, text: &str) -> String {
     rows_of(database, &format!("explain {text}")).await.concat().join("\n")
 }
 
-/// Questions of all kinds; in each the order of the rows is given.
-fn questions(samples: &[Vec<String>], random: &mut Random) -> Vec<String> {
-    let sample = random.pick(samples).clone();
-    let [position, recorded_at, stream, event_type, role] = sample.as_slice() else { panic!("{sample:?}") };
+/// Questions of all kinds about one event; in each the order of the rows is given.
+fn questions(sample: &[String]) -> Vec<String> {
+    let [position, recorded_at, stream, event_type, role] = sample else { panic!("{sample:?}") };
     vec![
         "select count(*), count(distinct id), count(distinct stream), min(position), max(position) from events".to_owned(),
         "select type, count(*), sum(version) from events group by type order by type".to_owned(),
@@ -66,6 +65,8 @@ async fn files_and_log_say_the_same(shards: u16, layout: serde_json::Value) {
     let with = open(&folder, shards).await;
     let plain = memory(shards).await;
     let facts = facts(4_000);
+    // Both have one definition, so that positions are the same.
+    plain.define(Kind::Schema, "Nothing/1", Format::Json, r#"{"schema": {}}"#, false).await.unwrap();
     export(&with, "lake", json!({"partition_by": layout, "flush_seconds": 3600, "target_file_bytes": 65536})).await;
     let name = |stream: &str| StreamName::new(stream).unwrap();
     let streams: Vec<&str> = facts.iter().map(|fact| fact.stream.as_str()).take(400).collect();
@@ -90,10 +91,12 @@ async fn files_and_log_say_the_same(shards: u16, layout: serde_json::Value) {
             }
         }
         // Times differ between the two databases; everything else is the same.
-        let samples = rows_of(&with, "select position, recorded_at, stream, type, coalesce(role, 'none') from declaration").await;
-        for text in questions(&samples, &mut random) {
-            let text = text.replace("recorded_at >=", "recorded_at <>");
-            let (found, expected) = (rows_of(&with, &text).await, rows_of(&plain, &text).await);
+        let of_all = "select position, recorded_at, stream, type, coalesce(role, 'none') from declaration order by shard, position";
+        let (samples, others) = (rows_of(&with, of_all).await, rows_of(&plain, of_all).await);
+        assert_eq!(samples.len(), others.len());
+        let place = random.below(samples.len());
+        for (text, other) in questions(&samples[place]).into_iter().zip(questions(&others[place])) {
+            let (found, expected) = (rows_of(&with, &text).await, rows_of(&plain, &other).await);
             let without_times = |rows: Rows| {
                 let is_time = |cell: &String| {
                     cell.len() >= 20
@@ -188,7 +191,7 @@ async fn files_that_say_something_else_are_not_read() {
         database.define(Kind::Schema, &format!("Paid/{version}"), Format::Json, &schema.to_string(), false).await.unwrap();
     }
     assert!(!plan(&database, text).await.contains("HotCold"));
-    assert_eq!(value_of(&database, text).await, "2001.0");
+    assert_eq!(value_of(&database, text).await, "2001");
     database.close().await.unwrap();
 }
 

@@ -124,4 +124,4 @@ def s3_rows(endpoint, bucket, folder):
 
 
 if __name__ == "__main__":
-    json.dump(globals()[sys.argv[1]](**json.loads(sys.argv[2])), sys.stdout)
+    json.dump(globals()[sys.argv[1]](**json.loads(sys.argv[2])), sys.stdout, default=str)
