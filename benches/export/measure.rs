@@ -29,7 +29,8 @@ use serde_json::Value as Json;
 pub(crate) fn main() {
     // Asked for by `cargo test --benches`, which only wants to know that it runs.
     let is_trial = std::env::args().any(|argument| argument == "--test");
-    let events = std::env::var("EVENTS").map_or(if is_trial { 2_000 } else { 1_000_000 }, |events| events.parse().expect("EVENTS is a number"));
+    let events =
+        std::env::var("EVENTS").map_or(if is_trial { 2_000 } else { 1_000_000 }, |events| events.parse().expect("EVENTS is a number"));
     let seconds = if is_trial { 1 } else { 10 };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(measure(events, Duration::from_secs(seconds)));

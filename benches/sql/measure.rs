@@ -27,7 +27,8 @@ use serde_json::Value as Json;
 pub(crate) fn main() {
     // Asked for by `cargo test --benches`, which only wants to know that it runs.
     let is_trial = std::env::args().any(|argument| argument == "--test");
-    let events = std::env::var("EVENTS").map_or(if is_trial { 2_000 } else { 1_000_000 }, |events| events.parse().expect("EVENTS is a number"));
+    let events =
+        std::env::var("EVENTS").map_or(if is_trial { 2_000 } else { 1_000_000 }, |events| events.parse().expect("EVENTS is a number"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(measure(events));
 }
@@ -125,7 +126,8 @@ async fn export(database: &Database, folder: &Path) {
 /// Appends the real data again and again, each time as other streams with other ids, in large transactions.
 async fn fill(database: &Database, events: usize) {
     let file = std::fs::read("tests/data/domestic-declarations.ndjson.gz").expect("the data is there");
-    let lines: Vec<(String, NewEvent)> = BufReader::new(GzDecoder::new(&file[..])).lines().map(|line| event(&line.expect("text"))).collect();
+    let lines: Vec<(String, NewEvent)> =
+        BufReader::new(GzDecoder::new(&file[..])).lines().map(|line| event(&line.expect("text"))).collect();
     let mut left = events;
     let mut round = 0_u128;
     while left > 0 {

@@ -126,7 +126,9 @@ async fn p7_kill_nine_while_a_lake_is_filled_leaves_each_event_once() {
 /// Whether the newest manifest tells of a merge, or of files that are to be moved away.
 fn is_merging(lake: &Path) -> bool {
     let mut manifests: Vec<_> = std::fs::read_dir(lake.join("_factum")).expect("a folder").flatten().map(|entry| entry.path()).collect();
-    manifests.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("manifest-") && name.ends_with(".json")));
+    manifests.retain(|path| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("manifest-") && name.ends_with(".json"))
+    });
     manifests.sort();
     let text = std::fs::read_to_string(manifests.last().expect("a manifest")).expect("text");
     let manifest: Value = serde_json::from_str(&text).expect("JSON");

@@ -64,10 +64,8 @@ fn rows(folder: &Path) -> BTreeMap<(String, i64), usize> {
 }
 
 fn assert_each_once(folder: &Path, streams: &[(&str, i64)]) {
-    let expected: BTreeMap<(String, i64), usize> = streams
-        .iter()
-        .flat_map(|(stream, versions)| (1..=*versions).map(|version| (((*stream).to_owned(), version), 1)))
-        .collect();
+    let expected: BTreeMap<(String, i64), usize> =
+        streams.iter().flat_map(|(stream, versions)| (1..=*versions).map(|version| (((*stream).to_owned(), version), 1))).collect();
     assert_eq!(rows(folder), expected);
 }
 

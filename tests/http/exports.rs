@@ -33,7 +33,10 @@ async fn an_export_is_defined_flushed_listed_and_ended() {
     assert!(flushed["files"][0]["bytes"].as_u64().is_some_and(|bytes| bytes > 100));
     assert!(flushed["files"][0]["url"].as_str().is_some_and(|url| url.starts_with("memory:///lake/category=order/date=")));
     let answer = api.get("/v1/exports/lake").await.is(200);
-    assert_eq!((answer.header("factum-position"), &answer.json()["published"]), (answer.json()["checkpoint"].as_str().unwrap(), &flushed["published"]));
+    assert_eq!(
+        (answer.header("factum-position"), &answer.json()["published"]),
+        (answer.json()["checkpoint"].as_str().unwrap(), &flushed["published"])
+    );
     define(&api, "archive", r#"{"partition_by": []}"#).await.is(201);
     let list = api.get("/v1/exports?limit=1").await.is(200).json();
     assert_eq!((&list["exports"][0]["name"], &list["next"]), (&"archive".into(), &"archive".into()));

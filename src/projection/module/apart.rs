@@ -57,9 +57,8 @@ impl Calls<'_> {
 
 /// What the events do, in their order. `None` if some are not done, or change rows that the other lane may have looked at.
 fn merged(working: &Working, lanes: &[usize], told: [Projected; 2]) -> Option<Vec<Vec<Change>>> {
-    let is_done = |own: usize, told: &Projected| {
-        told.stop.is_none() && told.operations.len() == lanes.iter().filter(|lane| **lane == own).count()
-    };
+    let is_done =
+        |own: usize, told: &Projected| told.stop.is_none() && told.operations.len() == lanes.iter().filter(|lane| **lane == own).count();
     let [one, other] = told;
     if !is_done(0, &one) || !is_done(1, &other) {
         return None;
