@@ -217,7 +217,7 @@ async fn a2_names_in_paths_are_decoded_once_and_checked() {
 #[tokio::test]
 async fn unknown_paths_are_404_and_wrong_methods_405_with_allow() {
     let api = Api::new().await;
-    for path in ["/v1", "/v2/events", "/v1/streams/", "/v1/streams/a/b", "/v1/streams/a/events/1/2", "/favicon.ico", "/v1/exports"] {
+    for path in ["/v1", "/v2/events", "/v1/streams/", "/v1/streams/a/b", "/v1/streams/a/events/1/2", "/favicon.ico", "/v1/lakes"] {
         api.get(path).await.problem(404, "path-not-found");
     }
     for (method, path, allow) in [
