@@ -103,10 +103,14 @@ async fn p6_a_store_that_fails_hangs_and_loses_answers_loses_and_repeats_nothing
     note(&format!("SEED={seed}"));
     let bucket = Bucket::start(&python).await;
     let proxy = Proxy::start(&bucket.url).await;
-    let mut state = seed;
+    let (mut state, mut calls) = (seed, 0_u32);
     proxy.plan(move |_, _| {
+        calls += 1;
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         match state >> 58 {
+            // Whatever chance has in store, there is one of each.
+            _ if calls == 2 => Fault::Status(503),
+            _ if calls == 4 => Fault::LostAnswer,
             0..6 => Fault::Status(503),
             6..9 => Fault::Status(500),
             9 => Fault::Hang,

@@ -128,7 +128,8 @@ impl Running {
             .thread_stack_size(STACK_BYTES)
             .thread_name_fn(move || format!("sql-{}", number.fetch_add(1, Ordering::Relaxed)))
             .on_thread_start(step_back)
-            .enable_time()
+            // Files of a lake may come over the network.
+            .enable_all()
             .build()
             .map_err(|error| failed("starting the threads of queries", error))?;
         let pool = Arc::new(FairSpillPool::new(limits.memory_bytes));

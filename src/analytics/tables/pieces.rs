@@ -41,8 +41,8 @@ pub(super) struct Shares {
     pub(super) events: usize,
 }
 
-/// Cuts what is wanted, behind one cursor and up to another, into about as many shares as there are `readers`. Each is of one shard, so that its events come in the
-/// order of their positions, unless they are asked for by stream or id.
+/// Cuts what is wanted, behind one cursor and up to another, into about as many shares as there are `readers`. Each is of one shard, so
+/// that its events come in the order of their positions, unless they are asked for by stream or id.
 ///
 /// # Errors
 ///

@@ -196,8 +196,8 @@ impl Reader {
         Ok(counted.filter(|(_, events)| *events > 0).map(|(event_type, events)| TypeInfo { event_type, events }).collect())
     }
 
-    /// The streams that are deleted, tombstoned or under a retention, or were at some time: of all others every event is visible, and always
-    /// was. `None` if these are more than `max`.
+    /// The streams that are deleted, tombstoned or under a retention, or were at some time: of all others every event is visible, and
+    /// always was. `None` if these are more than `max`.
     ///
     /// # Errors
     ///
