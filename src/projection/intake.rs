@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use factum_storage::Filter;
 use tokio::sync::Notify;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -45,6 +47,8 @@ pub(super) struct Chunk {
     pub(super) through: Cursor,
     /// The live end was reached.
     pub(super) is_caught_up: bool,
+    /// Given back when somebody takes the events.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
 }
 
 /// An event on its way.
@@ -98,6 +102,7 @@ async fn run(options: Options, chunks: mpsc::Sender<Result<Chunk, Error>>) {
     let Options { router, reshape, spec, after, wake } = options;
     let filter: Filter = spec.source.clone();
     let mut feed = Feed::of_log(router, filter, &after).telling_progress_within(PROGRESS_WITHIN).reshaped_by(reshape);
+    let room = Arc::new(Semaphore::new(ROOM_KIB));
     loop {
         let item = tokio::select! {
             item = feed.next() => item,
@@ -110,10 +115,13 @@ async fn run(options: Options, chunks: mpsc::Sender<Result<Chunk, Error>>) {
             Ok(FeedItem::Events(events)) => {
                 let Some((_, through)) = events.last() else { continue };
                 let through = through.clone();
+                let bytes: usize = events.iter().map(|(event, _)| event.record.stored_bytes()).sum();
+                let taking = u32::try_from((bytes >> 10).min(ROOM_KIB)).unwrap_or(u32::MAX);
+                let Ok(room) = Arc::clone(&room).acquire_many_owned(taking).await else { return };
                 let events = events.into_iter().map(|(event, through)| taken(&spec, event, through)).collect();
-                Ok(Chunk { events, through, is_caught_up: false })
+                Ok(Chunk { events, through, is_caught_up: false, _room: Some(room) })
             }
-            Ok(FeedItem::CaughtUp(through)) => Ok(Chunk { events: Vec::new(), through, is_caught_up: true }),
+            Ok(FeedItem::CaughtUp(through)) => Ok(Chunk { events: Vec::new(), through, is_caught_up: true, _room: None }),
             Ok(FeedItem::FellBehind(_)) => continue,
             Err(error) => Err(error),
         };
@@ -155,5 +163,6 @@ fn changes(declared: &Declared, columns: &Columns, event: &Event) -> Result<Vec<
 
 /// A hundred projections that nothing is written for cost those who write next to nothing. Whoever waits for progress asks again and again.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(1);
-/// Enough to keep the other side busy, and no more than some megabytes.
+/// Enough to keep the other side busy, of which large events must not make hundreds of megabytes.
 const CHUNKS_MAX: usize = 16;
+const ROOM_KIB: usize = 16 << 10;
