@@ -290,6 +290,28 @@ async fn q5_an_answer_that_is_dropped_ends_its_query() {
     }
 }
 
+/// How much less of a busy processor each thread of queries asks for, as Linux tells it.
+#[cfg(target_os = "linux")]
+fn niceness_of_queries() -> Vec<i64> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let of_queries = tasks.filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("sql-")));
+    // Behind the name, which may hold anything, niceness is the 17th.
+    let stats = of_queries.filter_map(|task| std::fs::read_to_string(task.join("stat")).ok());
+    stats.map(|stat| stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().parse().unwrap()).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn q7_queries_run_on_threads_of_their_own_that_step_back() {
+    let sql = SqlLimits { threads: 2, ..SqlLimits::default() };
+    let database = Database::open(Options { sql, ..Options::in_memory() }).await.unwrap();
+    append(&database, "order-1", vec![event(1, "Placed", "{}")]).await;
+    assert_eq!(niceness_of_queries(), [0_i64; 0], "there are threads before there is a query");
+    assert_eq!(value_of(&database, "select count(*) from events").await, "1");
+    let niceness = niceness_of_queries();
+    assert!(niceness.len() >= 2 && niceness.iter().all(|nice| *nice >= 10), "{niceness:?}");
+}
+
 #[tokio::test]
 async fn q6_messages_hold_nothing_of_events() {
     let database = memory(1).await;

@@ -83,7 +83,7 @@ fn ids_of(function: &str) -> Vec<&str> {
 
 fn is_id(word: &str) -> bool {
     let mut bytes = word.bytes();
-    bytes.next().is_some_and(|letter| b"lirhspjax".contains(&letter))
+    bytes.next().is_some_and(|letter| b"lirhspjaxq".contains(&letter))
         && matches!(word.len(), 2 | 3)
         && bytes.all(|byte| byte.is_ascii_digit())
 }
