@@ -308,8 +308,16 @@ async fn q7_queries_run_on_threads_of_their_own_that_step_back() {
     append(&database, "order-1", vec![event(1, "Placed", "{}")]).await;
     assert_eq!(niceness_of_queries(), [0_i64; 0], "there are threads before there is a query");
     assert_eq!(value_of(&database, "select count(*) from events").await, "1");
-    let niceness = niceness_of_queries();
-    assert!(niceness.len() >= 2 && niceness.iter().all(|nice| *nice >= 10), "{niceness:?}");
+    // One that has just begun steps back before it takes any work.
+    let began = Instant::now();
+    loop {
+        let niceness = niceness_of_queries();
+        if niceness.len() >= 2 && niceness.iter().all(|nice| *nice >= 10) {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{niceness:?}");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
