@@ -130,12 +130,17 @@ async fn each_event_is_there_once_while_files_are_published_and_merged() {
     let folder = tempfile::tempdir().unwrap();
     let database = open(&folder, 1).await;
     export(&database, "lake", json!({"flush_seconds": 1, "target_file_bytes": 65536})).await;
+    let write = |database: Database, n: u64| async move {
+        let events = (0..20).map(|m| event(n * 100 + m, "Placed", &format!(r#"{{"n": {m}}}"#))).collect();
+        append(&database, &format!("order-{}", n % 7), events).await;
+    };
+    // There is no table before there is an event.
+    write(database.clone(), 0).await;
     let writer = {
         let database = database.clone();
         tokio::spawn(async move {
-            for n in 0..400_u64 {
-                let events = (0..20).map(|m| event(n * 100 + m, "Placed", &format!(r#"{{"n": {m}}}"#))).collect();
-                append(&database, &format!("order-{}", n % 7), events).await;
+            for n in 1..400_u64 {
+                write(database.clone(), n).await;
                 if n % 40 == 39 {
                     flush(&database, "lake").await;
                 }
