@@ -8,6 +8,9 @@
 #![expect(clippy::print_stdout, reason = "figures are for people")]
 
 #[cfg(feature = "analytics")]
+#[path = "export/data.rs"]
+mod data;
+#[cfg(feature = "analytics")]
 #[path = "sql/measure.rs"]
 mod measure;
 

@@ -1,28 +1,19 @@
 //! What is measured, and how.
 
-use std::io::BufRead;
-use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
 
-use bytes::Bytes;
 use factum::Database;
 use factum::database::Durability;
-use factum::database::EventId;
-use factum::database::ExpectedVersion;
 use factum::database::Format;
 use factum::database::Kind;
-use factum::database::NewEvent;
 use factum::database::Options;
 use factum::database::SqlQuery;
-use factum::database::StreamAppend;
-use factum::database::StreamName;
-use factum::database::Timestamp;
-use factum::database::TransactionRequest;
-use flate2::read::GzDecoder;
 use futures::StreamExt;
-use serde_json::Value as Json;
+
+use crate::data::fill;
+use crate::data::real_data;
 
 pub(crate) fn main() {
     // Asked for by `cargo test --benches`, which only wants to know that it runs.
@@ -40,7 +31,7 @@ async fn measure(events: usize) {
     options.sql.time = Duration::from_mins(10);
     let database = Database::open(options).await.expect("opens");
     let began = Instant::now();
-    fill(&database, events).await;
+    fill(&database, &real_data(), events).await;
     println!("{events} events appended in {:?}", began.elapsed());
     let log = [
         ("three columns", "select type, count(*), max(version), min(recorded_at) from events group by type"),
@@ -121,57 +112,4 @@ async fn export(database: &Database, folder: &Path) {
         status.files.len(),
         folder.display()
     );
-}
-
-/// Appends the real data again and again, each time as other streams with other ids, in large transactions.
-async fn fill(database: &Database, events: usize) {
-    let file = std::fs::read("tests/data/domestic-declarations.ndjson.gz").expect("the data is there");
-    let lines: Vec<(String, NewEvent)> =
-        BufReader::new(GzDecoder::new(&file[..])).lines().map(|line| event(&line.expect("text"))).collect();
-    let mut left = events;
-    let mut round = 0_u128;
-    while left > 0 {
-        for portion in lines[..left.min(lines.len())].chunks(5_000) {
-            let mut appends: Vec<StreamAppend> = Vec::new();
-            for run in portion.chunk_by(|one, other| one.0 == other.0) {
-                let stream = StreamName::new(&format!("{}r{round}", run[0].0)).expect("a name");
-                let shifted = |event: &NewEvent| {
-                    let id = u128::from_be_bytes(*event.id.as_bytes()).wrapping_add(round << 64);
-                    NewEvent { id: EventId::from_bytes(id.to_be_bytes()), ..event.clone() }
-                };
-                let events = run.iter().map(|(_, event)| shifted(event)).collect();
-                appends.push(StreamAppend { stream, expected: ExpectedVersion::Any, events });
-            }
-            let mut seen = std::collections::HashSet::new();
-            // A transaction names each stream once.
-            while !appends.is_empty() {
-                seen.clear();
-                let split = appends.iter().position(|append| !seen.insert(append.stream.clone())).unwrap_or(appends.len());
-                let later = appends.split_off(split);
-                let transaction = TransactionRequest { appends, ..TransactionRequest::default() };
-                database.transact(transaction).await.expect("appends");
-                appends = later;
-            }
-        }
-        left -= left.min(lines.len());
-        round += 1;
-    }
-}
-
-fn event(line: &str) -> (String, NewEvent) {
-    let line: Json = serde_json::from_str(line).expect("JSON");
-    let text = |name: &str| line[name].as_str().expect("text");
-    let occurred_at: jiff::Timestamp = text("occurred_at").parse().expect("a time");
-    let id: uuid::Uuid = text("id").parse().expect("an id");
-    let event = NewEvent {
-        id: EventId::from_bytes(id.into_bytes()),
-        id_is_fresh: false,
-        event_type: text("type").into(),
-        schema_version: 1,
-        occurred_at: Some(Timestamp::from_micros(occurred_at.as_microsecond())),
-        tags: Vec::new(),
-        metadata: Bytes::from(line["metadata"].to_string()),
-        data: Bytes::from(line["data"].to_string()),
-    };
-    (text("stream").to_owned(), event)
 }
