@@ -19,7 +19,7 @@ use super::fault::Fault;
 use super::postings;
 
 /// Raised whenever a table changes; an index of another format is rebuilt.
-pub(super) const INDEX_FORMAT: u32 = 1;
+pub(super) const INDEX_FORMAT: u32 = 2;
 
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 pub(super) const STREAMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("streams");
