@@ -219,11 +219,7 @@ async fn q4_time_has_an_end_and_others_live_on() {
         let other = async {
             let mut answered = 0;
             while began.elapsed() < time {
-                // On two processors that others use too, one may come too late; it is told so, and the next one is answered.
-                match query(&database, "select count(*) from events where stream = 'order-1'").await {
-                    Ok(rows) => assert_eq!(rows.concat(), ["100"]),
-                    Err(error) => assert!(matches!(error, Error::QueryLimit { limit: "time", .. }), "{error:?}"),
-                }
+                assert_eq!(value_of(&database, "select count(*) from events where stream = 'order-1'").await, "100");
                 append(&database, "live-1", vec![event(1_000_000 + began.elapsed().as_nanos() as u64, "Ping", "{}")]).await;
                 answered += 1;
             }
@@ -233,7 +229,7 @@ async fn q4_time_has_an_end_and_others_live_on() {
         let took = began.elapsed();
         assert!(matches!(ended, Err(Error::QueryLimit { limit: "time" | "memory" | "spill", .. })), "{text}: {ended:?}");
         assert!(took < time + Duration::from_secs(1), "{text} took {took:?}");
-        assert!(answered > 0, "{text}: {answered} other queries and appends");
+        assert!(answered > 3, "{text}: {answered} other queries");
     }
 }
 
