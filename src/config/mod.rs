@@ -119,7 +119,7 @@ pub struct SqlSettings {
     pub queries: usize,
     /// How many wait.
     pub queue: usize,
-    /// How many threads work on them; `None` is one for each core.
+    /// How many threads work on one; `None` is one for each core.
     pub threads: Option<usize>,
 }
 

@@ -345,7 +345,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "auto",
         form: "number or auto",
         flag: None,
-        help: "How many threads work on queries, all of lower priority than the others; auto takes one for each core. None is started before the first query.",
+        help: "How many threads work on one query, all of lower priority than the others; auto takes one for each core. None is started before the first query.",
         apply: |settings, text| {
             settings.sql.threads = match text {
                 "auto" => None,

@@ -52,7 +52,7 @@ impl Default for ScriptLimits {
 /// What queries in SQL may use. A breach is an error of the query that needed more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SqlLimits {
-    /// How many threads work on queries, all at lower priority than those of appends; none is started before the first query.
+    /// How many threads work on one query, all at lower priority than those of appends; none is started before the first query.
     pub threads: usize,
     /// Memory of all queries together.
     pub memory_bytes: usize,

@@ -42,7 +42,7 @@ fn questions(sample: &[String]) -> Vec<String> {
                  from events where position < {position} order by shard, position, id"
         ),
         format!("select * from declaration where recorded_at >= '{recorded_at}' order by shard, position"),
-        format!("select count(*), sum(amount) from declaration where type = '{event_type}' and amount > 100"),
+        format!("select count(*), round(sum(amount), 2) from declaration where type = '{event_type}' and amount > 100"),
         format!("select count(*) from declaration where role = '{role}' and not array_has(tags, 'v:2')"),
         format!("select count(*), max(version) from declaration where array_has(tags, 'v:2') or type = '{event_type}'"),
         format!("select count(*) from events where stream like '{}%'", &stream[..14]),
@@ -94,7 +94,10 @@ async fn files_and_log_say_the_same(shards: u16, layout: serde_json::Value) {
         let of_all = "select position, recorded_at, stream, type, coalesce(role, 'none') from declaration order by shard, position";
         let (samples, others) = (rows_of(&with, of_all).await, rows_of(&plain, of_all).await);
         assert_eq!(samples.len(), others.len());
-        let place = random.below(samples.len());
+        // Where clocks did not move between two appends, the time of one is not between the same events in both.
+        let since = |rows: &Rows, place: usize| rows.iter().map(|row| row[1] >= rows[place][1]).collect::<Vec<_>>();
+        let places = (0..100).map(|_| random.below(samples.len()));
+        let place = places.into_iter().find(|place| since(&samples, *place) == since(&others, *place)).expect("clocks move");
         for (text, other) in questions(&samples[place]).into_iter().zip(questions(&others[place])) {
             let (found, expected) = (rows_of(&with, &text).await, rows_of(&plain, &other).await);
             let without_times = |rows: Rows| {

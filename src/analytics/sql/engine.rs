@@ -54,7 +54,7 @@ impl Engine {
         &self.limits
     }
 
-    /// How many threads there are.
+    /// How many threads work on one query.
     pub(crate) fn threads(&self) -> usize {
         self.limits.threads.max(1)
     }
@@ -122,9 +122,12 @@ impl Running {
             clean(folder).map_err(|error| failed("preparing the folder for what queries spill", error))?;
         }
         let number = AtomicUsize::new(0);
+        // Each query in progress may be busy on all of its threads for long before it gives way: the others have threads nevertheless, and
+        // the system shares the processors out. Those that nobody needs wait.
+        let workers = limits.threads.max(1).saturating_mul(limits.queries.max(1)).min(WORKERS_MAX);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(limits.threads.max(1))
-            .max_blocking_threads(limits.threads.max(1) * BLOCKING_EACH)
+            .worker_threads(workers)
+            .max_blocking_threads(BLOCKING_MAX)
             .thread_stack_size(STACK_BYTES)
             .thread_name_fn(move || format!("sql-{}", number.fetch_add(1, Ordering::Relaxed)))
             .on_thread_start(step_back)
@@ -190,7 +193,9 @@ fn failed(context: &str, source: std::io::Error) -> Error {
 
 /// A tenth of what a thread of normal priority gets when both want to run.
 const NICENESS: i32 = 10;
-/// Reads of the log and of views wait beside the threads that work.
-const BLOCKING_EACH: usize = 4;
+/// More than this many are not started, however many queries may run at once.
+const WORKERS_MAX: usize = 256;
+/// Reads of views wait beside the threads that work, each scan on one, until their rows are wanted. They are started as they are needed.
+const BLOCKING_MAX: usize = 512;
 /// Long expressions are deep trees. Only what is used of it takes memory.
 const STACK_BYTES: usize = 64 << 20;

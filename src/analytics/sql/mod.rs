@@ -34,7 +34,7 @@ use std::time::Duration;
 /// What all queries together, and each of them, may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// How many threads work on queries.
+    /// How many threads work on one query.
     pub(crate) threads: usize,
     /// Memory of all queries together.
     pub(crate) memory_bytes: usize,
