@@ -12,6 +12,7 @@ use crate::oracle::Attempt;
 use crate::oracle::Oracle;
 use crate::process::Place;
 use crate::process::Start;
+use crate::process::send_signal;
 use crate::process::skipped;
 
 fn strace_works() -> Result<(), String> {
@@ -89,3 +90,72 @@ async fn l7_failed_sync_poisons_the_process_strace() {
 async fn l9_failed_write_fails_the_whole_append_strace() {
     check("l9", "pwrite64", 20).await;
 }
+
+/// Every way to a file or a host that people have tried elsewhere; none may even be opened.
+fn ways_out(path: &str, host: &str) -> Vec<String> {
+    let mut ways: Vec<String> = Vec::new();
+    for place in [path.to_owned(), format!("file://{path}"), format!("http://{host}/a.csv"), format!("s3://{host}/a.csv")] {
+        ways.push(format!("select * from '{place}'"));
+        ways.push(format!("select * from \"{place}\""));
+        for function in ["read_csv", "read_parquet", "read_json", "parquet_metadata", "glob", "url", "file", "s3"] {
+            ways.push(format!("select * from {function}('{place}')"));
+        }
+        for function in ["read_text", "pg_read_file", "read_file", "load_extension", "current_setting"] {
+            ways.push(format!("select {function}('{place}')"));
+        }
+        ways.push(format!("create external table t stored as csv location '{place}'"));
+        ways.push(format!("explain analyze copy (select 1) to '{place}'"));
+        ways.push(format!("copy (select 1) to '{place}'"));
+        ways.push(format!("insert into '{place}' select 1"));
+        ways.push(format!("attach '{place}'"));
+        ways.push(format!("set datafusion.catalog.location = '{place}'"));
+    }
+    ways
+}
+
+#[tokio::test]
+async fn q2_no_query_opens_a_file_outside_or_a_connection_strace() {
+    if let Err(reason) = strace_works() {
+        return skipped("q2", &format!("strace cannot be used: {reason}"));
+    }
+    let place = Place::new();
+    let trace = place.path("trace");
+    let secret = place.path("secret.csv");
+    fs::write(&secret, "a,b\n1,2\n").expect("a file");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("an address").to_string();
+    let words = ["-f", "-qq", "-s", "4096", "-o", trace.to_str().expect("text"), "-e", "trace=open,openat,openat2,creat,connect,execve"];
+    let server = Start::behind("strace", &words, &place.data()).ready();
+    let api = Api::new(&server.url);
+    api.write("order-1", "Placed", serde_json::json!({"amount": 1})).await;
+    let sql = |text: &str| serde_json::json!({"query": text}).to_string();
+    // What a query needs of the system at first, it has had before.
+    let sorted = sql("select stream, count(*) from events group by stream order by 2");
+    assert_eq!(api.post("/v1/sql", "application/json", sorted).await.map(|(status, _)| status), Some(200));
+    let before = fs::read_to_string(&trace).expect("a trace").lines().count();
+    for way in ways_out(secret.to_str().expect("text"), &host) {
+        let (status, answer) = api.post("/v1/sql", "application/json", sql(&way)).await.expect("an answer");
+        assert_eq!(status, 400, "{way}: {answer}");
+        assert!(!answer.contains("a,b"), "{way}: {answer}");
+    }
+    // strace itself does not pass the signal on.
+    let traced = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.pid())).expect("a child");
+    send_signal("TERM", traced.trim().parse().expect("one child"));
+    assert_eq!(server.ended().code(), Some(0));
+    let data = place.data().to_str().expect("text").to_owned();
+    let trace = fs::read_to_string(&trace).expect("a trace");
+    let is_open = |line: &&str| ["open(", "openat(", "openat2(", "creat(", "connect(", "execve("].iter().any(|call| line.contains(call));
+    let mut opened = 0;
+    for line in trace.lines().skip(before).filter(is_open) {
+        opened += 1;
+        let is_own = OWN.iter().any(|own| line.contains(own)) || line.contains(&format!("\"{data}"));
+        assert!(is_own, "a query leads to\n{line}");
+    }
+    // Closing writes into the data directory: that the trace sees files at all.
+    assert!(opened > 0, "nothing was traced");
+    listener.set_nonblocking(true).expect("a socket");
+    assert!(listener.accept().is_err(), "somebody has connected");
+}
+
+/// What the process looks at of itself and of the machine.
+const OWN: [&str; 3] = ["\"/proc/self/", "\"/sys/fs/cgroup/", "\"/sys/devices/system/cpu"];

@@ -58,6 +58,14 @@ fn questions(sample: &[String]) -> Vec<String> {
     ]
 }
 
+/// Without the cells that say when something was recorded: those of the real data say when it occurred.
+fn without_times(rows: Rows) -> Rows {
+    let is_time = |cell: &String| {
+        cell.len() >= 20 && cell.starts_with("20") && cell.ends_with('Z') && !cell.starts_with("2017") && !cell.starts_with("2018")
+    };
+    rows.into_iter().map(|row| row.into_iter().filter(|cell| !is_time(cell)).collect()).collect()
+}
+
 /// The answers with and without files must be the same, at every stage of a growing log.
 async fn files_and_log_say_the_same(shards: u16, layout: serde_json::Value) {
     let mut random = Random::seeded(0x5EED_0003 + u64::from(shards));
@@ -100,16 +108,6 @@ async fn files_and_log_say_the_same(shards: u16, layout: serde_json::Value) {
         let place = places.into_iter().find(|place| since(&samples, *place) == since(&others, *place)).expect("clocks move");
         for (text, other) in questions(&samples[place]).into_iter().zip(questions(&others[place])) {
             let (found, expected) = (rows_of(&with, &text).await, rows_of(&plain, &other).await);
-            let without_times = |rows: Rows| {
-                let is_time = |cell: &String| {
-                    cell.len() >= 20
-                        && cell.starts_with("20")
-                        && cell.ends_with('Z')
-                        && !cell.starts_with("2017")
-                        && !cell.starts_with("2018")
-                };
-                rows.into_iter().map(|row| row.into_iter().filter(|cell| !is_time(cell)).collect::<Vec<_>>()).collect::<Vec<_>>()
-            };
             assert_eq!(without_times(found), without_times(expected), "stage {stage}: {text}");
             has_read_files += usize::from(plan(&with, &text).await.contains("HotCold"));
         }
@@ -126,6 +124,100 @@ async fn files_by_category_and_date_and_the_log_say_the_same() {
 #[tokio::test]
 async fn files_without_folders_and_the_logs_of_three_shards_say_the_same() {
     files_and_log_say_the_same(3, json!([])).await;
+}
+
+/// What can be done to streams, in any order, while files are published and merged and the store is opened anew: the answers are those
+/// of a store without files to which the same was done.
+async fn any_life_says_the_same(seed: u64) {
+    let mut random = Random::seeded(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let mut with = open(&folder, 2).await;
+    let plain = memory(2).await;
+    plain.define(Kind::Schema, "Nothing/1", Format::Json, r#"{"schema": {}}"#, false).await.unwrap();
+    export(&with, "lake", json!({"partition_by": ["category"], "flush_seconds": 3600, "target_file_bytes": 65536})).await;
+    let facts = facts(3_000);
+    let mut left = &facts[..];
+    let mut streams: Vec<&str> = Vec::new();
+    let mut gone: Vec<&str> = Vec::new();
+    let mut has_read_files = 0;
+    let mut done = Vec::new();
+    for number in 0..50 {
+        let name = |stream: &str| StreamName::new(stream).unwrap();
+        let stream = streams.get(random.below(streams.len().max(1))).copied();
+        match (random.below(12), stream) {
+            (0..=3, _) | (_, None) => {
+                let part;
+                (part, left) = left.split_at(random.below(150).min(left.len()));
+                let part: Vec<Fact> = part.iter().filter(|fact| !gone.contains(&fact.stream.as_str())).cloned().collect();
+                record(&with, &part).await;
+                record(&plain, &part).await;
+                let named = facts.iter().map(|fact| fact.stream.as_str()).filter(|name| part.iter().any(|fact| fact.stream == *name));
+                streams.extend(named.take(20));
+                done.push(format!("{} appended", part.len()));
+            }
+            (4 | 5, _) => {
+                flush(&with, "lake").await;
+                done.push("published".to_owned());
+            }
+            (6, Some(stream)) if !gone.contains(&stream) => {
+                // One that is deleted already is not there.
+                let deleted = with.delete_stream(name(stream), false).await.is_ok();
+                assert_eq!(deleted, plain.delete_stream(name(stream), false).await.is_ok());
+                done.push(format!("{stream} deleted"));
+            }
+            (7, Some(stream)) if !gone.contains(&stream) => {
+                // One that is deleted already is not there.
+                let deleted = with.delete_stream(name(stream), true).await.is_ok();
+                assert_eq!(deleted, plain.delete_stream(name(stream), true).await.is_ok());
+                gone.push(stream);
+                done.push(format!("{stream} deleted for good"));
+            }
+            (8..=10, Some(stream)) if !gone.contains(&stream) => {
+                let max_count = [None, Some(1), Some(2), Some(100)][random.below(4)];
+                let retention = Retention { max_count, ..Retention::default() };
+                let kept = with.set_retention(name(stream), retention).await.is_ok();
+                assert_eq!(kept, plain.set_retention(name(stream), retention).await.is_ok());
+                done.push(format!("{stream} keeps {max_count:?}"));
+            }
+            _ => {
+                with.close().await.unwrap();
+                with = open(&folder, 2).await;
+                done.push("opened anew".to_owned());
+            }
+        }
+        let of_all = "select position, recorded_at, stream, type, 'none' from events order by shard, position";
+        let (samples, others) = (rows_of(&with, of_all).await, rows_of(&plain, of_all).await);
+        let places = |rows: &Rows| rows.iter().map(|row| (row[0].clone(), row[2].clone())).collect::<Vec<_>>();
+        assert_eq!(places(&samples), places(&others), "step {number} after {done:?}");
+        // Questions about amounts and roles have an answer once there is one.
+        if samples.is_empty() || number < 10 {
+            continue;
+        }
+        let place = random.below(samples.len());
+        let of_time = |text: &String| !text.contains("recorded_at >=");
+        let (asked, others) = (questions(&samples[place]), questions(&others[place]));
+        for (text, other) in asked.into_iter().zip(others).filter(|(text, _)| of_time(text) && !text.contains("other")) {
+            if random.below(4) == 0 {
+                let (found, expected) = (rows_of(&with, &text).await, rows_of(&plain, &other).await);
+                assert_eq!(without_times(found), without_times(expected), "step {number}: {text} after {done:?}");
+                has_read_files += usize::from(plan(&with, &text).await.contains("HotCold"));
+            }
+        }
+    }
+    assert!(has_read_files > 10, "files were read {has_read_files} times");
+    with.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn any_life_of_streams_says_the_same_with_and_without_files() {
+    match std::env::var("SEED") {
+        Ok(_) => any_life_says_the_same(0).await,
+        Err(_) => {
+            for seed in 0..2 {
+                any_life_says_the_same(0x5EED_0100 + seed).await;
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use datafusion::execution::SessionState;
-use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use parking_lot::Mutex;
 use tokio::runtime::Builder;
@@ -17,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::TryAcquireError;
 
 use super::Limits;
+use super::pool::Pool;
 use super::session;
 use super::watch::Watch;
 use crate::Error;
@@ -135,7 +135,7 @@ impl Running {
             .enable_all()
             .build()
             .map_err(|error| failed("starting the threads of queries", error))?;
-        let pool = Arc::new(FairSpillPool::new(limits.memory_bytes));
+        let pool = Arc::new(Pool::new(limits.memory_bytes));
         let environment = session::environment(pool, spill, limits.spill_bytes)
             .map_err(|error| failed("preparing queries", std::io::Error::other(error)))?;
         let functions = session::functions().map_err(|error| failed("preparing queries", std::io::Error::other(error)))?;

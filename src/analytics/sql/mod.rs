@@ -13,6 +13,7 @@ mod growth;
 mod guard;
 mod params;
 mod parse;
+mod pool;
 mod run;
 mod session;
 mod shape;
