@@ -16,8 +16,10 @@ use factum::database::Format;
 use factum::database::Kind;
 use factum::database::NewEvent;
 use factum::database::Options;
+use factum::database::SqlQuery;
 use factum::database::StreamAppend;
 use factum::database::StreamName;
+use futures::StreamExt;
 
 use crate::data::fill;
 use crate::data::real_data;
@@ -47,15 +49,34 @@ async fn measure(events: usize, time: Duration) {
     let began = Instant::now();
     let status = export(&database, "all").await;
     told("from the beginning", &status, began.elapsed());
-    let alone = appends(&database, time).await;
-    println!("appends of 64 tasks, nothing else: {alone:.0} events/s");
-    let over = Arc::new(AtomicBool::new(false));
-    let exporting = tokio::spawn(again_and_again(database.clone(), Arc::clone(&over)));
-    let beside = appends(&database, time).await;
-    over.store(true, Ordering::SeqCst);
-    let rounds = exporting.await.expect("exports");
-    println!("appends of 64 tasks, beside exports ({rounds} from the beginning): {beside:.0} events/s, {:.0} %", 100.0 * beside / alone);
+    for round in 1..=ROUNDS {
+        let alone = appends(&database, time).await;
+        println!("round {round}: appends of 64 tasks, nothing else: {alone:.0} events/s");
+        let over = Arc::new(AtomicBool::new(false));
+        let exporting = tokio::spawn(again_and_again(database.clone(), Arc::clone(&over)));
+        let beside = appends(&database, time).await;
+        let querying = tokio::spawn(query_again_and_again(database.clone(), Arc::clone(&over)));
+        let beside_both = appends(&database, time).await;
+        over.store(true, Ordering::SeqCst);
+        let (exports, queries) = (exporting.await.expect("exports"), querying.await.expect("queries"));
+        let part = |rate: f64| 100.0 * rate / alone;
+        println!("round {round}: beside exports ({exports} from the beginning): {beside:.0} events/s, {:.0} %", part(beside));
+        println!("round {round}: beside exports and heavy queries ({queries}): {beside_both:.0} events/s, {:.0} %", part(beside_both));
+    }
     database.close().await.expect("closes");
+}
+
+/// Sorts, groups and looks into the JSON of all events, until it is over.
+async fn query_again_and_again(database: Database, over: Arc<AtomicBool>) -> usize {
+    let text = "select stream, count(*), count(distinct type), sum(length(data)), max(data->>'amount') from events \
+                group by stream order by 4 desc, 1 limit 10";
+    let mut queries = 0;
+    while !over.load(Ordering::SeqCst) {
+        let answer = database.sql(SqlQuery { text: text.to_owned(), ..SqlQuery::default() }).await.expect("a query");
+        answer.for_each(|batch| async move { drop(batch.expect("rows")) }).await;
+        queries += 1;
+    }
+    queries
 }
 
 /// Defines an export, and waits until everything is in its files.
@@ -119,3 +140,6 @@ async fn appends(database: &Database, time: Duration) -> f64 {
     }
     total as f64 / began.elapsed().as_secs_f64()
 }
+
+/// Alone and beside others, in turn: the machine is not the same from minute to minute.
+const ROUNDS: usize = 3;

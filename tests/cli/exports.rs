@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
+use std::time::Instant;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
@@ -10,11 +11,13 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use crate::crash::Random;
+use crate::faults::SmallDisk;
 use crate::http::Api;
 use crate::process::Place;
 use crate::process::Server;
 use crate::process::note;
 use crate::process::run;
+use crate::process::skipped;
 
 /// How often each position is in the Parquet files below a folder, and the event there.
 fn rows(folder: &Path) -> BTreeMap<i64, Vec<(String, i64)>> {
@@ -135,4 +138,64 @@ fn is_merging(lake: &Path) -> bool {
     let is_there = |retired: &Value| retired["path"].as_str().is_some_and(|path| lake.join(path).exists());
     let retired = manifest["manifest"]["retired"].as_array().expect("an array");
     !manifest["manifest"]["intent"]["merge"].is_null() || retired.iter().any(is_there)
+}
+
+/// The state of an export once it is as asked for.
+async fn until(api: &Api, what: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let status = api.get("/v1/exports/lake").await.expect("a status");
+        if what(&status) {
+            return status;
+        }
+        assert!(began.elapsed() < Duration::from_mins(1), "{status}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn p6_a_lake_on_a_full_or_read_only_disk_is_told_and_caught_up_with() {
+    let place = Place::new();
+    let root = place.path("disk");
+    let disk = match SmallDisk::mount(&root, "8m") {
+        Ok(disk) => disk,
+        Err(reason) => return skipped("p6", &format!("no tmpfs can be mounted: {reason}")),
+    };
+    let url = format!("file://{}", root.join("lake").display());
+    let server = place.start().env("FACTUM_EXPORTS__ALLOW", &url).ready();
+    let api = Api::new(&server.url);
+    let definition = serde_json::json!({"url": url, "flush_seconds": 1}).to_string();
+    assert_eq!(api.put("/v1/exports/lake", "application/json", &definition).await.0, 201);
+    let write = async |from: u64| {
+        for number in from..from + 50 {
+            api.append_any(&format!("order-{}", number % 5), number).await.expect("the store takes it");
+        }
+        from + 50
+    };
+    let mut written = write(0).await;
+    api.flush("lake").await.expect("it is flushed");
+    let ballast = root.join("ballast");
+    for trouble in ["full", "read-only"] {
+        match trouble {
+            "full" => drop(std::fs::write(&ballast, vec![1; 8 << 20]).expect_err("it is full")),
+            _ => disk.remount("ro"),
+        }
+        written = write(written).await;
+        let status = until(&api, |status| status["state"] == "retrying").await;
+        let reason = status["error"]["reason"].as_str().expect("a reason").to_lowercase();
+        assert!(reason.contains(if trouble == "full" { "no space left" } else { "read-only file system" }), "{trouble}: {status}");
+        // What is not in files is read from the log: queries do not notice.
+        let counted = serde_json::json!({"query": "select count(*), count(distinct id) from \"order\""}).to_string();
+        let (code, answer) = api.post("/v1/sql", "application/json", counted).await.expect("an answer");
+        assert!(code == 200 && answer.contains(&format!("[{written},{written}]")), "{trouble}: {answer}");
+        match trouble {
+            "full" => std::fs::remove_file(&ballast).expect("it can be removed"),
+            _ => disk.remount("rw"),
+        }
+        let status = until(&api, |status| status["state"] == "running" && status["lag_events"] == 0).await;
+        assert_eq!(status["rows"], written, "{trouble}: {status}");
+    }
+    let found = rows(&root.join("lake"));
+    assert_eq!((found.len() as u64, found.values().all(|events| events.len() == 1)), (written, true));
+    assert_eq!(server.terminate(), Some(0));
 }

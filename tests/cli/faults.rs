@@ -102,6 +102,16 @@ impl SmallDisk {
     }
 }
 
+#[cfg(feature = "analytics")]
+impl SmallDisk {
+    /// Whether it can be written, `ro` or `rw`, from now on.
+    pub(crate) fn remount(&self, mode: &str) {
+        let options = format!("remount,{mode}");
+        let status = Command::new("mount").args(["-o", &options]).arg(&self.0).status().expect("mount runs");
+        assert!(status.success(), "{options}");
+    }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: a server that a failed test leaves behind may still be at it.
