@@ -200,6 +200,11 @@ fn the_prompt_answers_describes_and_gives_up() {
     terminal.shows("the query cannot be answered");
     // What is typed before it reads again would be lost with a Ctrl-C.
     terminal.shows("sql> ");
+    // Several at once, as when they are pasted.
+    terminal.types("select 'the' || ' first';\r\\d order\rselect 'the' || ' last';\r");
+    let shown = terminal.shows("the last");
+    assert!(shown.contains("the first") && shown.contains("recorded_at"), "{shown}");
+    terminal.shows("sql> ");
     // Without end, until Ctrl-C.
     terminal.types("with recursive r(n) as (select 1 union all select n + 1 from r) select count(*) from r;\r");
     terminal.shows("from r;");
