@@ -16,12 +16,16 @@ use crate::Database;
 use crate::Error;
 use crate::config;
 use crate::config::Settings;
+use crate::config::TlsSettings;
 use crate::database;
 use crate::database::Durability;
 use crate::definition::folder;
 use crate::definition::folder::FolderFault;
 use crate::http;
 use crate::http::HttpSettings;
+use crate::http::Tls;
+use crate::http::TlsFault;
+use crate::http::TlsFiles;
 use crate::telemetry;
 
 /// Why the server did not come up, or did not end well.
@@ -30,6 +34,12 @@ pub enum ServerError {
     /// Beyond loopback anybody could read and write everything.
     #[error("{0} is not a loopback address, and no authentication is configured")]
     Insecure(SocketAddr),
+    /// The certificate can't be used.
+    #[error("TLS cannot be spoken")]
+    Tls(#[source] TlsFault),
+    /// One of two settings without the other.
+    #[error("{0} is set without {1}")]
+    HalfTls(&'static str, &'static str),
     /// The address can't be had.
     #[error("cannot listen on {address}")]
     Listen {
@@ -73,6 +83,7 @@ pub struct Server {
     address: SocketAddr,
     database: Database,
     settings: Settings,
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -81,10 +92,14 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Insecure`], [`ServerError::Listen`], [`ServerError::Open`], [`ServerError::Definitions`].
+    /// [`ServerError::Tls`], [`ServerError::HalfTls`], [`ServerError::Insecure`], [`ServerError::Listen`], [`ServerError::Open`],
+    /// [`ServerError::Definitions`].
     pub async fn open(settings: Settings) -> Result<Self, ServerError> {
         let wanted = settings.server.listen;
-        if !wanted.ip().is_loopback() && !settings.server.insecure {
+        let tls = tls(&settings.tls).await?;
+        // Whoever has no certificate of the clients' authority does not get in.
+        let is_closed = settings.tls.client_ca.is_some();
+        if !wanted.ip().is_loopback() && !settings.server.insecure && !is_closed {
             return Err(ServerError::Insecure(wanted));
         }
         // The address comes first: it is the quicker of the two to fail.
@@ -103,13 +118,19 @@ impl Server {
             }
             return Err(ServerError::Definitions(fault));
         }
-        Ok(Self { listener, address, database, settings })
+        Ok(Self { listener, address, database, settings, tls })
     }
 
     /// Where it is; with port 0 the port that it got.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The certificate, if there is one, to be read again at will.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// The open database.
@@ -124,8 +145,8 @@ impl Server {
     ///
     /// [`ServerError::Http`], [`ServerError::Poisoned`], [`ServerError::Close`].
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
-        let Self { listener, address, database, settings } = self;
-        let http_settings = http_settings(&settings);
+        let Self { listener, address, database, settings, tls } = self;
+        let http_settings = HttpSettings { tls, ..http_settings(&settings) };
         let router = http::router(database.clone(), http_settings.clone());
         let (poisoned, poison) = tokio::sync::oneshot::channel();
         let watch = tokio::spawn(watch_for_poison(database.clone(), poisoned));
@@ -155,6 +176,21 @@ impl Server {
         tracing::info!(%address, "stopped");
         Ok(())
     }
+}
+
+/// The certificate that the settings name.
+async fn tls(settings: &TlsSettings) -> Result<Option<Tls>, ServerError> {
+    let files = match settings.clone() {
+        TlsSettings { certificate: Some(certificate), key: Some(key), client_ca } => TlsFiles { certificate, key, client_ca },
+        TlsSettings { certificate: Some(_), key: None, .. } => return Err(ServerError::HalfTls("tls.certificate", "tls.key")),
+        TlsSettings { certificate: None, key: Some(_), .. } => return Err(ServerError::HalfTls("tls.key", "tls.certificate")),
+        TlsSettings { client_ca: Some(_), .. } => return Err(ServerError::HalfTls("tls.client_ca", "tls.certificate")),
+        TlsSettings { certificate: None, key: None, client_ca: None } => return Ok(None),
+    };
+    let fault = |file: &Path, error: String| TlsFault { file: file.to_owned(), detail: error };
+    let named = files.certificate.clone();
+    let read = tokio::task::spawn_blocking(move || Tls::read(files)).await;
+    read.map_err(|error| fault(&named, error.to_string())).flatten().map(Some).map_err(ServerError::Tls)
 }
 
 /// Puts a folder of definitions in force, up to the first that is refused.

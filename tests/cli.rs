@@ -44,3 +44,5 @@ mod sql;
 mod strace;
 #[path = "cli/subscriptions.rs"]
 mod subscriptions;
+#[path = "cli/tls.rs"]
+mod tls;

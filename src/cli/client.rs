@@ -1,7 +1,11 @@
 //! How do the online commands speak to a server?
 
+use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::Certificate;
+use reqwest::Identity;
 use reqwest::Method;
 use reqwest::RequestBuilder;
 use reqwest::Response;
@@ -21,6 +25,19 @@ pub(crate) struct Connection {
     /// Sent as bearer token. Better kept in FACTUM_TOKEN: other users of the machine can see flags.
     #[arg(long, env = "FACTUM_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+    /// Authorities in PEM that are trusted beside the system's, for https.
+    #[arg(long, env = "FACTUM_CA", value_name = "FILE", hide_env_values = true)]
+    pub(crate) ca: Option<PathBuf>,
+    /// A certificate and its private key in PEM, in one file, for servers that want to see one.
+    #[arg(long, env = "FACTUM_CLIENT_CERTIFICATE", value_name = "FILE", hide_env_values = true)]
+    pub(crate) client_certificate: Option<PathBuf>,
+}
+
+impl Connection {
+    /// One that needs nothing but an address.
+    pub(crate) fn to(url: &str) -> Self {
+        Self { url: url.to_owned(), token: None, ca: None, client_certificate: None }
+    }
 }
 
 /// A client of one server.
@@ -35,7 +52,18 @@ impl Client {
     /// Checks the address; connects with the first call.
     pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
         let base = parse_url(&connection.url)?;
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if let Some(file) = &connection.ca {
+            let roots = Certificate::from_pem_bundle(&read(file)?).map_err(|error| unusable(file, &error))?;
+            if roots.is_empty() {
+                return Err(Failure::usage(format!("{} holds no certificate", file.display())).next("name a file in PEM"));
+            }
+            builder = builder.tls_certs_merge(roots);
+        }
+        if let Some(file) = &connection.client_certificate {
+            builder = builder.identity(Identity::from_pem(&read(file)?).map_err(|error| unusable(file, &error))?);
+        }
+        let http = builder
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("factum/", env!("CARGO_PKG_VERSION")))
@@ -112,6 +140,14 @@ impl Client {
     }
 }
 
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| Failure::usage(format!("cannot read {}", file.display())).detail(error.to_string()))
+}
+
+fn unusable(file: &Path, error: &reqwest::Error) -> Failure {
+    Failure::usage(format!("{} cannot be used", file.display())).detail(chain(error)).next("name a file in PEM")
+}
+
 async fn refused(response: Response) -> Failure {
     let status = response.status();
     let body = response.bytes().await.unwrap_or_default();
@@ -128,10 +164,7 @@ async fn refused(response: Response) -> Failure {
 fn parse_url(text: &str) -> Result<Url, Failure> {
     let url: Url = text.parse().map_err(|_| bad_url(text))?;
     match url.scheme() {
-        "http" if url.has_host() => Ok(url),
-        "https" => Err(Failure::usage("https:// needs TLS, which this client does not have yet")
-            .detail(text)
-            .next("use http:// on the same machine, or a tunnel such as `ssh -L 4400:127.0.0.1:4400 HOST`")),
+        "http" | "https" if url.has_host() => Ok(url),
         _ => Err(bad_url(text)),
     }
 }
@@ -163,7 +196,7 @@ mod tests {
     use super::*;
 
     fn client(url: &str) -> Result<Client, Failure> {
-        Client::new(&Connection { url: url.to_owned(), token: None })
+        Client::new(&Connection::to(url))
     }
 
     fn check_path(base: &str, path: &[&str], expected: &str) {
@@ -184,7 +217,7 @@ mod tests {
 
     #[test]
     fn addresses_are_checked_before_anything_is_sent() {
-        for url in ["https://h", "ftp://h", "h:1", "", "http://"] {
+        for url in ["ftp://h", "h:1", "", "http://"] {
             assert_eq!(client(url).expect_err(url).exit(), 2, "{url}");
         }
     }

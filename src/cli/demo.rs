@@ -69,7 +69,7 @@ async fn demo(arguments: &Arguments) -> Result<ExitCode, Failure> {
         // A dropped sender stops the server as well.
         drop(stopped.await);
     }));
-    let client = Client::new(&Connection { url: base, token: None })?;
+    let client = Client::new(&Connection::to(&base))?;
     let mut tour = Tour { client, output: &mut output, data, database: disk };
     let shown = tokio::select! {
         shown = tour.show(events_before) => shown,

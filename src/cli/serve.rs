@@ -9,11 +9,13 @@ use clap::ValueEnum;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use tokio::task::JoinHandle;
 
 use super::client::chain;
 use super::failure::EXIT_FAILED;
 use super::failure::Failure;
 use crate::config::Settings;
+use crate::http::Tls;
 use crate::server::Server;
 use crate::server::ServerError;
 use crate::telemetry;
@@ -107,19 +109,41 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
         }
     };
     announce(&server)?;
-    server.run(signals.stop()).await.map_err(|error| told(&error))?;
+    let certificates = server.tls().cloned().map(follow_hangups).transpose()?;
+    let ended = server.run(signals.stop()).await;
+    if let Some(following) = certificates {
+        following.abort();
+    }
+    ended.map_err(|error| told(&error))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The one line on stdout: whoever started the server may now ask it.
 fn announce(server: &Server) -> Result<(), Failure> {
-    let line = format!("factum ready on http://{}\n", server.address());
+    let scheme = if server.tls().is_some() { "https" } else { "http" };
+    let line = format!("factum ready on {scheme}://{}\n", server.address());
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
     // A server whose stdout nobody reads is still a server.
     written.or_else(|error| if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
     tracing::info!(address = %server.address(), "ready");
     Ok(())
+}
+
+/// At each SIGHUP, reads the certificate again. Without one the signal ends the process, as it does where nobody says otherwise.
+fn follow_hangups(tls: Tls) -> Result<JoinHandle<()>, Failure> {
+    let mut hangups =
+        signal(SignalKind::hangup()).map_err(|error| Failure::failed("signals cannot be handled").detail(error.to_string()))?;
+    Ok(tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            let tls = tls.clone();
+            match tokio::task::spawn_blocking(move || tls.reload()).await {
+                Ok(Ok(())) => tracing::info!("the certificate was read again"),
+                Ok(Err(fault)) => tracing::error!(%fault, "the certificate cannot be read again: the one before is in force still"),
+                Err(error) => tracing::error!(%error, "reading the certificate again has failed"),
+            }
+        }
+    }))
 }
 
 /// SIGTERM and SIGINT.
@@ -165,6 +189,8 @@ pub(crate) fn told(error: &ServerError) -> Failure {
         ServerError::Insecure(_) => failure
             .detail("anybody who reaches it could read and write everything")
             .next("listen on 127.0.0.1, or say --insecure if the network around it is closed"),
+        ServerError::Tls(_) => failure.next("name files in PEM that belong together in tls.certificate and tls.key (and tls.client_ca)"),
+        ServerError::HalfTls(_, other) => failure.next(format!("set {other} as well")),
         ServerError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             failure.next("stop what uses the port, or choose another with --listen (127.0.0.1:0 takes a free one)")
         }

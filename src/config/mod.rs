@@ -30,6 +30,8 @@ use crate::telemetry::LogFormat;
 pub struct Settings {
     /// `[server]`
     pub server: ServerSettings,
+    /// `[tls]`
+    pub tls: TlsSettings,
     /// `[limits]`
     pub limits: LimitSettings,
     /// `[storage]`
@@ -59,6 +61,17 @@ pub struct ServerSettings {
     pub insecure: bool,
     /// How long work under way may take when the server stops.
     pub shutdown_timeout: Duration,
+}
+
+/// What connections are encrypted with: nothing without a certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The server's certificate with those that lead to its authority, in PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, in PEM.
+    pub key: Option<PathBuf>,
+    /// The authorities of clients, in PEM: without a certificate of theirs nobody gets in.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// What one client may ask for.

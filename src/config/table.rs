@@ -17,6 +17,7 @@ use super::ServerSettings;
 use super::Settings;
 use super::SqlSettings;
 use super::StorageSettings;
+use super::TlsSettings;
 use super::value;
 use crate::telemetry::LogFormat;
 
@@ -125,6 +126,33 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         help: "How long requests under way may take after SIGTERM or SIGINT. Acknowledged events are safe whatever it is.",
         apply: |settings, text| value::duration_within(text, MILLISECOND, HOUR).map(|duration| settings.server.shutdown_timeout = duration),
+    },
+    Setting {
+        section: "tls",
+        key: "certificate",
+        default: "none",
+        form: "path or none",
+        flag: None,
+        help: "The server's certificate in PEM, followed by those between it and its authority; with it, the port speaks TLS 1.2 and 1.3 only. Read again at SIGHUP.",
+        apply: |settings, text| file(text).map(|file| settings.tls.certificate = file),
+    },
+    Setting {
+        section: "tls",
+        key: "key",
+        default: "none",
+        form: "path or none",
+        flag: None,
+        help: "The certificate's private key in PEM, not encrypted. Read again at SIGHUP.",
+        apply: |settings, text| file(text).map(|file| settings.tls.key = file),
+    },
+    Setting {
+        section: "tls",
+        key: "client_ca",
+        default: "none",
+        form: "path or none",
+        flag: None,
+        help: "Authorities in PEM: a client must show a certificate that one of them has signed. Who has one may do everything, from any address.",
+        apply: |settings, text| file(text).map(|file| settings.tls.client_ca = file),
     },
     Setting {
         section: "limits",
@@ -392,6 +420,7 @@ pub(super) fn blank() -> Settings {
             insecure: false,
             shutdown_timeout: Duration::ZERO,
         },
+        tls: TlsSettings::default(),
         limits: LimitSettings {
             body: 0,
             event: 0,
@@ -405,6 +434,14 @@ pub(super) fn blank() -> Settings {
         sql: SqlSettings { memory: 0, spill: 0, time: Duration::ZERO, rows: 0, queries: 0, queue: 0, threads: None },
         exports: ExportSettings { allow: Vec::new() },
         log: LogSettings { format: LogFormat::Pretty, level: String::new() },
+    }
+}
+
+fn file(text: &str) -> Result<Option<PathBuf>, String> {
+    match text {
+        "" => Err("must name a file, or none".into()),
+        "none" => Ok(None),
+        name => Ok(Some(PathBuf::from(name))),
     }
 }
 

@@ -19,6 +19,8 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -51,8 +53,8 @@ pub(crate) fn protocol(settings: &HttpSettings) -> auto::Builder<TokioExecutor> 
     builder
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn run(
+/// Serves one connection to its end, after its handshake if there is to be one.
+pub(crate) async fn begin(
     socket: TcpStream,
     protocol: Arc<auto::Builder<TokioExecutor>>,
     router: Router,
@@ -63,7 +65,27 @@ pub(crate) async fn run(
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "connection without TCP_NODELAY");
     }
-    let io = TokioIo::new(StallGuard::new(socket, settings.write_stall_timeout));
+    let Some(tls) = settings.tls.clone() else {
+        return run(StallGuard::new(socket, settings.write_stall_timeout), protocol, router, settings, stop).await;
+    };
+    let accepted = tokio::select! {
+        accepted = tls.accept(socket, settings.header_read_timeout, settings.write_stall_timeout) => accepted,
+        () = stop.cancelled() => return,
+    };
+    match accepted {
+        Ok(stream) => run(stream, protocol, router, settings, stop).await,
+        Err(error) => tracing::debug!(%error, "no TLS connection"),
+    }
+}
+
+async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    stream: S,
+    protocol: Arc<auto::Builder<TokioExecutor>>,
+    router: Router,
+    settings: HttpSettings,
+    stop: CancellationToken,
+) {
+    let io = TokioIo::new(stream);
     let has_asked = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&has_asked);
     let service = service_fn(move |request: Request<Incoming>| {

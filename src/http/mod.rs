@@ -40,6 +40,7 @@ mod sql;
 mod stalled;
 mod streams;
 mod subscriptions;
+mod tls;
 mod transactions;
 mod view_query;
 mod views;
@@ -58,6 +59,9 @@ use utoipa_axum::routes;
 
 pub use serve::serve;
 pub use settings::HttpSettings;
+pub use tls::Tls;
+pub use tls::TlsFault;
+pub use tls::TlsFiles;
 
 use crate::Database;
 use crate::http::problem::Problem;

@@ -36,7 +36,7 @@ pub async fn serve(listener: TcpListener, router: Router, settings: HttpSettings
             accepted = accept(&listener, &places) => accepted?,
         };
         let (socket, place) = accepted;
-        let running = connection::run(socket, Arc::clone(&protocol), router.clone(), settings.clone(), stop.clone());
+        let running = connection::begin(socket, Arc::clone(&protocol), router.clone(), settings.clone(), stop.clone());
         let cut = cut.clone();
         connections.spawn(async move {
             tokio::select! {

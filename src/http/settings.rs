@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::Durability;
+use crate::http::tls::Tls;
 
 /// Limits and deadlines of the interface. The defaults are for production.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct HttpSettings {
     pub shutdown_deadline: Duration,
     /// What an acknowledgement means, for `/v1/status` to say.
     pub durability: Durability,
+    /// The certificate that connections begin with; `None` is plain HTTP.
+    pub tls: Option<Tls>,
     /// Cancelled when the server begins to stop: feeds end, and it is no longer ready. [`crate::http::serve`] does so.
     pub closing: CancellationToken,
 }
@@ -64,6 +67,7 @@ impl Default for HttpSettings {
             heartbeat: Duration::from_secs(15),
             shutdown_deadline: Duration::from_secs(10),
             durability: Durability::Strict,
+            tls: None,
             closing: CancellationToken::new(),
         }
     }

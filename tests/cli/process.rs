@@ -49,6 +49,11 @@ impl Start {
         Self::of(command, data, "127.0.0.1:0")
     }
 
+    /// On an address of its own.
+    pub(crate) fn at(data: &Path, listen: &str) -> Self {
+        Self::of(Command::new(FACTUM), data, listen)
+    }
+
     fn of(mut command: Command, data: &Path, listen: &str) -> Self {
         command.args(["serve", "--listen", listen, "--data"]).arg(data);
         let log = data.with_extension("log");
@@ -261,7 +266,7 @@ impl Place {
 
     /// On an address of its own, such as that of a server before.
     pub(crate) fn start_at(&self, address: &str) -> Start {
-        Start::of(Command::new(FACTUM), &self.data(), address)
+        Start::at(&self.data(), address)
     }
 }
 

@@ -24,6 +24,10 @@ impl Target {
     pub(super) fn new(connection: &Address) -> Result<Self, Failure> {
         let bad = || Failure::usage(format!("{:?} is not the address of a server", connection.url));
         let url: Url = connection.url.parse().map_err(|_| bad())?;
+        if url.scheme() != "http" {
+            let failure = Failure::usage("`factum bench` speaks plain HTTP only");
+            return Err(failure.next("measure a server without TLS, on the same machine"));
+        }
         let host = url.host_str().ok_or_else(bad)?;
         let address = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
         let mut lines = format!("host: {address}\r\n");

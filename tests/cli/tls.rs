@@ -1,0 +1,209 @@
+//! Does the server speak TLS as it was told to, and nothing else?
+
+use std::fs;
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::process::Place;
+use crate::process::Server;
+use crate::process::Start;
+use crate::process::run;
+use crate::process::skipped;
+
+/// An authority, and what it has signed, in a folder.
+struct Authority {
+    folder: PathBuf,
+}
+
+fn openssl(folder: &Path, words: &[&str]) {
+    let output = Command::new("openssl").current_dir(folder).args(words).output().expect("openssl runs");
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+impl Authority {
+    /// `None`, said so, where there is no openssl.
+    fn new(test: &str, folder: PathBuf) -> Option<Self> {
+        if Command::new("openssl").arg("version").output().is_err() {
+            skipped(test, "no openssl to make certificates with");
+            return None;
+        }
+        fs::create_dir_all(&folder).expect("a folder");
+        let ca = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem";
+        openssl(&folder, &ca.split(' ').collect::<Vec<_>>());
+        Some(Self { folder })
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.folder.join(name).to_str().expect("text").to_owned()
+    }
+
+    /// A certificate for this machine and its key: `name.pem`, `name.key`, and both in `name.both`.
+    fn signs(&self, name: &str) {
+        let request = format!("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr");
+        openssl(&self.folder, &request.split(' ').collect::<Vec<_>>());
+        fs::write(self.folder.join("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n").expect("a file");
+        let sign = format!("x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out {name}.pem");
+        openssl(&self.folder, &sign.split(' ').collect::<Vec<_>>());
+        let both = [self.file(&format!("{name}.pem")), self.file(&format!("{name}.key"))].map(|file| fs::read(file).expect("a file"));
+        fs::write(self.folder.join(format!("{name}.both")), both.concat()).expect("a file");
+    }
+}
+
+fn with_tls(start: Start, of: &Authority, name: &str) -> Start {
+    let (certificate, key) = (of.file(&format!("{name}.pem")), of.file(&format!("{name}.key")));
+    start.env("FACTUM_TLS__CERTIFICATE", &certificate).env("FACTUM_TLS__KEY", &key)
+}
+
+fn append(server: &Server, words: &[&str]) -> crate::process::Ran {
+    server.run(&[&["append", "order-1", "Placed", "{}"], words].concat())
+}
+
+#[test]
+fn clients_that_trust_the_authority_are_served_and_nobody_else() {
+    let place = Place::new();
+    let Some(ours) = Authority::new("tls", place.path("ours")) else { return };
+    let Some(theirs) = Authority::new("tls", place.path("theirs")) else { return };
+    ours.signs("server");
+    let server = with_tls(place.start(), &ours, "server").ready();
+    assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
+    append(&server, &["--ca", &ours.file("ca.pem")]).exits(0);
+    append(&server, &[]).exits(1);
+    append(&server, &["--ca", &theirs.file("ca.pem")]).exits(1);
+    append(&server, &["--ca", &ours.file("server.key")]).exits(2).says("server.key");
+    append(&server, &["--ca", "/nowhere.pem"]).exits(2).says("/nowhere.pem");
+    // curl, over HTTP/2.
+    let url = format!("{}/v1/streams/order-1/events", server.url);
+    let words = ["-sS", "--cacert", &ours.file("ca.pem"), "-w", "%{http_version} %{http_code}", &url];
+    let output = Command::new("curl").args(words).output().expect("curl runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("Placed") && (said.ends_with("2 200") || said.ends_with("1.1 200")), "{said}");
+    // Plain HTTP is told where it is.
+    let address = server.url.trim_start_matches("https://").to_owned();
+    let mut plain = TcpStream::connect(&address).expect("a connection");
+    plain.write_all(b"GET /v1/status HTTP/1.1\r\nhost: a\r\n\r\n").expect("it is sent");
+    let mut answer = String::new();
+    plain.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("this port speaks TLS"), "{answer}");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+    let told = run(&["append", "a", "B", "{}"], "", &[("FACTUM_URL", &format!("http://{address}"))]);
+    told.exits(1).says("https://");
+    // Noise ends its own connection only.
+    for noise in [&b"\x16\x03\x01\x40\x00"[..], b"\x00\x00\x00\x00", b"\xff\xff\xff\xff\xff\xff"] {
+        let mut socket = TcpStream::connect(&address).expect("a connection");
+        socket.write_all(noise).expect("it is sent");
+        socket.shutdown(std::net::Shutdown::Write).expect("it can be ended");
+        let mut rest = Vec::new();
+        // Whether it is an alert or a reset is the library's affair.
+        drop(socket.read_to_end(&mut rest));
+    }
+    append(&server, &["--ca", &ours.file("ca.pem")]).exits(0);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn certificates_of_clients_are_asked_for_when_an_authority_is_named() {
+    let place = Place::new();
+    let Some(ours) = Authority::new("tls", place.path("ours")) else { return };
+    let Some(theirs) = Authority::new("tls", place.path("theirs")) else { return };
+    ours.signs("server");
+    ours.signs("client");
+    theirs.signs("client");
+    let start = Start::at(&place.data(), "0.0.0.0:0");
+    let server = with_tls(start, &ours, "server").env("FACTUM_TLS__CLIENT_CA", &ours.file("ca.pem")).ready();
+    let url = server.url.replace("0.0.0.0", "127.0.0.1");
+    let with = |certificate: Option<String>| {
+        let mut words = vec!["append".to_owned(), "order-1".into(), "Placed".into(), "{}".into(), "--ca".into(), ours.file("ca.pem")];
+        words.extend(certificate.into_iter().flat_map(|file| ["--client-certificate".to_owned(), file]));
+        run(&words.iter().map(String::as_str).collect::<Vec<_>>(), "", &[("FACTUM_URL", &url)])
+    };
+    with(Some(ours.file("client.both"))).exits(0);
+    with(None).exits(1);
+    with(Some(theirs.file("client.both"))).exits(1);
+    with(Some(ours.file("client.pem"))).exits(2).says("client.pem");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_certificate_is_exchanged_while_connections_go_on() {
+    let place = Place::new();
+    let Some(first) = Authority::new("tls", place.path("first")) else { return };
+    let Some(second) = Authority::new("tls", place.path("second")) else { return };
+    first.signs("server");
+    second.signs("server");
+    let server = with_tls(place.start(), &first, "server").ready();
+    let trusts = |authority: &Authority| append(&server, &["--ca", &authority.file("ca.pem")]).code == Some(0);
+    let told = |needle: &str, times: usize| {
+        let began = Instant::now();
+        while server.log().matches(needle).count() < times {
+            assert!(began.elapsed() < Duration::from_secs(60), "no {needle:?} in\n{}", server.log());
+            std::thread::yield_now();
+        }
+    };
+    assert!(trusts(&first) && !trusts(&second));
+    // A feed that was there before.
+    let mut feed = Command::new(crate::process::FACTUM)
+        .args(["tail", "--json", "--url", &server.url, "--ca", &first.file("ca.pem"), "--from-start"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(feed.stdout.take().expect("piped")));
+    assert!(lines.next().expect("a line").expect("text").contains("Placed"));
+    let exchange = |pem: &str, key: &str| {
+        fs::write(first.folder.join("server.pem"), pem).expect("a file");
+        fs::write(first.folder.join("server.key"), key).expect("a file");
+        server.signal("HUP");
+    };
+    let old = fs::read_to_string(first.file("server.pem")).expect("a file");
+    let (pem, key) = (fs::read_to_string(second.file("server.pem")), fs::read_to_string(second.file("server.key")));
+    let (pem, key) = (pem.expect("a file"), key.expect("a file"));
+    // What does not fit together, and what is nothing, leaves the old one in force.
+    exchange(&old, &key);
+    told("the one before is in force still", 1);
+    exchange("", &key);
+    told("the one before is in force still", 2);
+    assert!(trusts(&first) && !trusts(&second));
+    exchange(&pem, &key);
+    told("the certificate was read again", 1);
+    assert!(trusts(&second) && !trusts(&first));
+    // The feed has heard of all of them over its first connection.
+    for _ in 0..2 {
+        assert!(lines.next().expect("a line").expect("text").contains("Placed"));
+    }
+    drop(feed.kill());
+    drop(feed.wait());
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_told_at_the_start() {
+    let place = Place::new();
+    let Some(ours) = Authority::new("tls", place.path("ours")) else { return };
+    ours.signs("server");
+    ours.signs("other");
+    let start = |certificate: &str, key: &str| {
+        place.start().env("FACTUM_TLS__CERTIFICATE", &ours.file(certificate)).env("FACTUM_TLS__KEY", &ours.file(key)).fails()
+    };
+    for (certificate, key, says) in [
+        ("server.pem", "other.key", "server.pem: cannot be used with its key"),
+        ("server.pem", "server.pem", "no private key"),
+        ("server.key", "server.key", "no certificate"),
+        ("nowhere.pem", "server.key", "nowhere.pem"),
+    ] {
+        let (status, said) = start(certificate, key);
+        assert!(status.code() == Some(1) && said.contains(says) && said.contains("tls.key"), "{certificate} {key}: {said}");
+    }
+    let (_, said) = place.start().env("FACTUM_TLS__CERTIFICATE", &ours.file("server.pem")).fails();
+    assert!(said.contains("tls.certificate is set without tls.key"), "{said}");
+    let (_, said) = place.start().env("FACTUM_TLS__CLIENT_CA", &ours.file("ca.pem")).fails();
+    assert!(said.contains("tls.client_ca is set without tls.certificate"), "{said}");
+    // A certificate of its own says nothing about who may come in.
+    let (_, said) = with_tls(Start::at(&place.data(), "0.0.0.0:0"), &ours, "server").fails();
+    assert!(said.contains("is not a loopback address"), "{said}");
+}
