@@ -1,6 +1,8 @@
 //! Where do logs go, and how do they look? Everyone else only uses the `tracing` macros.
 
+pub mod catalogue;
 pub mod metrics;
+mod process;
 
 use std::io;
 use std::io::IsTerminal;

@@ -1,5 +1,7 @@
 //! Does the binary keep its promises, seen from outside? Real processes, real files, real signals.
 
+#[path = "cli/busy.rs"]
+mod busy;
 #[path = "postgres/cluster.rs"]
 mod cluster;
 #[path = "cli/commands.rs"]
@@ -17,6 +19,8 @@ mod exports;
 mod faults;
 #[path = "cli/http.rs"]
 mod http;
+#[path = "cli/measurements.rs"]
+mod measurements;
 #[path = "cli/offline.rs"]
 mod offline;
 #[path = "cli/oracle.rs"]
@@ -33,6 +37,8 @@ mod projection_rows;
 mod projection_server;
 #[path = "cli/projections.rs"]
 mod projections;
+#[path = "cli/promtool.rs"]
+mod promtool;
 #[path = "cli/settings.rs"]
 mod settings;
 #[path = "cli/snapshots.rs"]

@@ -20,6 +20,7 @@ mod feed;
 mod ids;
 mod import;
 mod listings;
+mod meters;
 mod min_position;
 mod negotiate;
 mod new_events;
@@ -89,7 +90,7 @@ pub fn router(database: Database, settings: HttpSettings) -> Router {
         .route("/", get(operations::root))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_allowed)
-        .layer(observe::ObserveLayer)
+        .layer(observe::ObserveLayer::new())
         .with_state(Arc::new(app))
 }
 

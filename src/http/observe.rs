@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Instant;
 
 use axum::extract::MatchedPath;
 use axum::extract::Request;
@@ -19,27 +21,37 @@ use tower::Layer;
 use tower::Service;
 use tracing::Instrument;
 
+use crate::http::meters::Meters;
 use crate::http::problem::Cause;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 use crate::http::problem::WaitIsOver;
 
 /// Puts [`Observe`] around a service.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ObserveLayer;
+#[derive(Clone)]
+pub(crate) struct ObserveLayer {
+    meters: Arc<Meters>,
+}
+
+impl ObserveLayer {
+    pub(crate) fn new() -> Self {
+        Self { meters: Meters::new() }
+    }
+}
 
 impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Observe { inner }
+        Observe { inner, meters: Arc::clone(&self.meters) }
     }
 }
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Observe<S> {
     inner: S,
+    meters: Arc<Meters>,
 }
 
 impl<S> Service<Request> for Observe<S>
@@ -56,6 +68,8 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
+        let began = Instant::now();
+        let meters = Arc::clone(&self.meters);
         let id = request_id(&request);
         let method = request.method().clone();
         let path = request.extensions().get::<MatchedPath>().cloned();
@@ -81,6 +95,7 @@ where
             };
             let status = response.status();
             recorded.record("status", status.as_u16());
+            meters.answered(path.as_ref().map_or("", MatchedPath::as_str), &method, status, began.elapsed());
             // Whoever reads the log at ERROR has to look at something; nobody has when a client's own wait is over.
             if status.is_server_error() && response.extensions_mut().remove::<WaitIsOver>().is_none() {
                 let path = path.as_ref().map_or("", MatchedPath::as_str);
@@ -133,7 +148,7 @@ mod tests {
             assert!(request.headers().contains_key("x-calm"), "hush");
             "calm"
         }
-        let router = Router::new().route("/", get(panics)).layer(ObserveLayer);
+        let router = Router::new().route("/", get(panics)).layer(ObserveLayer::new());
         let response = router.clone().oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status().as_u16(), 500);
         assert!(response.headers().contains_key(REQUEST_ID));

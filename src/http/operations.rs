@@ -76,8 +76,8 @@ pub(crate) async fn status(State(app): State<Shared>, request: Request) -> Resul
     ),
 )]
 pub(crate) async fn metrics(State(app): State<Shared>) -> Result<Response, Problem> {
-    let there = app.database.measure_projections();
-    let text = telemetry::metrics::text("projection", |projection| there.contains(projection));
+    let present = app.database.measure().await?;
+    let text = telemetry::metrics::text(&present);
     let text = text.ok_or_else(|| Problem::new(Slug::PathNotFound, "this program does not keep its measurements here"))?;
     Ok(answer::whole(StatusCode::OK, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"), Bytes::from(text)))
 }

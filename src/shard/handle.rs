@@ -1,6 +1,7 @@
 //! What can be asked of a shard, wherever it lives?
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use factum_storage as storage;
 use storage::Appended;
@@ -48,6 +49,9 @@ pub(crate) struct Status {
     pub(crate) index_bytes: u64,
     pub(crate) index_lag_events: u64,
     pub(crate) queued_appends: usize,
+    pub(crate) available_bytes: Option<u64>,
+    pub(crate) feeds: usize,
+    pub(crate) index_cache: (u64, u64),
     pub(crate) receipt: (Position, [u8; 32]),
     pub(crate) opened: storage::OpenReport,
 }
@@ -102,7 +106,12 @@ impl Handle {
 
     async fn ask<T>(&self, bytes: usize, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.local.queue.push(Request { work: work(reply), bytes: REQUEST_BYTES + bytes })?;
+        let request = Request { work: work(reply), bytes: REQUEST_BYTES + bytes, queued_at: Instant::now() };
+        self.local.queue.push(request).inspect_err(|error| {
+            if matches!(error, Error::Overloaded { .. }) {
+                self.local.meters.overloaded();
+            }
+        })?;
         match answer.await {
             Ok(answer) => answer.map_err(Error::from),
             Err(_dropped) => {
@@ -231,6 +240,7 @@ impl Handle {
         let queued_appends = self.local.queue.len();
         let opened = self.local.opened.clone();
         let death = self.local.queue.death();
+        let (disk, feeds) = (Arc::clone(&self.local.disk), self.local.live.followers());
         self.read(move |reader| {
             let refusal = reader.refuses_appends().or_else(|| death.map(|detail| panicked(&detail)));
             let (log_bytes, index_bytes) = reader.disk_bytes();
@@ -242,6 +252,9 @@ impl Handle {
                 index_bytes,
                 index_lag_events: reader.index_lag_events(),
                 queued_appends,
+                available_bytes: disk.available().ok(),
+                feeds,
+                index_cache: reader.index_cache(),
                 receipt: reader.receipt(),
                 opened,
             })

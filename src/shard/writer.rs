@@ -3,6 +3,8 @@
 //! One thread a shard, no timers: what queued while the last batch was being synced is the next batch.
 
 use std::collections::VecDeque;
+use std::time::Duration;
+use std::time::Instant;
 
 use factum_storage as storage;
 use storage::Appended;
@@ -16,9 +18,9 @@ use storage::Transaction;
 use tokio::sync::oneshot;
 
 use super::import;
-use super::live::Live;
-use super::maintenance::Signal;
-use super::queue::Queue;
+use super::local::Local;
+use super::meters::Outcome;
+use super::meters::Outcomes;
 use super::queue::Weigh;
 
 /// Something for the writer to do, and where its answer goes.
@@ -26,6 +28,7 @@ pub(super) struct Request {
     pub(super) work: Work,
     /// About how many bytes it holds.
     pub(super) bytes: usize,
+    pub(super) queued_at: Instant,
 }
 
 impl Weigh for Request {
@@ -71,33 +74,45 @@ pub(crate) struct Imported {
 }
 
 /// Serves the queue until it is closed and empty.
-pub(super) fn serve(shard: u16, store: &mut Store, queue: &Queue<Request>, live: &Live, maintenance: &Signal) {
-    let mut batch = VecDeque::new();
+pub(super) fn serve(local: &Local, store: &mut Store) {
+    let mut batch: VecDeque<Request> = VecDeque::new();
     let mut staged = Vec::new();
     let mut has_failed = false;
-    while queue.take(&mut batch, BATCH_REQUESTS_MAX, BATCH_BYTES_MAX) {
+    let mut position = store.reader().committed();
+    while local.queue.take(&mut batch, BATCH_REQUESTS_MAX, BATCH_BYTES_MAX) {
+        let waited = batch.front().map_or(Duration::ZERO, |oldest| oldest.queued_at.elapsed());
         foresee(store, &batch);
         // Staging sees earlier requests of this batch, so two writers of one stream can't both win.
         staged.extend(batch.drain(..).map(|request| Staged::new(store, request.work)));
         let bytes = store.staged_bytes();
         // One sync serves the whole batch. Answers wait for it: a client may act on its answer at once,
         // and a crash must not take that answer back.
+        let began = Instant::now();
         let committed = store.commit();
+        // What a client is told is counted by then.
+        let failure = committed.as_ref().err();
+        local.meters.answered(&Outcomes::of(staged.iter().map(|staged| staged.outcome(failure))));
+        if let Ok(end) = committed
+            && bytes > 0
+        {
+            let events = end.get().saturating_sub(std::mem::replace(&mut position, end).get());
+            local.meters.committed((events, bytes as u64), began.elapsed(), waited);
+        }
         for answer in staged.drain(..) {
-            answer.send(committed.as_ref().err());
+            answer.send(failure);
         }
         match committed {
             Ok(_) => {
                 has_failed = false;
                 if bytes > 0 {
-                    live.committed();
-                    maintenance.committed(bytes as u64);
+                    local.live.committed();
+                    local.maintenance.committed(bytes as u64);
                 }
             }
             Err(error) => {
                 // A log that is read-only from the start says so without anything to commit.
                 if bytes > 0 && !std::mem::replace(&mut has_failed, true) {
-                    tracing::error!(shard, %error, "a commit has failed");
+                    tracing::error!(shard = local.shard, %error, "a commit has failed");
                 }
             }
         }
@@ -142,6 +157,19 @@ impl Staged {
             Work::Import { stream, events, reply } => Answer::Import(import::stage(store, stream, events), reply),
         };
         Self { answer, hangs_on_commit: store.staged_bytes() > 0 }
+    }
+
+    /// What it comes to.
+    fn outcome(&self, failure: Option<&storage::Error>) -> Outcome {
+        if let Some(failure) = failure.filter(|_| self.hangs_on_commit) {
+            return Outcome::of(failure);
+        }
+        let appended = |is_new: bool| if is_new { Outcome::Appended } else { Outcome::Duplicate };
+        match &self.answer {
+            Answer::Write(Ok(done), _) => appended(!done.duplicate),
+            Answer::Import(Ok(done), _) => appended(done.imported > 0),
+            Answer::Write(Err(error), _) | Answer::Import(Err(error), _) => Outcome::of(error),
+        }
     }
 
     fn send(self, failure: Option<&storage::Error>) {
