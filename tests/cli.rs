@@ -39,6 +39,8 @@ mod projection_server;
 mod projections;
 #[path = "cli/promtool.rs"]
 mod promtool;
+#[path = "cli/rules.rs"]
+mod rules;
 #[path = "cli/settings.rs"]
 mod settings;
 #[path = "cli/snapshots.rs"]
