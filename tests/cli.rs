@@ -19,6 +19,8 @@ mod exports;
 mod faults;
 #[path = "cli/http.rs"]
 mod http;
+#[path = "cli/logs.rs"]
+mod logs;
 #[path = "cli/measurements.rs"]
 mod measurements;
 #[path = "cli/offline.rs"]
@@ -48,6 +50,8 @@ mod snapshots;
 #[cfg(feature = "analytics")]
 #[path = "cli/sql.rs"]
 mod sql;
+#[path = "cli/status.rs"]
+mod status;
 #[path = "cli/strace.rs"]
 mod strace;
 #[path = "cli/subscriptions.rs"]

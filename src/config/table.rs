@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
 
 use super::Durability;
 use super::ExportSettings;
@@ -19,6 +18,7 @@ use super::SqlSettings;
 use super::StorageSettings;
 use super::value;
 use crate::telemetry::LogFormat;
+use crate::telemetry::logs;
 
 /// One setting.
 #[derive(Debug)]
@@ -374,7 +374,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         help: "What is logged: error, warn, info, debug, trace, or directives such as info,factum=debug. FACTUM_LOG is the short form.",
         apply: |settings, text| {
-            EnvFilter::builder().parse(text).map_err(|error| error.to_string())?;
+            logs::parse(text)?;
             text.clone_into(&mut settings.log.level);
             Ok(())
         },

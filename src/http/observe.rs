@@ -21,11 +21,16 @@ use tower::Layer;
 use tower::Service;
 use tracing::Instrument;
 
+use crate::http::carried::Carried;
 use crate::http::meters::Meters;
+use crate::http::new_events::traceparent;
 use crate::http::problem::Cause;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 use crate::http::problem::WaitIsOver;
+use crate::telemetry::request;
+use crate::telemetry::request::RequestIds;
+use crate::telemetry::request::TraceId;
 
 /// Puts [`Observe`] around a service.
 #[derive(Clone)]
@@ -76,15 +81,11 @@ where
         let name = path.as_ref().map_or("", MatchedPath::as_str);
         // A span costs about as much as parsing a small append: it is made where somebody looks at requests one by one.
         // Failures are told in any case, with all that the span would say.
-        let span = tracing::debug_span!(
-            "request",
-            %method,
-            path = name,
-            request_id = id.to_str().unwrap_or_default(),
-            status = tracing::field::Empty
-        );
+        let span = tracing::debug_span!("request", %method, path = name, status = tracing::field::Empty);
+        let trace = traceparent(request.headers()).and_then(TraceId::of_traceparent).unwrap_or_else(TraceId::draw);
+        let ids = RequestIds { request: id.to_str().unwrap_or_default().into(), trace };
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        let recorded = span.clone();
+        let (recorded, of_body) = (span.clone(), ids.clone());
         let answered = async move {
             let mut response = match answer.await {
                 Ok(Ok(response)) => response,
@@ -95,18 +96,20 @@ where
             };
             let status = response.status();
             recorded.record("status", status.as_u16());
-            meters.answered(path.as_ref().map_or("", MatchedPath::as_str), &method, status, began.elapsed());
+            let took = began.elapsed();
+            meters.answered(path.as_ref().map_or("", MatchedPath::as_str), &method, status, took);
+            tracing::debug!(%method, path = path.as_ref().map_or("", MatchedPath::as_str), status = status.as_u16(), ?took, "answered");
             // Whoever reads the log at ERROR has to look at something; nobody has when a client's own wait is over.
             if status.is_server_error() && response.extensions_mut().remove::<WaitIsOver>().is_none() {
                 let path = path.as_ref().map_or("", MatchedPath::as_str);
                 let cause = response.extensions_mut().remove::<Cause>();
                 let cause = cause.as_ref().map_or("", |cause| &*cause.0);
-                tracing::error!(%method, path, request_id = ?id, status = status.as_u16(), cause, "a request failed");
+                tracing::error!(%method, path, status = status.as_u16(), cause, "a request failed");
             }
             response.headers_mut().insert(REQUEST_ID, id);
-            Ok(response)
+            Ok(response.map(|body| Carried::over(body, of_body)))
         };
-        answered.instrument(span).boxed()
+        request::within(ids, answered.instrument(span)).boxed()
     }
 }
 

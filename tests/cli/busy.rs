@@ -37,7 +37,9 @@ pub(crate) async fn keep_busy(api: &Api) {
 async fn define(api: &Api) {
     let module = "export const initial = { n: 0 };\nexport const snapshotEvery = 2;\n\
         export const evolve = { Paid: (state, event) => ({ n: state.n + 1 }) };\n\
-        export const decide = { pay: (state, command) => [{ type: 'Paid', data: { amount: 1, note: command.note } }] };\n";
+        export const decide = { pay: (state, command) => [{ type: 'Paid', data: { amount: 1, note: command.note } }],\n\
+        refuse: (state, command) => { throw new Rejection('no', command.note); },\n\
+        break: (state, command) => { throw new Error(command.note); } };\n";
     let projection =
         "[columns]\nid = \"text primary key\"\nnote = \"text\"\n[on.Paid]\nkey = \"$.stream\"\nset = { note = \"$.data.note\" }\n";
     let scripted = "export function project(event, rows) { rows.upsert(event.stream, { n: event.version }); }\n";

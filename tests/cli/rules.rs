@@ -55,8 +55,21 @@ fn alerts() -> Vec<String> {
     asked.map(|text| text.trim_matches('\'').to_owned()).collect()
 }
 
-/// The metrics that an expression names, each with what stands in the braces behind it.
-fn selectors(asked: &str) -> Vec<(String, Vec<(String, String, String)>)> {
+/// A metric that an expression names.
+struct Selector {
+    name: String,
+    matchers: Vec<Matcher>,
+}
+
+/// What stands in the braces behind it.
+struct Matcher {
+    label: String,
+    operator: String,
+    value: String,
+}
+
+/// The metrics that an expression names.
+fn selectors(asked: &str) -> Vec<Selector> {
     let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
     let mut found = Vec::new();
     let mut rest = asked;
@@ -68,7 +81,7 @@ fn selectors(asked: &str) -> Vec<(String, Vec<(String, String, String)>)> {
             Some((inside, behind)) => (inside, behind),
             None => ("", behind),
         };
-        found.push((name.to_owned(), matchers(inside)));
+        found.push(Selector { name: name.to_owned(), matchers: matchers(inside) });
         rest = behind;
     }
     found
@@ -84,14 +97,14 @@ fn end_of_braces(text: &str) -> usize {
     end.expect("what is opened is closed").0
 }
 
-/// Label, operator and value.
-fn matchers(inside: &str) -> Vec<(String, String, String)> {
+fn matchers(inside: &str) -> Vec<Matcher> {
     let pieces = inside.split("\",").filter(|piece| !piece.is_empty());
     pieces
         .map(|piece| {
             let (head, value) = piece.split_once('"').expect("a value");
             let label = head.trim_end_matches(['=', '~', '!']);
-            (label.to_owned(), head[label.len()..].to_owned(), value.trim_end_matches('"').to_owned())
+            let (operator, value) = (head[label.len()..].to_owned(), value.trim_end_matches('"').to_owned());
+            Matcher { label: label.to_owned(), operator, value }
         })
         .collect()
 }
@@ -107,14 +120,14 @@ fn grouped(asked: &str) -> Vec<String> {
 fn faults(asked: &str, families: &BTreeMap<String, Family>) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut known: BTreeSet<String> = OF_PROMETHEUS.iter().map(|label| (*label).to_owned()).collect();
-    for (name, matchers) in selectors(asked) {
+    for Selector { name, matchers } in selectors(asked) {
         let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
         let Some(family) = families.get(&name).or_else(|| families.get(base)) else {
             wrong.push(format!("{name} is not measured: {asked}"));
             continue;
         };
         known.extend(family.labels.iter().cloned());
-        for (label, operator, value) in matchers.iter().filter(|(label, ..)| !OF_PROMETHEUS.contains(&label.as_str())) {
+        for Matcher { label, operator, value } in matchers.iter().filter(|matcher| !OF_PROMETHEUS.contains(&matcher.label.as_str())) {
             if !family.labels.contains(label) {
                 wrong.push(format!("{name} has no label {label}: {asked}"));
             } else if operator == "=" && !family.values[label].contains(value) {
@@ -164,12 +177,15 @@ async fn dashboard_and_alerts_ask_for_what_a_server_says_and_for_all_of_it() {
     assert!(shown.len() > 40 && alerts.len() > 20, "{} and {}", shown.len(), alerts.len());
     let mut wrong: Vec<String> = shown.iter().chain(&alerts).flat_map(|asked| faults(asked, &families)).collect();
     for (asked, legend) in shown.iter().zip(&legends) {
-        let labels: BTreeSet<String> =
-            selectors(asked).iter().flat_map(|(name, _)| labels_of(name, &families)).filter(|label| is_kept(asked, label)).collect();
+        let labels: BTreeSet<String> = selectors(asked)
+            .iter()
+            .flat_map(|selector| labels_of(&selector.name, &families))
+            .filter(|label| is_kept(asked, label))
+            .collect();
         let named = legend.split("{{").skip(1).filter_map(|behind| behind.split("}}").next());
         wrong.extend(named.filter(|label| !labels.contains(*label)).map(|label| format!("nothing to put in place of {label}: {asked}")));
     }
-    let named: BTreeSet<String> = shown.iter().flat_map(|asked| selectors(asked)).map(|(name, _)| name).collect();
+    let named: BTreeSet<String> = shown.iter().flat_map(|asked| selectors(asked)).map(|selector| selector.name).collect();
     let is_shown = |name: &str| named.iter().any(|shown| shown == name || shown.strip_prefix(name).is_some_and(|end| ENDS.contains(&end)));
     wrong.extend(METRICS.iter().filter(|metric| !is_shown(metric.name)).map(|metric| format!("{} is not on the dashboard", metric.name)));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -34,6 +34,7 @@ use super::steady;
 use super::watch::Watched;
 use crate::Error;
 use crate::subscription::Cursor;
+use crate::telemetry::request;
 
 /// What is to be answered, and over which tables.
 pub(in crate::analytics) struct Work {
@@ -103,9 +104,10 @@ pub(in crate::analytics) async fn answer(engine: Arc<Engine>, work: Work) -> Res
     let handle = engine.handle()?;
     let has_ended = Arc::new(AtomicBool::new(false));
     let (working, ended) = (Arc::clone(&engine), Arc::clone(&has_ended));
+    let performed = request::carried(request::current(), async move { Box::pin(perform(working, work, ended, head_sender, sender)).await });
     let task = handle.spawn(async move {
         // It may have been given up: nobody then is there to be told.
-        outcome_sender.send(Box::pin(perform(working, work, ended, head_sender, sender)).await).unwrap_or_default();
+        outcome_sender.send(performed.await).unwrap_or_default();
         drop(permit);
     });
     let (query, watched) = (EndsOnDrop { task: task.abort_handle(), has_ended }, engine.watch.over(task.abort_handle()));
