@@ -6,6 +6,7 @@ pub mod logs;
 pub mod metrics;
 mod process;
 pub mod request;
+pub mod traces;
 
 pub use logs::LogFormat;
 pub use logs::install;

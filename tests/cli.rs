@@ -4,6 +4,8 @@
 mod busy;
 #[path = "postgres/cluster.rs"]
 mod cluster;
+#[path = "cli/collector.rs"]
+mod collector;
 #[path = "cli/commands.rs"]
 mod commands;
 #[path = "cli/crash.rs"]
@@ -56,3 +58,5 @@ mod status;
 mod strace;
 #[path = "cli/subscriptions.rs"]
 mod subscriptions;
+#[path = "cli/traces.rs"]
+mod traces;

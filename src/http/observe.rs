@@ -31,6 +31,8 @@ use crate::http::problem::WaitIsOver;
 use crate::telemetry::request;
 use crate::telemetry::request::RequestIds;
 use crate::telemetry::request::TraceId;
+use crate::telemetry::traces;
+use crate::telemetry::traces::Answered;
 
 /// Puts [`Observe`] around a service.
 #[derive(Clone)]
@@ -82,8 +84,11 @@ where
         // A span costs about as much as parsing a small append: it is made where somebody looks at requests one by one.
         // Failures are told in any case, with all that the span would say.
         let span = tracing::debug_span!("request", %method, path = name, status = tracing::field::Empty);
-        let trace = traceparent(request.headers()).and_then(TraceId::of_traceparent).unwrap_or_else(TraceId::draw);
-        let ids = RequestIds { request: id.to_str().unwrap_or_default().into(), trace };
+        let parent = traceparent(request.headers());
+        let trace = parent.and_then(TraceId::of_traceparent).unwrap_or_else(TraceId::draw);
+        let state = request.headers().get("tracestate").and_then(|state| state.to_str().ok());
+        let kept = traces::begin(trace, parent, state);
+        let ids = RequestIds { request: id.to_str().unwrap_or_default().into(), trace, span: kept.clone() };
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         let (recorded, of_body) = (span.clone(), ids.clone());
         let answered = async move {
@@ -105,6 +110,10 @@ where
                 let cause = response.extensions_mut().remove::<Cause>();
                 let cause = cause.as_ref().map_or("", |cause| &*cause.0);
                 tracing::error!(%method, path, status = status.as_u16(), cause, "a request failed");
+            }
+            if let Some(kept) = kept {
+                let route = path.as_ref().map_or("", MatchedPath::as_str);
+                kept.answered(&Answered { route, method: method.as_str(), status: status.as_u16() });
             }
             response.headers_mut().insert(REQUEST_ID, id);
             Ok(response.map(|body| Carried::over(body, of_body)))

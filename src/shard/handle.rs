@@ -29,9 +29,11 @@ use super::local::Local;
 use super::writer::Imported;
 use super::writer::Reply;
 use super::writer::Request;
+use super::writer::Times;
 use super::writer::Work;
 use super::writer::Write;
 use crate::Error;
+use crate::telemetry::traces;
 
 /// One shard, as the rest of the house sees it. Clones are the same shard.
 #[derive(Clone)]
@@ -106,19 +108,31 @@ impl Handle {
 
     async fn ask<T>(&self, bytes: usize, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let request = Request { work: work(reply), bytes: REQUEST_BYTES + bytes, queued_at: Instant::now() };
+        let queued_at = Instant::now();
+        let request = Request { work: work(reply), bytes: REQUEST_BYTES + bytes, queued_at };
         self.local.queue.push(request).inspect_err(|error| {
             if matches!(error, Error::Overloaded { .. }) {
                 self.local.meters.overloaded();
             }
         })?;
         match answer.await {
-            Ok(answer) => answer.map_err(Error::from),
+            Ok(answer) => {
+                self.note(queued_at, answer.times);
+                answer.result.map_err(Error::from)
+            }
             Err(_dropped) => {
                 let detail = self.local.queue.death().map_or_else(|| "its writer has ended".to_owned(), |detail| detail.to_string());
                 Err(Error::Unavailable { shard: self.number(), detail: format!("{detail}; the outcome is unknown") })
             }
         }
+    }
+
+    /// Tells the trace of the request at hand, if it has one, where its time went.
+    fn note(&self, queued_at: Instant, times: Times) {
+        let shard = || ("factum.shard", u64::from(self.number()).into());
+        traces::note("shard.queue", queued_at, times.taken, || vec![shard()]);
+        let batch = || vec![shard(), ("factum.batch.calls", u64::try_from(times.requests).unwrap_or(u64::MAX).into())];
+        traces::note("shard.commit", times.committing, times.committed, batch);
     }
 
     /// What there is to know of a stream.

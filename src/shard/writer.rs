@@ -62,7 +62,22 @@ pub(crate) enum Control {
     Retention(Retention),
 }
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T, storage::Error>>;
+pub(super) type Reply<T> = oneshot::Sender<Answered<T>>;
+
+/// What came of a request, and when.
+pub(super) struct Answered<T> {
+    pub(super) result: Result<T, storage::Error>,
+    pub(super) times: Times,
+}
+
+/// When a batch went through the writer, and of how many requests it was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) taken: Instant,
+    pub(super) committing: Instant,
+    pub(super) committed: Instant,
+    pub(super) requests: usize,
+}
 
 /// What an import did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,15 +95,17 @@ pub(super) fn serve(local: &Local, store: &mut Store) {
     let mut has_failed = false;
     let mut position = store.reader().committed();
     while local.queue.take(&mut batch, BATCH_REQUESTS_MAX, BATCH_BYTES_MAX) {
-        let waited = batch.front().map_or(Duration::ZERO, |oldest| oldest.queued_at.elapsed());
+        let (taken, requests) = (Instant::now(), batch.len());
+        let waited = batch.front().map_or(Duration::ZERO, |oldest| taken.saturating_duration_since(oldest.queued_at));
         foresee(store, &batch);
         // Staging sees earlier requests of this batch, so two writers of one stream can't both win.
         staged.extend(batch.drain(..).map(|request| Staged::new(store, request.work)));
         let bytes = store.staged_bytes();
         // One sync serves the whole batch. Answers wait for it: a client may act on its answer at once,
         // and a crash must not take that answer back.
-        let began = Instant::now();
+        let committing = Instant::now();
         let committed = store.commit();
+        let times = Times { taken, committing, committed: Instant::now(), requests };
         // What a client is told is counted by then.
         let failure = committed.as_ref().err();
         local.meters.answered(&Outcomes::of(staged.iter().map(|staged| staged.outcome(failure))));
@@ -96,10 +113,10 @@ pub(super) fn serve(local: &Local, store: &mut Store) {
             && bytes > 0
         {
             let events = end.get().saturating_sub(std::mem::replace(&mut position, end).get());
-            local.meters.committed((events, bytes as u64), began.elapsed(), waited);
+            local.meters.committed((events, bytes as u64), times.committed - committing, waited);
         }
         for answer in staged.drain(..) {
-            answer.send(failure);
+            answer.send(failure, times);
         }
         match committed {
             Ok(_) => {
@@ -172,11 +189,11 @@ impl Staged {
         }
     }
 
-    fn send(self, failure: Option<&storage::Error>) {
+    fn send(self, failure: Option<&storage::Error>, times: Times) {
         let failure = failure.filter(|_| self.hangs_on_commit);
         match self.answer {
-            Answer::Write(answer, reply) => send(answer, failure, reply),
-            Answer::Import(answer, reply) => send(answer, failure, reply),
+            Answer::Write(answer, reply) => send(answer, failure, reply, times),
+            Answer::Import(answer, reply) => send(answer, failure, reply, times),
         }
     }
 }
@@ -190,10 +207,10 @@ fn stage(store: &mut Store, write: &Write) -> Result<Appended, storage::Error> {
     }
 }
 
-fn send<T>(answer: Result<T, storage::Error>, failure: Option<&storage::Error>, reply: Reply<T>) {
-    let answer = failure.map_or(answer, |error| Err(error.clone()));
+fn send<T>(answer: Result<T, storage::Error>, failure: Option<&storage::Error>, reply: Reply<T>, times: Times) {
+    let result = failure.map_or(answer, |error| Err(error.clone()));
     // Whoever asked may have gone; what was appended stays.
-    drop(reply.send(answer));
+    drop(reply.send(Answered { result, times }));
 }
 
 /// Bounds of one batch, so that the first of it does not wait too long for the last.

@@ -162,6 +162,11 @@ pub const METRICS: &[Metric] = &[
     ),
     histogram("factum_http_request_seconds", &["route", "method"], "How long it takes from a request to the head of its answer"),
     gauge("factum_http_connections", &[], "Connections that are open"),
+    counter(
+        "factum_trace_spans_total",
+        &["outcome"],
+        "Spans of traces: exported, dropped because too many waited, or failed at the collector",
+    ),
     gauge("factum_build_info", &["version"], "1, for the version that runs"),
     gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970"),
     counter("process_cpu_seconds_total", &[], "Time that the process has spent on processors"),

@@ -13,13 +13,17 @@ use tokio::task::futures::TaskLocalFuture;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use super::traces::Active;
+
 /// What tells a request from all others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RequestIds {
     /// The client's own, or one that was drawn.
     pub request: Arc<str>,
     /// Of the trace that it is a part of.
     pub trace: TraceId,
+    /// What may become its trace, where traces are kept.
+    pub span: Option<Arc<Active>>,
 }
 
 /// The id of a W3C trace; written as 32 hexadecimal digits.
@@ -32,6 +36,12 @@ impl TraceId {
     pub fn of_traceparent(text: &str) -> Option<Self> {
         let digits = text.split('-').nth(1).filter(|digits| digits.len() == 32)?;
         u128::from_str_radix(digits, 16).ok().filter(|id| *id != 0).map(Self)
+    }
+
+    /// A number from 0 up to 1 that is as good as drawn; the same for everybody who sees this trace.
+    #[must_use]
+    pub fn chance(self) -> f64 {
+        Uuid::from_u128(self.0).as_u64_pair().1 as f64 / 2_f64.powi(64)
     }
 
     /// A new one, unlike any other.
@@ -92,14 +102,17 @@ mod tests {
             assert_eq!(TraceId::of_traceparent(bad), None, "{bad}");
         }
         assert_ne!(TraceId::draw(), TraceId::draw());
+        let below = (0..10_000).filter(|_| TraceId::draw().chance() < 0.1).count();
+        assert!((800..1_200).contains(&below), "{below} of 10,000 are below a tenth");
     }
 
     #[tokio::test]
     async fn ids_are_those_of_the_work_at_hand() {
-        let ids = RequestIds { request: "a".into(), trace: TraceId(1) };
-        assert_eq!(current(), None);
-        let inside = within(ids.clone(), async { (current(), tokio::spawn(carried(current(), async { current() })).await.unwrap()) }).await;
-        assert_eq!(inside, (Some(ids.clone()), Some(ids.clone())));
-        assert_eq!(within_now(&ids, current), Some(ids));
+        let name = || current().map(|ids| ids.request.to_string());
+        let ids = RequestIds { request: "a".into(), trace: TraceId(1), span: None };
+        assert_eq!(name(), None);
+        let inside = within(ids.clone(), async { (name(), tokio::spawn(carried(current(), async move { name() })).await.unwrap()) }).await;
+        assert_eq!(inside, (Some("a".to_owned()), Some("a".to_owned())));
+        assert_eq!(within_now(&ids, name).as_deref(), Some("a"));
     }
 }

@@ -32,6 +32,10 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
+    pub(super) fn as_str(self) -> &'static str {
+        OUTCOMES.get(self as usize).copied().unwrap_or_default()
+    }
+
     pub(super) fn of(error: &Error) -> Self {
         match error {
             Error::InvalidQuery { .. } | Error::Invalid { .. } => Self::Invalid,

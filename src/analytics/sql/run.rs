@@ -35,6 +35,8 @@ use super::watch::Watched;
 use crate::Error;
 use crate::subscription::Cursor;
 use crate::telemetry::request;
+use crate::telemetry::traces;
+use crate::telemetry::traces::Active;
 
 /// What is to be answered, and over which tables.
 pub(in crate::analytics) struct Work {
@@ -120,6 +122,7 @@ pub(in crate::analytics) async fn answer(engine: Arc<Engine>, work: Work) -> Res
         budget: Budget::new(limits.time + STUCK),
         began,
         outcome_so_far: Outcome::Abandoned,
+        trace: traces::current(),
     };
     let schema = match reader.budget.spend(head).await {
         Ok(Ok(schema)) => schema,
@@ -149,6 +152,7 @@ struct Reader {
     began: Instant,
     /// What the measurements say if it ends here.
     outcome_so_far: Outcome,
+    trace: Option<Arc<Active>>,
 }
 
 impl Reader {
@@ -172,6 +176,10 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.engine.meters.ended(self.outcome_so_far, self.began.elapsed());
+        if let Some(trace) = &self.trace {
+            let is_error = !matches!(self.outcome_so_far, Outcome::Answered | Outcome::Abandoned);
+            trace.note_late("sql.query", self.began, vec![("factum.outcome", self.outcome_so_far.as_str().into())], is_error);
+        }
     }
 }
 
