@@ -146,7 +146,16 @@ fn what_to_do(error: &factum_storage::Error) -> &'static str {
             "stop the server, copy the data directory, and run `factum verify` on it; see \"When the log is damaged\" in docs/operating.md"
         }
         factum_storage::Error::StorageFull => "make space; appends go on by themselves",
-        _ => "look at the disk, then restart the server: it finds out what is on it",
+        factum_storage::Error::Poisoned(_)
+        | factum_storage::Error::OutcomeUnknown(_)
+        | factum_storage::Error::Io { .. }
+        | factum_storage::Error::Conflict(_)
+        | factum_storage::Error::StreamDeleted(_)
+        | factum_storage::Error::StreamNotFound(_)
+        | factum_storage::Error::EventIdReused { .. }
+        | factum_storage::Error::TooLarge { .. }
+        | factum_storage::Error::UnknownFormat { .. }
+        | factum_storage::Error::Locked { .. } => "look at the disk, then restart the server: it finds out what is on it",
     }
 }
 

@@ -57,7 +57,7 @@ pub fn install(format: LogFormat, level: &str) -> Result<(), String> {
             lines.event_format(WithIds { inner: format::json().flatten_event(true), format }).boxed()
         }
     };
-    let own = lines.with_filter(FilterFn::new(|metadata| may_be_written(metadata)));
+    let own = lines.with_filter(FilterFn::new(may_be_written));
     tracing_subscriber::registry().with(filter).with(own).try_init().map_err(|error| error.to_string())?;
     let control = Control { filter: handle, level: Mutex::new(level.to_owned()) };
     CONTROL.set(control).map_err(|_| "the log was installed before".to_owned())
