@@ -165,7 +165,7 @@ async fn a_collector_in_trouble_costs_no_request() {
         let place = Place::new();
         let server = start(&place, &endpoint, "1");
         let api = Api::new(&server.url);
-        for number in 0..200 {
+        for number in 0..50 {
             append(&server, &format!("order-{number}"), None).await;
         }
         if !counted.is_empty() {
