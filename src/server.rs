@@ -151,6 +151,7 @@ impl Server {
         let (poisoned, poison) = tokio::sync::oneshot::channel();
         let watch = tokio::spawn(watch_for_poison(database.clone(), poisoned));
         let measuring = tokio::spawn(telemetry::metrics::keep());
+        let sending = tokio::spawn(telemetry::traces::run());
         let stop = async move {
             tokio::select! {
                 () = shutdown => None,
@@ -168,6 +169,10 @@ impl Server {
         watch.abort();
         measuring.abort();
         let closed = close(&database, settings.server.shutdown_timeout).await;
+        if tokio::time::timeout(TRACES_TIMEOUT, telemetry::traces::flush()).await.is_err() {
+            tracing::warn!("the last traces were not sent in time");
+        }
+        sending.abort();
         served.map_err(ServerError::Http)?;
         if let Ok(Some(error)) = reason.await {
             return Err(error);
@@ -296,5 +301,7 @@ fn http_settings(settings: &Settings) -> HttpSettings {
     }
 }
 
+/// A collector that does not answer must not hold the end up.
+const TRACES_TIMEOUT: Duration = Duration::from_secs(2);
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 const POISON_CHECK_EVERY: Duration = Duration::from_secs(1);

@@ -1,7 +1,11 @@
 //! Does the binary keep its promises, seen from outside? Real processes, real files, real signals.
 
+#[path = "cli/busy.rs"]
+mod busy;
 #[path = "postgres/cluster.rs"]
 mod cluster;
+#[path = "cli/collector.rs"]
+mod collector;
 #[path = "cli/commands.rs"]
 mod commands;
 #[path = "cli/crash.rs"]
@@ -17,6 +21,10 @@ mod exports;
 mod faults;
 #[path = "cli/http.rs"]
 mod http;
+#[path = "cli/logs.rs"]
+mod logs;
+#[path = "cli/measurements.rs"]
+mod measurements;
 #[path = "cli/offline.rs"]
 mod offline;
 #[path = "cli/oracle.rs"]
@@ -33,6 +41,10 @@ mod projection_rows;
 mod projection_server;
 #[path = "cli/projections.rs"]
 mod projections;
+#[path = "cli/promtool.rs"]
+mod promtool;
+#[path = "cli/rules.rs"]
+mod rules;
 #[path = "cli/settings.rs"]
 mod settings;
 #[path = "cli/snapshots.rs"]
@@ -40,9 +52,13 @@ mod snapshots;
 #[cfg(feature = "analytics")]
 #[path = "cli/sql.rs"]
 mod sql;
+#[path = "cli/status.rs"]
+mod status;
 #[path = "cli/strace.rs"]
 mod strace;
 #[path = "cli/subscriptions.rs"]
 mod subscriptions;
 #[path = "cli/tls.rs"]
 mod tls;
+#[path = "cli/traces.rs"]
+mod traces;

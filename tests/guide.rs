@@ -172,6 +172,12 @@ fn the_guide_to_consumer_groups_is_true() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
+#[test]
+fn the_guide_to_what_happens_is_true() {
+    let wrong = run("docs/guide/observability.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
 #[cfg(feature = "analytics")]
 #[test]
 fn the_guide_to_analytics_is_true() {

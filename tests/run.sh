@@ -86,6 +86,7 @@ find_tools() {
     command -v curl > /dev/null || apt_install curl || { echo "   curl is missing: apt-get install curl" >&2 && return 1; }
     command -v strace > /dev/null || apt_install strace || note "no strace here and no way to install it: the tests that fail system calls of a real process are skipped"
     find_postgres
+    find_promtool
     [[ ${#features[@]} -ne 0 ]] || find_readers
     tool cargo-nextest "$NEXTEST_VERSION"
     tool cargo-deny "$DENY_VERSION"
@@ -113,6 +114,15 @@ find_postgres() {
     else
         note "no PostgreSQL here and no way to install it: the tests of projections into Postgres are skipped"
     fi
+}
+
+# Prometheus' own tool reads measurements, rules and their tests. Nothing of the package is started.
+find_promtool() {
+    if ! command -v promtool > /dev/null; then
+        echo "   promtool is missing: installing Debian's prometheus"
+        apt_install prometheus || { echo "   promtool is missing: apt-get install prometheus" >&2 && return 1; }
+    fi
+    echo "   $(promtool --version 2>&1 | head -n 1)"
 }
 
 # DuckDB, pyarrow, pandas, Polars and an S3-compatible server, all from PyPI, read what Factum has written. They get an environment of

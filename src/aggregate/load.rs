@@ -165,6 +165,7 @@ impl Aggregates {
     pub(super) async fn load(&self, source: &Source, version: Version) -> Result<Loaded, Failed> {
         let name = source.stream.as_str();
         let cached = self.cache.get(name, &source.hash).filter(|cached| cached.version <= version);
+        self.meters.asked(cached.is_some());
         if let Some(cached) = cached {
             let Cached { version: at, state, snapshot_version, .. } = cached;
             if at == version {
@@ -225,6 +226,7 @@ impl Aggregates {
     ) -> Result<Loaded, Failed> {
         let Base { mut running, mut next, snapshot_version } = base;
         let replayed = version.get() + 1 - next.get();
+        self.meters.replayed(replayed);
         let mut last_event = None;
         let mut events = if at_hand.is_empty() { read(source, next, READ_EVENTS).await? } else { at_hand };
         while next <= version {

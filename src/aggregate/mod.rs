@@ -8,6 +8,7 @@ mod evolver;
 mod history;
 mod load;
 mod merge;
+mod meters;
 mod snapshotter;
 mod typed;
 
@@ -35,6 +36,7 @@ pub(crate) use typed::encode;
 pub use typed::given;
 
 use cache::Cache;
+use meters::Meters;
 
 /// Which state of an aggregate is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,7 @@ pub(crate) struct Aggregates {
     evolvers: RwLock<HashMap<String, Arc<Evolver>>>,
     undefined: Arc<Evolver>,
     cache: Cache,
+    meters: Meters,
     /// Wakes the snapshotter: what is defined has changed.
     redefined: Arc<Notify>,
     wanted: snapshotter::Wanted,
@@ -87,6 +90,7 @@ impl Aggregates {
             evolvers: RwLock::default(),
             undefined: Arc::new(Evolver::undefined()),
             cache: Cache::new(cache_bytes),
+            meters: Meters::new(),
             redefined: Arc::default(),
             wanted: snapshotter::Wanted::default(),
         }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
 use factum_storage::Filter;
@@ -216,7 +217,10 @@ impl Aggregates {
                 snapshots.iter().map(|snapshot| (snapshot.stream.clone(), snapshot.definition_hash, snapshot.version)).collect();
             let every = Arc::clone(&every);
             let keep = move |put: &Snapshot, old: &SnapshotInfo| stays(put, old, every.get(&put.stream).copied().unwrap_or(1));
-            match self.router.shard(shard).put_snapshots(snapshots, keep).await {
+            let (count, began) = (snapshots.len(), Instant::now());
+            let put = self.router.shard(shard).put_snapshots(snapshots, keep).await;
+            self.meters.put(count, began.elapsed(), put.is_ok());
+            match put {
                 Ok(()) => {
                     for (stream, hash, version) in notes {
                         self.cache.note_snapshot(stream.as_str(), &hash, version);

@@ -55,6 +55,10 @@ impl Analytics {
     ///
     /// [`Error::InvalidQuery`], [`Error::Storage`].
     pub(crate) async fn prepare(&self, text: String, params: Vec<Json>) -> Result<Prepared, Error> {
+        self.find(text, params).await.inspect_err(|error| self.engine.refused(error))
+    }
+
+    async fn find(&self, text: String, params: Vec<Json>) -> Result<Prepared, Error> {
         // Where the stack is deep enough for what can be nested.
         let parsing = self.engine.handle()?.spawn_blocking(move || sql::parse(&text));
         let parsed = parsing.await.map_err(|error| Error::Unavailable { shard: 0, detail: format!("reading a query: {error}") })??;

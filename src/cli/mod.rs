@@ -25,6 +25,7 @@ mod serve;
 mod sql;
 mod sse;
 mod state;
+mod status;
 mod streams;
 mod subscriptions;
 mod tail;
@@ -58,6 +59,8 @@ enum Command {
     Serve(serve::Arguments),
     /// See Factum do its main job on 55,628 real events.
     Demo(demo::Arguments),
+    /// Say whether all is well, what is not, and what to do.
+    Status(status::Arguments),
     /// Load NDJSON files into the log.
     Import(import::Arguments),
     /// Append one event to a stream.
@@ -134,6 +137,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Subscriptions(arguments) => block_on(subscriptions::run(&arguments, &mut output))?,
         #[cfg(feature = "analytics")]
         Command::Exports(arguments) => block_on(exports::run(&arguments, &mut output))?,
+        Command::Status(arguments) => block_on(status::run(&arguments, &mut output))?,
         Command::State(arguments) => block_on(state::run(&arguments, &mut output))?,
         Command::Tell(arguments) => block_on(command::run(&arguments, &mut output))?,
         Command::Views(arguments) => block_on(views::run(&arguments, &mut output))?,

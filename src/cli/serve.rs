@@ -15,6 +15,7 @@ use super::client::chain;
 use super::failure::EXIT_FAILED;
 use super::failure::Failure;
 use crate::config::Settings;
+use crate::config::TelemetrySettings;
 use crate::http::Tls;
 use crate::server::Server;
 use crate::server::ServerError;
@@ -91,12 +92,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let settings = super::config::load(arguments.config.clone(), arguments.flags())?.settings;
     telemetry::install(settings.log.format, &settings.log.level)
         .map_err(|error| Failure::usage("the log cannot be set up").detail(error))?;
-    telemetry::metrics::install().map_err(|error| Failure::usage("measurements cannot be kept").detail(error))?;
+    install_telemetry(&settings.telemetry)?;
     let runtime = super::server_runtime()?;
     let served = runtime.block_on(serve(settings));
     // Whatever still runs (an open that was interrupted, say) has nothing to lose: only commits count, and they are answered.
     runtime.shutdown_timeout(BLOCKING_TIMEOUT);
     served
+}
+
+fn install_telemetry(settings: &TelemetrySettings) -> Result<(), Failure> {
+    if settings.metrics {
+        telemetry::metrics::install().map_err(|error| Failure::usage("measurements cannot be kept").detail(error))?;
+    }
+    if let Some(endpoint) = settings.otlp_endpoint.clone() {
+        let (sample_of_a_million, slow) = (settings.sample_of_a_million, settings.slow);
+        let options = telemetry::traces::Options { endpoint, sample_of_a_million, slow };
+        telemetry::traces::install(&options).map_err(|error| Failure::usage("traces cannot be kept").detail(error))?;
+    }
+    Ok(())
 }
 
 async fn serve(settings: Settings) -> Result<ExitCode, Failure> {

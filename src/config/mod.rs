@@ -44,6 +44,8 @@ pub struct Settings {
     pub exports: ExportSettings,
     /// `[log]`
     pub log: LogSettings,
+    /// `[telemetry]`
+    pub telemetry: TelemetrySettings,
 }
 
 /// Where the server is and how it stops.
@@ -150,6 +152,19 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// A level, or directives such as `info,factum=debug`.
     pub level: String,
+}
+
+/// What is measured and traced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TelemetrySettings {
+    /// Whether measurements are kept for `GET /metrics`.
+    pub metrics: bool,
+    /// Where traces go; `None`: none are kept.
+    pub otlp_endpoint: Option<String>,
+    /// How many of a million requests become a trace.
+    pub sample_of_a_million: u32,
+    /// A request that takes longer always becomes one.
+    pub slow: Duration,
 }
 
 /// What an acknowledgement means.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
 
 use super::Durability;
 use super::ExportSettings;
@@ -17,9 +16,11 @@ use super::ServerSettings;
 use super::Settings;
 use super::SqlSettings;
 use super::StorageSettings;
+use super::TelemetrySettings;
 use super::TlsSettings;
 use super::value;
 use crate::telemetry::LogFormat;
+use crate::telemetry::logs;
 
 /// One setting.
 #[derive(Debug)]
@@ -402,10 +403,52 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         help: "What is logged: error, warn, info, debug, trace, or directives such as info,factum=debug. FACTUM_LOG is the short form.",
         apply: |settings, text| {
-            EnvFilter::builder().parse(text).map_err(|error| error.to_string())?;
+            logs::parse(text)?;
             text.clone_into(&mut settings.log.level);
             Ok(())
         },
+    },
+    Setting {
+        section: "telemetry",
+        key: "metrics",
+        default: "true",
+        form: "true or false",
+        flag: None,
+        help: "Whether measurements are kept for GET /metrics.",
+        apply: |settings, text| value::truth(text).map(|truth| settings.telemetry.metrics = truth),
+    },
+    Setting {
+        section: "telemetry",
+        key: "otlp_endpoint",
+        default: "none",
+        form: "http url, or none",
+        flag: None,
+        help: "A collector that takes traces by OTLP over HTTP in JSON, such as http://127.0.0.1:4318; /v1/traces is put behind it. For TLS, send to a collector beside the server.",
+        apply: |settings, text| {
+            settings.telemetry.otlp_endpoint = match text {
+                "none" => None,
+                url => Some(value::http_url(url)?),
+            };
+            Ok(())
+        },
+    },
+    Setting {
+        section: "telemetry",
+        key: "sample",
+        default: "0.01",
+        form: "number from 0 to 1",
+        flag: None,
+        help: "The share of requests that become a trace. What a request's traceparent says goes before, and those that fail inside or are slow always do.",
+        apply: |settings, text| value::millionths(text).map(|count| settings.telemetry.sample_of_a_million = count),
+    },
+    Setting {
+        section: "telemetry",
+        key: "slow",
+        default: "1s",
+        form: "time",
+        flag: None,
+        help: "A request that takes longer to its answer always becomes a trace.",
+        apply: |settings, text| value::duration_within(text, MILLISECOND, HOUR).map(|duration| settings.telemetry.slow = duration),
     },
 ];
 
@@ -434,6 +477,7 @@ pub(super) fn blank() -> Settings {
         sql: SqlSettings { memory: 0, spill: 0, time: Duration::ZERO, rows: 0, queries: 0, queue: 0, threads: None },
         exports: ExportSettings { allow: Vec::new() },
         log: LogSettings { format: LogFormat::Pretty, level: String::new() },
+        telemetry: TelemetrySettings { metrics: true, otlp_endpoint: None, sample_of_a_million: 0, slow: Duration::ZERO },
     }
 }
 

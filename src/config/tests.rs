@@ -122,3 +122,24 @@ fn sizes_and_times_are_read() {
     assert_eq!(bytes_text(1_536), "1.5 KiB");
     assert_eq!(duration_text(Duration::from_micros(1_500)), "1.50 ms");
 }
+
+#[test]
+fn telemetry_is_a_share_and_a_place() {
+    let toml = file("[telemetry]\notlp_endpoint = \"http://127.0.0.1:4318\"\nsample = 0.25\nslow = \"250ms\"\n");
+    let telemetry = load(&Sources { file: Some(toml.path().to_owned()), ..Sources::default() }).unwrap().settings.telemetry;
+    assert_eq!((telemetry.otlp_endpoint.as_deref(), telemetry.sample_of_a_million), (Some("http://127.0.0.1:4318"), 250_000));
+    assert_eq!((telemetry.slow, telemetry.metrics), (Duration::from_millis(250), true));
+    let set = |name: &str, text: &str| {
+        let environment = variables(&[(&format!("FACTUM_TELEMETRY__{name}"), text)]);
+        load(&Sources { environment, ..Sources::default() }).map(|config| config.settings.telemetry)
+    };
+    for (text, expected) in [("0", 0), ("1", 1_000_000), ("1.0", 1_000_000), ("0.000001", 1)] {
+        assert_eq!(set("SAMPLE", text).unwrap().sample_of_a_million, expected, "{text}");
+    }
+    for text in ["", "1.5", "2", "-0.1", "0.", ".5", "0.0000001", "half", "1e-3"] {
+        assert!(matches!(set("SAMPLE", text), Err(Error::BadValue { .. })), "{text}");
+    }
+    for text in ["", "127.0.0.1:4318", "https://collector", "ftp://a", "http://user:secret@a", "http://a?b=c", "http://"] {
+        assert!(matches!(set("OTLP_ENDPOINT", text), Err(Error::BadValue { .. })), "{text}");
+    }
+}

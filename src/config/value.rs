@@ -60,6 +60,30 @@ pub fn duration_text(duration: Duration) -> String {
     }
 }
 
+/// Where something is served by HTTP without TLS; credentials are not taken, since settings are shown.
+pub(super) fn http_url(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text).map_err(|error| format!("must be a url such as http://127.0.0.1:4318: {error}"))?;
+    if url.scheme() != "http" || !url.has_host() {
+        return Err("must begin with http:// and name a host".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err("must have no user, password, query or fragment".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A share from 0 to 1, in millionths.
+pub(super) fn millionths(text: &str) -> Result<u32, String> {
+    let wrong = || "must be a number from 0 to 1, with at most six digits behind the point".to_owned();
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    if part.is_empty() || part.len() > 6 || !part.bytes().all(|byte| byte.is_ascii_digit()) || !matches!(whole, "0" | "1") {
+        return Err(wrong());
+    }
+    let part: u32 = format!("{part:0<6}").parse().map_err(|_| wrong())?;
+    let whole = if whole == "1" { 1_000_000 } else { 0 };
+    if whole + part > 1_000_000 { Err(wrong()) } else { Ok(whole + part) }
+}
+
 /// As [`parse_bytes`], within bounds (inclusive).
 pub(super) fn bytes_within(text: &str, min: u64, max: u64) -> Result<u64, String> {
     let bytes = parse_bytes(text)?;

@@ -125,6 +125,7 @@ pub use crate::subscription::group::Ordering;
 pub use crate::subscription::group::ParkedEvent;
 pub use crate::subscription::group::ParkedPage;
 pub use crate::subscription::group::Terms;
+use crate::telemetry;
 
 mod aggregates;
 mod command;
@@ -135,7 +136,9 @@ mod exports;
 #[cfg(not(feature = "analytics"))]
 #[path = "exports_absent.rs"]
 mod exports;
+mod measure;
 mod options;
+mod overview;
 mod projections;
 mod reads;
 mod refusals;
@@ -162,6 +165,9 @@ pub use options::Durability;
 pub use options::Options;
 pub use options::ScriptLimits;
 pub use options::SqlLimits;
+pub use overview::Overview;
+pub use overview::Severity;
+pub use overview::Trouble;
 pub use projections::PoisonEvent;
 pub use projections::ProjectionStatus;
 pub use projections::RebuildStatus;
@@ -267,6 +273,7 @@ impl Database {
     }
 
     async fn start(disks: Vec<Arc<dyn Disk>>, lock: Option<Arc<dyn LockGuard>>, options: Options) -> Result<Self, Error> {
+        telemetry::catalogue::describe();
         if disks.is_empty() {
             return Err(Error::Invalid { field: "shards".to_owned(), detail: "must be at least 1".to_owned() });
         }

@@ -1,6 +1,5 @@
 //! How do projections fare, and how are they told what to do?
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,6 @@ use crate::projection::Refused;
 use crate::projection::Spec;
 use crate::projection::State;
 use crate::projection::Trial;
-use crate::projection::meters;
 use crate::subscription::Cursor;
 
 /// How a projection fares.
@@ -90,17 +88,6 @@ impl Database {
     #[must_use]
     pub fn projections(&self) -> Vec<ProjectionStatus> {
         self.inner.projections.all().iter().map(|handle| self.status_of(handle)).collect()
-    }
-
-    /// Tells the process's recorder (of the crate `metrics`) how the projections fare at this moment: to be called before it is read. What
-    /// is counted is counted anyway. Returns what each label `projection` may be; what the recorder has of others is of projections that
-    /// are gone.
-    pub fn measure_projections(&self) -> BTreeSet<String> {
-        let measured = self.projections().into_iter().map(|status| {
-            meters::fares(&status.name, status.state, status.lag_events);
-            status.name
-        });
-        measured.collect()
     }
 
     /// How a projection fares.

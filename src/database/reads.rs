@@ -204,6 +204,9 @@ impl Database {
                 index_bytes: status.index_bytes,
                 index_lag_events: status.index_lag_events,
                 queued_appends: status.queued_appends,
+                available_bytes: status.available_bytes,
+                feeds: status.feeds,
+                index_cache: status.index_cache,
                 receipt: status.receipt,
                 opened: status.opened,
             })

@@ -104,6 +104,12 @@ pub struct ShardStatus {
     pub index_lag_events: u64,
     /// Appends waiting.
     pub queued_appends: usize,
+    /// Bytes that can still be written where it has its files; `None` if the disk does not say.
+    pub available_bytes: Option<u64>,
+    /// Who follows its log.
+    pub feeds: usize,
+    /// How often a page of the index was at hand, and how often it had to be read.
+    pub index_cache: (u64, u64),
     /// The hash chain's newest value and the position it covers.
     pub receipt: (Position, [u8; 32]),
     /// What was found and done when it was opened.

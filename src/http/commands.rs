@@ -25,7 +25,7 @@ use crate::http::decode::from_body;
 use crate::http::ids::idempotency_key;
 use crate::http::ids::short_text;
 use crate::http::new_events::DEPTH_MAX;
-use crate::http::new_events::traceparent;
+use crate::http::new_events::cause;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::request::require_json;
@@ -87,7 +87,7 @@ pub(crate) async fn command(State(app): State<Shared>, request: Request) -> Resu
 
 /// What the events carry beside what identifies the command.
 fn metadata(headers: &HeaderMap) -> Map<String, Value> {
-    traceparent(headers).map(|text| ("traceparent".to_owned(), Value::from(text))).into_iter().collect()
+    cause(headers).map(|text| ("traceparent".to_owned(), Value::from(text))).into_iter().collect()
 }
 
 fn answered(done: &CommandResult, definition_hash: &[u8; 32]) -> Response {

@@ -253,7 +253,7 @@ fn push_status(out: &mut Vec<u8>, status: &ExportStatus, files: Files) {
     out.push(b'}');
 }
 
-fn state_name(state: ExportState) -> &'static str {
+pub(crate) fn state_name(state: ExportState) -> &'static str {
     match state {
         ExportState::Running => "running",
         ExportState::Retrying => "retrying",

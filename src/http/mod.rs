@@ -6,6 +6,7 @@ mod aggregates;
 mod answer;
 mod append;
 mod body;
+mod carried;
 mod cloud_events;
 #[cfg(feature = "analytics")]
 mod coded;
@@ -20,6 +21,8 @@ mod feed;
 mod ids;
 mod import;
 mod listings;
+mod log_level;
+mod meters;
 mod min_position;
 mod negotiate;
 mod new_events;
@@ -38,6 +41,7 @@ mod settings;
 #[cfg(feature = "analytics")]
 mod sql;
 mod stalled;
+mod status;
 mod streams;
 mod subscriptions;
 mod tls;
@@ -93,7 +97,7 @@ pub fn router(database: Database, settings: HttpSettings) -> Router {
         .route("/", get(operations::root))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_allowed)
-        .layer(observe::ObserveLayer)
+        .layer(observe::ObserveLayer::new())
         .with_state(Arc::new(app))
 }
 
@@ -150,8 +154,9 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(subscriptions::skip))
         .routes(routes!(operations::live))
         .routes(routes!(operations::ready))
-        .routes(routes!(operations::status))
+        .routes(routes!(status::status))
         .routes(routes!(operations::metrics))
+        .routes(routes!(log_level::log_level, log_level::set_log_level))
         .routes(routes!(operations::openapi));
     #[cfg(feature = "analytics")]
     let router = router

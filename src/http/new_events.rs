@@ -1,5 +1,6 @@
 //! Is this an event? Turns what a client sent into what the database stores, or says which field breaks which rule.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::http::settings::HttpSettings;
 use crate::http::wire::EventWire;
 use crate::subscription::json_text::is_deeper_than;
 use crate::subscription::time::parse_timestamp;
+use crate::telemetry::traces;
 
 /// What is wrong with one event.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ impl EventFault {
 pub(crate) struct EventMaker<'a> {
     body: &'a Bytes,
     event_bytes_max: usize,
-    traceparent: Option<&'a str>,
+    traceparent: Option<Cow<'a, str>>,
     ids: IdSource<'a>,
     last_type: Option<Arc<str>>,
 }
@@ -64,7 +66,7 @@ impl<'a> EventMaker<'a> {
         Ok(Self {
             body,
             event_bytes_max: settings.event_bytes_max,
-            traceparent: traceparent(headers),
+            traceparent: cause(headers),
             ids: IdSource::new(headers)?,
             last_type: None,
         })
@@ -131,7 +133,7 @@ impl<'a> EventMaker<'a> {
                 self.slice(json)
             }
         };
-        Ok(match self.traceparent {
+        Ok(match &self.traceparent {
             None => own,
             Some(traceparent) => with_traceparent(own, traceparent),
         })
@@ -193,6 +195,11 @@ pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
     };
     let is_valid = is_hex(2) && is_hex(32) && is_hex(16) && is_hex(2) && text.len() == 55;
     is_valid.then_some(text)
+}
+
+/// What events remember of the request that makes them: its own trace context, or the one that it was given here.
+pub(crate) fn cause(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    traceparent(headers).map(Cow::Borrowed).or_else(|| traces::traceparent().map(Cow::Owned))
 }
 
 /// Puts the trace context first into the object and leaves the client's bytes as they are; the client's own wins.

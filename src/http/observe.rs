@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Instant;
 
 use axum::extract::MatchedPath;
 use axum::extract::Request;
@@ -19,27 +21,44 @@ use tower::Layer;
 use tower::Service;
 use tracing::Instrument;
 
+use crate::http::carried::Carried;
+use crate::http::meters::Meters;
+use crate::http::new_events::traceparent;
 use crate::http::problem::Cause;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 use crate::http::problem::WaitIsOver;
+use crate::telemetry::request;
+use crate::telemetry::request::RequestIds;
+use crate::telemetry::request::TraceId;
+use crate::telemetry::traces;
+use crate::telemetry::traces::Answered;
 
 /// Puts [`Observe`] around a service.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ObserveLayer;
+#[derive(Clone)]
+pub(crate) struct ObserveLayer {
+    meters: Arc<Meters>,
+}
+
+impl ObserveLayer {
+    pub(crate) fn new() -> Self {
+        Self { meters: Meters::new() }
+    }
+}
 
 impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Observe { inner }
+        Observe { inner, meters: Arc::clone(&self.meters) }
     }
 }
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Observe<S> {
     inner: S,
+    meters: Arc<Meters>,
 }
 
 impl<S> Service<Request> for Observe<S>
@@ -56,21 +75,22 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
+        let began = Instant::now();
+        let meters = Arc::clone(&self.meters);
         let id = request_id(&request);
         let method = request.method().clone();
         let path = request.extensions().get::<MatchedPath>().cloned();
         let name = path.as_ref().map_or("", MatchedPath::as_str);
         // A span costs about as much as parsing a small append: it is made where somebody looks at requests one by one.
         // Failures are told in any case, with all that the span would say.
-        let span = tracing::debug_span!(
-            "request",
-            %method,
-            path = name,
-            request_id = id.to_str().unwrap_or_default(),
-            status = tracing::field::Empty
-        );
+        let span = tracing::debug_span!("request", %method, path = name, status = tracing::field::Empty);
+        let parent = traceparent(request.headers());
+        let trace = parent.and_then(TraceId::of_traceparent).unwrap_or_else(TraceId::draw);
+        let state = request.headers().get("tracestate").and_then(|state| state.to_str().ok());
+        let kept = traces::begin(trace, parent, state);
+        let ids = RequestIds { request: id.to_str().unwrap_or_default().into(), trace, span: kept.clone() };
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        let recorded = span.clone();
+        let (recorded, of_body) = (span.clone(), ids.clone());
         let answered = async move {
             let mut response = match answer.await {
                 Ok(Ok(response)) => response,
@@ -81,17 +101,24 @@ where
             };
             let status = response.status();
             recorded.record("status", status.as_u16());
+            let took = began.elapsed();
+            meters.answered(path.as_ref().map_or("", MatchedPath::as_str), &method, status, took);
+            tracing::debug!(%method, path = path.as_ref().map_or("", MatchedPath::as_str), status = status.as_u16(), ?took, "answered");
             // Whoever reads the log at ERROR has to look at something; nobody has when a client's own wait is over.
             if status.is_server_error() && response.extensions_mut().remove::<WaitIsOver>().is_none() {
                 let path = path.as_ref().map_or("", MatchedPath::as_str);
                 let cause = response.extensions_mut().remove::<Cause>();
                 let cause = cause.as_ref().map_or("", |cause| &*cause.0);
-                tracing::error!(%method, path, request_id = ?id, status = status.as_u16(), cause, "a request failed");
+                tracing::error!(%method, path, status = status.as_u16(), cause, "a request failed");
+            }
+            if let Some(kept) = kept {
+                let route = path.as_ref().map_or("", MatchedPath::as_str);
+                kept.answered(&Answered { route, method: method.as_str(), status: status.as_u16() });
             }
             response.headers_mut().insert(REQUEST_ID, id);
-            Ok(response)
+            Ok(response.map(|body| Carried::over(body, of_body)))
         };
-        answered.instrument(span).boxed()
+        request::within(ids, answered.instrument(span)).boxed()
     }
 }
 
@@ -133,7 +160,7 @@ mod tests {
             assert!(request.headers().contains_key("x-calm"), "hush");
             "calm"
         }
-        let router = Router::new().route("/", get(panics)).layer(ObserveLayer);
+        let router = Router::new().route("/", get(panics)).layer(ObserveLayer::new());
         let response = router.clone().oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status().as_u16(), 500);
         assert!(response.headers().contains_key(REQUEST_ID));

@@ -409,7 +409,7 @@ fn push_trial(out: &mut Vec<u8>, trial: &Trial) {
     out.extend_from_slice(b"]}");
 }
 
-fn state_name(state: State) -> &'static str {
+pub(crate) fn state_name(state: State) -> &'static str {
     match state {
         State::Running => "running",
         State::Rebuilding => "rebuilding",

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use metrics::Gauge;
+use metrics::gauge;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -38,12 +40,13 @@ pub async fn serve(listener: TcpListener, router: Router, settings: HttpSettings
         let (socket, place) = accepted;
         let running = connection::begin(socket, Arc::clone(&protocol), router.clone(), settings.clone(), stop.clone());
         let cut = cut.clone();
+        let open = Open::count();
         connections.spawn(async move {
             tokio::select! {
                 () = running => {}
                 () = cut.cancelled() => {}
             }
-            drop(place);
+            drop((place, open));
         });
     }
     drop(listener);
@@ -54,6 +57,23 @@ pub async fn serve(listener: TcpListener, router: Router, settings: HttpSettings
         tracing::warn!(connections = connections.len(), "connections were cut: the deadline for shutting down has passed");
     }
     Ok(())
+}
+
+/// A connection, as long as it is open.
+struct Open(Gauge);
+
+impl Open {
+    fn count() -> Self {
+        let gauge = gauge!("factum_http_connections");
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }
 
 /// A connection with a place for it. When all places are taken, clients wait in the system's queue.

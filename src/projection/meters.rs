@@ -4,25 +4,11 @@
 
 use std::time::Duration;
 
-use metrics::Unit;
 use metrics::counter;
-use metrics::describe_counter;
-use metrics::describe_gauge;
-use metrics::describe_histogram;
 use metrics::gauge;
 use metrics::histogram;
 
 use super::State;
-
-/// Tells the recorder what the measurements mean.
-pub(super) fn describe() {
-    describe_gauge!(STATE, "1 for the state that the projection is in, 0 for the others");
-    describe_gauge!(LAG_EVENTS, Unit::Count, "Events of the log behind the last one that is in the rows");
-    describe_counter!(RETRIES, Unit::Count, "How often the projection could not go on for the moment, and tried again");
-    describe_counter!(EVENTS, Unit::Count, "Events that were applied, those of rebuilds included");
-    describe_counter!(PARKED, Unit::Count, "Events that were stepped over and kept in the list of parked ones");
-    describe_histogram!(BATCH_SECONDS, Unit::Seconds, "How long it takes to work out and commit a batch of events");
-}
 
 /// A batch is in the target.
 pub(super) fn committed(projection: &str, took: Duration, parked: usize) {
@@ -43,11 +29,12 @@ pub(super) fn retried(projection: &str) {
 }
 
 /// How it fares just now. The counters are there from the first time on, at 0.
-pub(crate) fn fares(projection: &str, state: State, lag_events: u64) {
+pub(crate) fn fares(projection: &str, state: State, lag_events: u64, lag: Duration) {
     for (each, name) in STATES {
         gauge!(STATE, PROJECTION => projection.to_owned(), "state" => name).set(if each == state { 1.0 } else { 0.0 });
     }
     gauge!(LAG_EVENTS, PROJECTION => projection.to_owned()).set(lag_events as f64);
+    gauge!(LAG_SECONDS, PROJECTION => projection.to_owned()).set(lag.as_secs_f64());
     for name in [RETRIES, EVENTS, PARKED] {
         counter!(name, PROJECTION => projection.to_owned()).increment(0);
     }
@@ -59,6 +46,7 @@ pub(super) fn removed(projection: &str) {
         gauge!(STATE, PROJECTION => projection.to_owned(), "state" => name).set(0.0);
     }
     gauge!(LAG_EVENTS, PROJECTION => projection.to_owned()).set(0.0);
+    gauge!(LAG_SECONDS, PROJECTION => projection.to_owned()).set(0.0);
 }
 
 /// The label with a projection's name.
@@ -66,6 +54,7 @@ const PROJECTION: &str = "projection";
 
 const STATE: &str = "factum_projection_state";
 const LAG_EVENTS: &str = "factum_projection_lag_events";
+const LAG_SECONDS: &str = "factum_projection_lag_seconds";
 const RETRIES: &str = "factum_projection_retries_total";
 const EVENTS: &str = "factum_projection_events_total";
 const PARKED: &str = "factum_projection_parked_total";

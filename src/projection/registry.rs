@@ -70,7 +70,6 @@ pub(crate) enum Refused {
 impl Projections {
     pub(crate) fn new(options: Options) -> Arc<Self> {
         let Options { router, reshape, sandbox, folder, cache_bytes } = options;
-        meters::describe();
         Arc::new_cyclic(|own: &Weak<Self>| {
             let lookup = Arc::new(OtherViews(own.clone()));
             let shared = Arc::new(Shared { router, reshape, sandbox, lookup });

@@ -99,13 +99,24 @@ pub(super) async fn run(options: Options) {
             }
             End::Passing(reason) => worker.back_off(reason).await,
             End::Failed(failure) => {
-                tracing::error!(projection = worker.options.spec.name, reason = failure.reason, "the projection has failed");
+                log_failure(&worker.options.spec.name, &failure);
                 worker.options.status.set_failure(State::Failed, failure);
                 let resumed = seen.resumed;
                 worker.until_told(|control| control.resumed != resumed || control.is_paused).await;
                 worker.attempts = 0;
             }
         }
+    }
+}
+
+/// Says in the log that a projection stands still. Why an event can't be digested may repeat what is in it, or what a script says of that:
+/// this is told to whoever asks for the projection's status, and not here.
+fn log_failure(projection: &str, failure: &Failure) {
+    match &failure.event {
+        Some(FailedEvent { shard, position, .. }) => {
+            tracing::error!(projection, shard, position, "the projection has failed at an event; its status says why");
+        }
+        None => tracing::error!(projection, reason = failure.reason, "the projection has failed"),
     }
 }
 

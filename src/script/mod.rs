@@ -10,6 +10,7 @@ mod budget;
 mod calls;
 mod fault;
 mod job;
+mod meters;
 mod module;
 mod pool;
 mod project;
@@ -132,6 +133,11 @@ impl Sandbox {
         let answer = self.pool.run(module, Work::Inspect).await?;
         let Answer::Inspected(exports) = answer else { return Err(unexpected(module)) };
         Ok(exports)
+    }
+
+    /// How many calls wait for a thread.
+    pub(crate) fn waiting(&self) -> usize {
+        self.pool.waiting()
     }
 
     /// Folds `events`, each the JSON text of a whole event, into `state`, or into the module's `initial` one.

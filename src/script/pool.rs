@@ -19,6 +19,8 @@ use super::Options;
 use super::ScriptError;
 use super::job::Answer;
 use super::job::Work;
+use super::meters;
+use super::meters::Meters;
 use super::worker::Worker;
 
 type Outcome = Result<Answer, ScriptError>;
@@ -33,6 +35,7 @@ pub(super) struct Pool {
 
 struct Shared {
     options: Options,
+    meters: Meters,
     state: Mutex<State>,
     /// A job came, or the end.
     work: Condvar,
@@ -66,11 +69,13 @@ struct Running {
     module: Arc<Module>,
     reply: oneshot::Sender<Outcome>,
     since: Instant,
+    /// Among those that the measurements tell apart.
+    kind: usize,
 }
 
 impl Pool {
     pub(super) fn new(options: Options) -> Self {
-        let shared = Shared { options, state: Mutex::default(), work: Condvar::new(), watch: Condvar::new() };
+        let shared = Shared { options, meters: Meters::new(), state: Mutex::default(), work: Condvar::new(), watch: Condvar::new() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -109,6 +114,11 @@ impl Pool {
         drop(state);
         self.shared.work.notify_one();
         Ok(answer)
+    }
+
+    /// How many calls wait for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.state.lock().jobs.len()
     }
 
     /// What runs, and whether any of it was given up.
@@ -192,6 +202,7 @@ fn serve(shared: &Arc<Shared>) {
         };
         let has_more = !state.jobs.is_empty();
         drop(state);
+        shared.meters.called(running.kind, running.since.elapsed(), outcome.is_ok());
         // A caller that went away does not want the answer.
         drop(running.reply.send(outcome));
         if !has_more && catch_unwind(AssertUnwindSafe(|| worker.prepare_ahead(&module))).is_err() {
@@ -220,7 +231,9 @@ fn next(shared: &Shared) -> Option<(u64, Arc<Module>, Work)> {
     };
     let call = state.calls_ever;
     state.calls_ever += 1;
-    state.running.insert(call, Running { module: Arc::clone(&job.module), reply: job.reply, since: Instant::now() });
+    state
+        .running
+        .insert(call, Running { module: Arc::clone(&job.module), reply: job.reply, since: Instant::now(), kind: meters::kind(&job.work) });
     if state.watcher_sleeps {
         shared.watch.notify_one();
     }
@@ -236,6 +249,7 @@ fn watch(shared: &Arc<Shared>) {
         let overdue: Vec<u64> = state.running.iter().filter(|(_, call)| call.since.elapsed() > patience).map(|(call, _)| *call).collect();
         for call in overdue {
             let Some(running) = state.running.remove(&call) else { continue };
+            shared.meters.called(running.kind, running.since.elapsed(), false);
             state.stuck.push(running.module.hash());
             state.threads -= 1;
             let message = format!("the call took longer than {} ms and cannot be interrupted", shared.options.wall.as_millis());

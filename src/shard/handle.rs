@@ -1,6 +1,7 @@
 //! What can be asked of a shard, wherever it lives?
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use factum_storage as storage;
 use storage::Appended;
@@ -28,9 +29,11 @@ use super::local::Local;
 use super::writer::Imported;
 use super::writer::Reply;
 use super::writer::Request;
+use super::writer::Times;
 use super::writer::Work;
 use super::writer::Write;
 use crate::Error;
+use crate::telemetry::traces;
 
 /// One shard, as the rest of the house sees it. Clones are the same shard.
 #[derive(Clone)]
@@ -48,6 +51,9 @@ pub(crate) struct Status {
     pub(crate) index_bytes: u64,
     pub(crate) index_lag_events: u64,
     pub(crate) queued_appends: usize,
+    pub(crate) available_bytes: Option<u64>,
+    pub(crate) feeds: usize,
+    pub(crate) index_cache: (u64, u64),
     pub(crate) receipt: (Position, [u8; 32]),
     pub(crate) opened: storage::OpenReport,
 }
@@ -102,14 +108,31 @@ impl Handle {
 
     async fn ask<T>(&self, bytes: usize, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.local.queue.push(Request { work: work(reply), bytes: REQUEST_BYTES + bytes })?;
+        let queued_at = Instant::now();
+        let request = Request { work: work(reply), bytes: REQUEST_BYTES + bytes, queued_at };
+        self.local.queue.push(request).inspect_err(|error| {
+            if matches!(error, Error::Overloaded { .. }) {
+                self.local.meters.overloaded();
+            }
+        })?;
         match answer.await {
-            Ok(answer) => answer.map_err(Error::from),
+            Ok(answer) => {
+                self.note(queued_at, answer.times);
+                answer.result.map_err(Error::from)
+            }
             Err(_dropped) => {
                 let detail = self.local.queue.death().map_or_else(|| "its writer has ended".to_owned(), |detail| detail.to_string());
                 Err(Error::Unavailable { shard: self.number(), detail: format!("{detail}; the outcome is unknown") })
             }
         }
+    }
+
+    /// Tells the trace of the request at hand, if it has one, where its time went.
+    fn note(&self, queued_at: Instant, times: Times) {
+        let shard = || ("factum.shard", u64::from(self.number()).into());
+        traces::note("shard.queue", queued_at, times.taken, || vec![shard()]);
+        let batch = || vec![shard(), ("factum.batch.calls", u64::try_from(times.requests).unwrap_or(u64::MAX).into())];
+        traces::note("shard.commit", times.committing, times.committed, batch);
     }
 
     /// What there is to know of a stream.
@@ -231,6 +254,7 @@ impl Handle {
         let queued_appends = self.local.queue.len();
         let opened = self.local.opened.clone();
         let death = self.local.queue.death();
+        let (disk, feeds) = (Arc::clone(&self.local.disk), self.local.live.followers());
         self.read(move |reader| {
             let refusal = reader.refuses_appends().or_else(|| death.map(|detail| panicked(&detail)));
             let (log_bytes, index_bytes) = reader.disk_bytes();
@@ -242,6 +266,9 @@ impl Handle {
                 index_bytes,
                 index_lag_events: reader.index_lag_events(),
                 queued_appends,
+                available_bytes: disk.available().ok(),
+                feeds,
+                index_cache: reader.index_cache(),
                 receipt: reader.receipt(),
                 opened,
             })

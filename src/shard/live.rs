@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 
 use super::interest::Interest;
 use super::interest::Interested;
+use super::meters::Meters;
 use super::ring::Ring;
 use super::ring::RingSlice;
 
@@ -39,6 +40,7 @@ pub(super) struct Live {
     published: AtomicU64,
     next_follower: AtomicU64,
     is_closed: AtomicBool,
+    meters: Arc<Meters>,
 }
 
 #[derive(Default)]
@@ -81,7 +83,7 @@ impl Place {
 }
 
 impl Live {
-    pub(super) fn new(shard: u16, reader: Reader, ring_bytes_max: usize) -> Self {
+    pub(super) fn new(shard: u16, reader: Reader, ring_bytes_max: usize, meters: Arc<Meters>) -> Self {
         Self {
             shard,
             reader,
@@ -92,7 +94,13 @@ impl Live {
             published: AtomicU64::new(0),
             next_follower: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
+            meters,
         }
+    }
+
+    /// How many follow.
+    pub(super) fn followers(&self) -> usize {
+        self.state.lock().followers
     }
 
     /// Called by the writer after each commit.
@@ -238,6 +246,11 @@ impl Follower {
         // Deletes from before the follower began must be in effect for it; the ring knows them once it reaches that far.
         let is_stale = after < self.began && ring.end() < self.began;
         let slice = if is_stale { None } else { ring.read(from, wanted, events_max, bytes_max) };
+        match &slice {
+            None => self.live.meters.memory_misses.increment(1),
+            Some(slice) if !slice.events.is_empty() => self.live.meters.memory_hits.increment(1),
+            Some(_) => {}
+        }
         let end = slice.as_ref().filter(|slice| slice.at_end).map(|slice| slice.through);
         // Under the lock of the ring: it ends there still.
         self.place.seen.lock().end = end;

@@ -23,8 +23,10 @@ use super::Handle;
 use super::live::Live;
 use super::maintenance;
 use super::maintenance::Signal;
+use super::meters::Meters;
 use super::queue;
 use super::queue::Queue;
+use super::timed_disk::TimedDisk;
 use super::writer;
 use super::writer::Request;
 use crate::Error;
@@ -52,7 +54,9 @@ pub(super) struct Local {
     pub(super) reader: Reader,
     pub(super) live: Arc<Live>,
     pub(super) opened: OpenReport,
-    maintenance: Signal,
+    pub(super) meters: Arc<Meters>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) maintenance: Signal,
     is_closing: AtomicBool,
     /// What closing it came to, once it has.
     closed: watch::Sender<Option<Result<(), storage::Error>>>,
@@ -66,8 +70,10 @@ pub(super) struct Local {
 pub(crate) fn open(options: Options) -> Result<Handle, Error> {
     let Options { shard, disk, clock, queue_appends, storage: settings, lock } = options;
     let segment_bytes = settings.segment_bytes;
+    let disk: Arc<dyn Disk> = Arc::new(TimedDisk::new(shard, disk));
+    let meters = Arc::new(Meters::new(shard));
     let mut told = Instant::now();
-    let (store, opened) = Store::open(disk, clock, settings, &mut |progress| {
+    let (store, opened) = Store::open(Arc::clone(&disk), clock, settings, &mut |progress| {
         if told.elapsed() >= PROGRESS_PERIOD {
             told = Instant::now();
             tracing::info!(shard, done = progress.done, total = progress.total, "{}", progress.what);
@@ -78,9 +84,11 @@ pub(crate) fn open(options: Options) -> Result<Handle, Error> {
     let local = Arc::new(Local {
         shard,
         queue: Queue::new(shard, queue_appends, QUEUE_BYTES_MAX),
-        live: Arc::new(Live::new(shard, reader.clone(), RING_BYTES_MAX)),
+        live: Arc::new(Live::new(shard, reader.clone(), RING_BYTES_MAX, Arc::clone(&meters))),
         reader,
         opened,
+        meters,
+        disk,
         maintenance: Signal::new(segment_bytes),
         is_closing: AtomicBool::new(false),
         closed: watch::Sender::new(None),
@@ -133,7 +141,7 @@ impl Local {
     /// The life of the writer's thread.
     fn write(&self, mut store: Store, helpers: Vec<JoinHandle<()>>) -> Result<(), storage::Error> {
         let shard = self.shard;
-        let served = catch_unwind(AssertUnwindSafe(|| writer::serve(shard, &mut store, &self.queue, &self.live, &self.maintenance)));
+        let served = catch_unwind(AssertUnwindSafe(|| writer::serve(self, &mut store)));
         if served.is_err() {
             tracing::error!(shard, "the writer has panicked; the shard takes no appends until it is opened again");
             self.queue.die("its writer has panicked");

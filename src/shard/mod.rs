@@ -12,10 +12,12 @@ mod interest;
 mod live;
 mod local;
 mod maintenance;
+mod meters;
 mod partition;
 mod queue;
 mod ring;
 mod router;
+mod timed_disk;
 mod writer;
 
 pub(crate) use handle::Handle;

@@ -3,6 +3,8 @@
 //! One thread a shard, no timers: what queued while the last batch was being synced is the next batch.
 
 use std::collections::VecDeque;
+use std::time::Duration;
+use std::time::Instant;
 
 use factum_storage as storage;
 use storage::Appended;
@@ -16,9 +18,9 @@ use storage::Transaction;
 use tokio::sync::oneshot;
 
 use super::import;
-use super::live::Live;
-use super::maintenance::Signal;
-use super::queue::Queue;
+use super::local::Local;
+use super::meters::Outcome;
+use super::meters::Outcomes;
 use super::queue::Weigh;
 
 /// Something for the writer to do, and where its answer goes.
@@ -26,6 +28,7 @@ pub(super) struct Request {
     pub(super) work: Work,
     /// About how many bytes it holds.
     pub(super) bytes: usize,
+    pub(super) queued_at: Instant,
 }
 
 impl Weigh for Request {
@@ -59,7 +62,22 @@ pub(crate) enum Control {
     Retention(Retention),
 }
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T, storage::Error>>;
+pub(super) type Reply<T> = oneshot::Sender<Answered<T>>;
+
+/// What came of a request, and when.
+pub(super) struct Answered<T> {
+    pub(super) result: Result<T, storage::Error>,
+    pub(super) times: Times,
+}
+
+/// When a batch went through the writer, and of how many requests it was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) taken: Instant,
+    pub(super) committing: Instant,
+    pub(super) committed: Instant,
+    pub(super) requests: usize,
+}
 
 /// What an import did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,33 +89,47 @@ pub(crate) struct Imported {
 }
 
 /// Serves the queue until it is closed and empty.
-pub(super) fn serve(shard: u16, store: &mut Store, queue: &Queue<Request>, live: &Live, maintenance: &Signal) {
-    let mut batch = VecDeque::new();
+pub(super) fn serve(local: &Local, store: &mut Store) {
+    let mut batch: VecDeque<Request> = VecDeque::new();
     let mut staged = Vec::new();
     let mut has_failed = false;
-    while queue.take(&mut batch, BATCH_REQUESTS_MAX, BATCH_BYTES_MAX) {
+    let mut position = store.reader().committed();
+    while local.queue.take(&mut batch, BATCH_REQUESTS_MAX, BATCH_BYTES_MAX) {
+        let (taken, requests) = (Instant::now(), batch.len());
+        let waited = batch.front().map_or(Duration::ZERO, |oldest| taken.saturating_duration_since(oldest.queued_at));
         foresee(store, &batch);
         // Staging sees earlier requests of this batch, so two writers of one stream can't both win.
         staged.extend(batch.drain(..).map(|request| Staged::new(store, request.work)));
         let bytes = store.staged_bytes();
         // One sync serves the whole batch. Answers wait for it: a client may act on its answer at once,
         // and a crash must not take that answer back.
+        let committing = Instant::now();
         let committed = store.commit();
+        let times = Times { taken, committing, committed: Instant::now(), requests };
+        // What a client is told is counted by then.
+        let failure = committed.as_ref().err();
+        local.meters.answered(&Outcomes::of(staged.iter().map(|staged| staged.outcome(failure))));
+        if let Ok(end) = committed
+            && bytes > 0
+        {
+            let events = end.get().saturating_sub(std::mem::replace(&mut position, end).get());
+            local.meters.committed((events, bytes as u64), times.committed - committing, waited);
+        }
         for answer in staged.drain(..) {
-            answer.send(committed.as_ref().err());
+            answer.send(failure, times);
         }
         match committed {
             Ok(_) => {
                 has_failed = false;
                 if bytes > 0 {
-                    live.committed();
-                    maintenance.committed(bytes as u64);
+                    local.live.committed();
+                    local.maintenance.committed(bytes as u64);
                 }
             }
             Err(error) => {
                 // A log that is read-only from the start says so without anything to commit.
                 if bytes > 0 && !std::mem::replace(&mut has_failed, true) {
-                    tracing::error!(shard, %error, "a commit has failed");
+                    tracing::error!(shard = local.shard, %error, "a commit has failed");
                 }
             }
         }
@@ -144,11 +176,24 @@ impl Staged {
         Self { answer, hangs_on_commit: store.staged_bytes() > 0 }
     }
 
-    fn send(self, failure: Option<&storage::Error>) {
+    /// What it comes to.
+    fn outcome(&self, failure: Option<&storage::Error>) -> Outcome {
+        if let Some(failure) = failure.filter(|_| self.hangs_on_commit) {
+            return Outcome::of(failure);
+        }
+        let appended = |is_new: bool| if is_new { Outcome::Appended } else { Outcome::Duplicate };
+        match &self.answer {
+            Answer::Write(Ok(done), _) => appended(!done.duplicate),
+            Answer::Import(Ok(done), _) => appended(done.imported > 0),
+            Answer::Write(Err(error), _) | Answer::Import(Err(error), _) => Outcome::of(error),
+        }
+    }
+
+    fn send(self, failure: Option<&storage::Error>, times: Times) {
         let failure = failure.filter(|_| self.hangs_on_commit);
         match self.answer {
-            Answer::Write(answer, reply) => send(answer, failure, reply),
-            Answer::Import(answer, reply) => send(answer, failure, reply),
+            Answer::Write(answer, reply) => send(answer, failure, reply, times),
+            Answer::Import(answer, reply) => send(answer, failure, reply, times),
         }
     }
 }
@@ -162,10 +207,10 @@ fn stage(store: &mut Store, write: &Write) -> Result<Appended, storage::Error> {
     }
 }
 
-fn send<T>(answer: Result<T, storage::Error>, failure: Option<&storage::Error>, reply: Reply<T>) {
-    let answer = failure.map_or(answer, |error| Err(error.clone()));
+fn send<T>(answer: Result<T, storage::Error>, failure: Option<&storage::Error>, reply: Reply<T>, times: Times) {
+    let result = failure.map_or(answer, |error| Err(error.clone()));
     // Whoever asked may have gone; what was appended stays.
-    drop(reply.send(answer));
+    drop(reply.send(Answered { result, times }));
 }
 
 /// Bounds of one batch, so that the first of it does not wait too long for the last.

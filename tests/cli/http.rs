@@ -68,6 +68,25 @@ impl Api {
         if response.status().is_success() { response.json().await.ok() } else { None }
     }
 
+    /// What a read model says once it has everything up to a cursor.
+    pub(crate) async fn get_at(&self, path: &str, cursor: &str) -> Option<Value> {
+        let request = self.client.get(format!("{}{path}", self.url)).header("factum-min-position", cursor).header("prefer", "wait=30");
+        let response = request.send().await.ok()?;
+        if response.status().is_success() { response.json().await.ok() } else { None }
+    }
+
+    /// Waits until a projection has failed. Each try is a request, and takes its time.
+    pub(crate) async fn failed(&self, projection: &str) {
+        let mut state = Value::Null;
+        for _ in 0..10_000 {
+            state = self.get(&format!("/v1/projections/{projection}")).await.expect("a status");
+            if state["state"] == "failed" {
+                return;
+            }
+        }
+        panic!("{state}");
+    }
+
     /// What stands at a path, if it is there.
     pub(crate) async fn text(&self, path: &str) -> Option<String> {
         let response = self.client.get(format!("{}{path}", self.url)).send().await.ok()?;

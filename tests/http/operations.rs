@@ -26,6 +26,45 @@ async fn a_healthy_server_is_live_and_ready_and_says_how_it_is() {
 }
 
 #[tokio::test]
+async fn the_status_says_what_is_not_well_and_what_to_do() {
+    let api = Api::new().await;
+    let status = api.get("/v1/status").await.is(200).json();
+    assert_eq!((&status["is_well"], &status["troubles"]), (&json!(true), &json!([])));
+    assert!(status["shards"][0]["available_bytes"].is_u64(), "{status}");
+    let toml = [("content-type", "application/toml")];
+    let definition = "[columns]\nid = \"text primary key\"\nn = \"bigint\"\n[on.t]\nkey = \"$.stream\"\nset = { n = \"$.data\" }\n";
+    api.put("/v1/projections/rows", &toml, definition).await.is(201);
+    api.put("/v1/projections/rests", &toml, definition).await.is(201);
+    api.post("/v1/projections/rests/pause", "").await.is(200);
+    api.put("/v1/subscriptions/mail", &[("content-type", "application/json")], "{}").await.is(201);
+    let written = api.append("order-1", "t", &json!("hush")).await.is(201);
+    // It never gets there: the answer comes when it has failed.
+    let min = [("factum-min-position", written.header("factum-position")), ("prefer", "wait=1")];
+    api.get_with("/v1/views/rows", &min).await.problem(503, "read-model-behind");
+    let status = api.get("/v1/status").await.is(200).json();
+    assert_eq!(status["is_well"], false);
+    let told: Vec<String> = status["troubles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|trouble| format!("{} {} {}", trouble["severity"], trouble["part"], trouble["name"]).replace('"', ""))
+        .collect();
+    assert_eq!(told, ["critical projection rows", "warning projection rests", "warning subscription mail"], "{status}");
+    assert!(status["troubles"][0]["todo"].as_str().unwrap().contains("factum projections rows"), "{status}");
+    assert!(!status.to_string().contains("hush"), "what events hold is not told to everybody who may look: {status}");
+    let of = |part: &str, name: &str| {
+        let parts = status[part].as_array().unwrap();
+        parts.iter().find(|one| one["name"] == name).cloned().unwrap_or_default()
+    };
+    assert_eq!((&of("projections", "rows")["state"], &of("projections", "rests")["state"]), (&json!("failed"), &json!("paused")));
+    let mail = of("subscriptions", "mail");
+    assert_eq!(
+        (&mail["state"], &mail["consumers"], &mail["lag_events"]),
+        (&json!("idle"), &json!(0), &json!(status["shards"][0]["position"]))
+    );
+}
+
+#[tokio::test]
 async fn the_request_id_comes_back() {
     let api = Api::new().await;
     assert_eq!(api.get_with("/health/live", &[("x-request-id", "abc-1")]).await.header("x-request-id"), "abc-1");
@@ -138,6 +177,7 @@ async fn the_description_is_whole() {
         "GET /v1/schemas",
         "GET /v1/schemas/{type}",
         "GET /v1/schemas/{type}/{schema_version}",
+        "GET /v1/log-level",
         "GET /v1/status",
         "GET /metrics",
         "GET /v1/streams",
@@ -174,6 +214,7 @@ async fn the_description_is_whole() {
         "POST /v1/subscriptions/{name}/nack",
         "POST /v1/subscriptions/{name}/parked/replay",
         "POST /v1/subscriptions/{name}/parked/skip",
+        "PUT /v1/log-level",
         "PUT /v1/projections/{projection}",
         "PUT /v1/subscriptions/{name}",
     ];

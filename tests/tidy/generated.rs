@@ -48,6 +48,17 @@ fn the_problems_are_those_of_the_code() {
     check("docs/errors.md", &text);
 }
 
+#[test]
+fn the_measurements_are_those_of_the_code() {
+    let path = "docs/guide/observability.md";
+    let text = std::fs::read_to_string(root().join(path)).expect("the guide is there");
+    let (before, behind) = text.split_once(MEASUREMENTS_HEAD).expect("the guide has a place for measurements");
+    let rest = behind.find("\n## ").map_or("", |at| &behind[at..]);
+    check(path, &format!("{before}{MEASUREMENTS_HEAD}\n{}{rest}", factum::telemetry::catalogue::markdown()));
+}
+
+const MEASUREMENTS_HEAD: &str = "## Every measurement\n";
+
 const PROBLEMS_HEAD: &str = "# Problems
 
 Made from the code by `UPDATE_DOCS=1 cargo nextest run --test tidy`. Every refusal is an RFC 9457 document, `application/problem+json`:

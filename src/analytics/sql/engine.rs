@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::TryAcquireError;
 
 use super::Limits;
+use super::meters::Meters;
 use super::pool::Pool;
 use super::session;
 use super::watch::Watch;
@@ -29,6 +30,7 @@ pub(crate) struct Engine {
     slots: Arc<Semaphore>,
     waiting: AtomicUsize,
     pub(super) watch: Watch,
+    pub(super) meters: Meters,
     running: Mutex<Option<Arc<Running>>>,
 }
 
@@ -47,7 +49,7 @@ impl Engine {
     pub(crate) fn new(limits: Limits, spill: Option<PathBuf>) -> Self {
         let slots = Arc::new(Semaphore::new(limits.queries.max(1)));
         let watch = Watch::new(limits.memory_bytes.saturating_mul(2));
-        Self { limits, spill, slots, waiting: AtomicUsize::new(0), watch, running: Mutex::default() }
+        Self { limits, spill, slots, waiting: AtomicUsize::new(0), watch, meters: Meters::new(), running: Mutex::default() }
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -57,6 +59,22 @@ impl Engine {
     /// How many threads work on one query.
     pub(crate) fn threads(&self) -> usize {
         self.limits.threads.max(1)
+    }
+
+    /// How many queries run, and how many wait.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let running = self.limits.queries.max(1).saturating_sub(self.slots.available_permits());
+        (running, self.waiting.load(Ordering::Relaxed))
+    }
+
+    /// The memory that queries have reserved.
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        self.running.lock().as_ref().map_or(0, |running| running.environment.memory_pool.reserved())
+    }
+
+    /// A query has ended before it had a turn.
+    pub(crate) fn refused(&self, error: &Error) {
+        self.meters.refused(error);
     }
 
     /// Waits for a turn.

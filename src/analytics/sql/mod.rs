@@ -11,6 +11,7 @@ mod engine;
 mod failure;
 mod growth;
 mod guard;
+mod meters;
 mod params;
 mod parse;
 mod pool;

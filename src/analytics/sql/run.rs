@@ -27,12 +27,16 @@ use super::Parsed;
 use super::Tables;
 use super::failure;
 use super::guard;
+use super::meters::Outcome;
 use super::params;
 use super::session;
 use super::steady;
 use super::watch::Watched;
 use crate::Error;
 use crate::subscription::Cursor;
+use crate::telemetry::request;
+use crate::telemetry::traces;
+use crate::telemetry::traces::Active;
 
 /// What is to be answered, and over which tables.
 pub(in crate::analytics) struct Work {
@@ -92,7 +96,8 @@ impl Drop for EndsOnDrop {
 ///
 /// [`Error::InvalidQuery`], [`Error::QueryLimit`], [`Error::SqlBusy`], [`Error::Storage`].
 pub(in crate::analytics) async fn answer(engine: Arc<Engine>, work: Work) -> Result<SqlAnswer, Error> {
-    let permit = engine.admit().await?;
+    let permit = engine.admit().await.inspect_err(|error| engine.refused(error))?;
+    let began = Instant::now();
     let limits = *engine.limits();
     let cut = work.cut.clone();
     let (head_sender, head) = oneshot::channel();
@@ -101,17 +106,28 @@ pub(in crate::analytics) async fn answer(engine: Arc<Engine>, work: Work) -> Res
     let handle = engine.handle()?;
     let has_ended = Arc::new(AtomicBool::new(false));
     let (working, ended) = (Arc::clone(&engine), Arc::clone(&has_ended));
+    let performed = request::carried(request::current(), async move { Box::pin(perform(working, work, ended, head_sender, sender)).await });
     let task = handle.spawn(async move {
         // It may have been given up: nobody then is there to be told.
-        outcome_sender.send(Box::pin(perform(working, work, ended, head_sender, sender)).await).unwrap_or_default();
+        outcome_sender.send(performed.await).unwrap_or_default();
         drop(permit);
     });
     let (query, watched) = (EndsOnDrop { task: task.abort_handle(), has_ended }, engine.watch.over(task.abort_handle()));
-    let mut reader = Reader { batches, outcome, watched, engine, _query: query, budget: Budget::new(limits.time + STUCK) };
+    let mut reader = Reader {
+        batches,
+        outcome,
+        watched,
+        engine,
+        _query: query,
+        budget: Budget::new(limits.time + STUCK),
+        began,
+        outcome_so_far: Outcome::Abandoned,
+        trace: traces::current(),
+    };
     let schema = match reader.budget.spend(head).await {
         Ok(Ok(schema)) => schema,
-        Ok(Err(_ended)) => return Err(reader.end().await.unwrap_or_else(died)),
-        Err(_stuck) => return Err(Budget::new(limits.time).used_up()),
+        Ok(Err(_ended)) => return Err(reader.end().await.unwrap_or_else(|| reader.given_up(died()))),
+        Err(_stuck) => return Err(reader.given_up(Budget::new(limits.time).used_up())),
     };
     let batches = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
@@ -133,14 +149,36 @@ struct Reader {
     _query: EndsOnDrop,
     /// A query that does not come to a point where it could be stopped is given up by its reader.
     budget: Budget,
+    began: Instant,
+    /// What the measurements say if it ends here.
+    outcome_so_far: Outcome,
+    trace: Option<Arc<Active>>,
 }
 
 impl Reader {
     async fn next(&mut self) -> Option<Result<RecordBatch, Error>> {
         match self.budget.spend(self.batches.recv()).await {
-            Ok(Some(batch)) => Some(Ok(batch)),
+            Ok(Some(batch)) => {
+                self.engine.meters.rows(batch.num_rows());
+                Some(Ok(batch))
+            }
             Ok(None) => self.end().await.map(Err),
-            Err(_stuck) => Some(Err(Budget::new(self.budget.whole.saturating_sub(STUCK)).used_up())),
+            Err(_stuck) => Some(Err(self.given_up(Budget::new(self.budget.whole.saturating_sub(STUCK)).used_up()))),
+        }
+    }
+
+    fn given_up(&mut self, error: Error) -> Error {
+        self.outcome_so_far = Outcome::of(&error);
+        error
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.engine.meters.ended(self.outcome_so_far, self.began.elapsed());
+        if let Some(trace) = &self.trace {
+            let is_error = !matches!(self.outcome_so_far, Outcome::Answered | Outcome::Abandoned);
+            trace.note_late("sql.query", self.began, vec![("factum.outcome", self.outcome_so_far.as_str().into())], is_error);
         }
     }
 }
@@ -148,6 +186,12 @@ impl Reader {
 impl Reader {
     /// Why the query ended, if not because it was done.
     async fn end(&mut self) -> Option<Error> {
+        let error = self.why_ended().await;
+        self.outcome_so_far = error.as_ref().map_or(Outcome::Answered, Outcome::of);
+        error
+    }
+
+    async fn why_ended(&mut self) -> Option<Error> {
         match (&mut self.outcome).await {
             Ok(outcome) => outcome.err(),
             Err(_aborted) if self.watched.was_ended() => Some(failure::out_of_memory()),

@@ -31,6 +31,7 @@ use crate::projection::working::Stamp;
 use crate::projection::working::Working;
 use crate::subscription::Cursor;
 use crate::subscription::Event;
+use crate::telemetry::traces;
 
 /// What a batch has come to so far.
 struct Progress {
@@ -40,6 +41,25 @@ struct Progress {
     through: Option<Cursor>,
     events: u64,
     last_recorded_at: Option<Timestamp>,
+}
+
+/// What has caused the events of a batch, as far as traces of it are kept.
+fn causes(batch: &[Taken]) -> Vec<traces::Place> {
+    if !traces::is_on() {
+        return Vec::new();
+    }
+    batch.iter().filter_map(|taken| traces::Place::of_metadata(taken.event.record.metadata())).take(CAUSES_MAX).collect()
+}
+
+/// Goes on in the traces of what has caused a batch that is in the target now.
+fn tell_traces(causes: &[traces::Place], projection: &str, events: u64, (began, committing): (Instant, Instant)) {
+    if causes.is_empty() {
+        return;
+    }
+    let (began, committing, committed) = (began.into_std(), committing.into_std(), std::time::Instant::now());
+    let attributes = [("factum.projection", projection.into()), ("factum.batch.events", events.into())];
+    let followed = traces::follow("projection.batch", causes, (began, committed), &attributes);
+    traces::follow("projection.commit", &followed, (committing, committed), &[("factum.projection", projection.into())]);
 }
 
 /// What is left of a batch.
@@ -113,6 +133,7 @@ impl Worker {
     /// Commits what a batch comes to, up to an event that stops it.
     async fn write(&mut self, writer: &mut dyn Writer, place: &mut Place, batch: Vec<Taken>) -> Result<Left, Fault> {
         let began = Instant::now();
+        let causes = causes(&batch);
         let spec = Arc::clone(&self.options.spec);
         let working = Working::new(Arc::clone(&spec.columns));
         let mut progress = Progress { working, parked: Vec::new(), through: None, events: 0, last_recorded_at: None };
@@ -141,8 +162,9 @@ impl Worker {
         if let Some(through) = through {
             let writes = working.into_writes();
             if !writes.is_empty() || !parked.is_empty() {
-                let parked_count = parked.len();
+                let (parked_count, committing) = (parked.len(), Instant::now());
                 writer.commit(Batch { writes, parked, through: through.clone() }).await?;
+                tell_traces(&causes, &spec.name, events, (began, committing));
                 meters::committed(&spec.name, began.elapsed(), parked_count);
                 place.committed = through.clone();
                 place.flush_at = Some(Instant::now() + FLUSH_AFTER);
@@ -209,3 +231,5 @@ fn record(event: &Event, reason: String) -> Parked {
 
 /// After so many positions without a change of rows the checkpoint follows all the same.
 const IDLE_POSITIONS_MAX: u64 = 50_000;
+/// A batch may be of many requests: so many of them are looked at.
+const CAUSES_MAX: usize = 64;

@@ -12,6 +12,7 @@ use super::Filled;
 use super::Follower;
 use super::Interest;
 use super::Live;
+use super::Meters;
 use crate::shard::fixture;
 
 struct Log {
@@ -23,7 +24,7 @@ struct Log {
 impl Log {
     fn new(ring_bytes: usize) -> Self {
         let store = fixture::store();
-        let live = Arc::new(Live::new(0, store.reader(), ring_bytes));
+        let live = Arc::new(Live::new(0, store.reader(), ring_bytes, Arc::new(Meters::new(0))));
         Self { store, live, events: 0 }
     }
 

@@ -17,6 +17,7 @@ use super::session::End;
 use super::session::Session;
 use crate::Error;
 use crate::subscription::Event;
+use crate::telemetry::traces;
 
 /// How a consumer takes part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,7 +156,9 @@ impl Consumer {
                 (given, is_all)
             });
             if let Some((given, is_all)) = taken {
-                return Ok((given.into_iter().map(|given| delivery(session.id, given)).collect(), is_all));
+                let deliveries: Vec<Delivery> = given.into_iter().map(|given| delivery(session.id, given)).collect();
+                tell_traces(&deliveries, &self.group.name);
+                return Ok((deliveries, is_all));
             }
             let end = session.ended();
             self.seat = None;
@@ -225,6 +228,17 @@ impl Consumer {
     }
 }
 
+/// Goes on in the traces of what has caused the events: that is when they were given out.
+fn tell_traces(deliveries: &[Delivery], group: &str) {
+    if !traces::is_on() {
+        return;
+    }
+    let causes: Vec<traces::Place> =
+        deliveries.iter().filter_map(|given| traces::Place::of_metadata(given.event.record.metadata())).take(CAUSES_MAX).collect();
+    let now = std::time::Instant::now();
+    traces::follow("subscription.deliver", &causes, (now, now), &[("factum.subscription", group.into())]);
+}
+
 fn delivery(session: u64, given: Given) -> Delivery {
     let Given { number, attempt, shard, record } = given;
     Delivery { id: DeliveryId { session, number }, attempt, event: Event { shard, record } }
@@ -234,3 +248,5 @@ fn delivery(session: u64, given: Given) -> Delivery {
 const READ_WITHIN: Duration = Duration::from_secs(5);
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
+/// What is given out at once may be of many requests: so many of them are looked at.
+const CAUSES_MAX: usize = 64;

@@ -118,6 +118,11 @@ impl Groups {
         self.shared.store.close();
     }
 
+    /// All that there are.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.groups.lock().keys().cloned().collect()
+    }
+
     /// The cursor at which a new group with these terms begins.
     ///
     /// # Errors

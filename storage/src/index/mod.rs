@@ -227,6 +227,12 @@ impl Index {
         self.state.read().file.len().unwrap_or_default()
     }
 
+    /// How often a page of the file was in memory, and how often it had to be read, since it was opened.
+    pub(crate) fn cache(&self) -> (u64, u64) {
+        let stats = self.state.read().database.as_ref().map(|database| database.cache_stats());
+        stats.map_or((0, 0), |stats| (stats.read_hits() + stats.write_hits(), stats.read_misses() + stats.write_misses()))
+    }
+
     /// The file is beyond use: [`Index::clear`] it and apply the log again.
     pub(crate) fn needs_rebuild(&self) -> bool {
         self.unusable.load(Ordering::Acquire)

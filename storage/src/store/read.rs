@@ -53,6 +53,12 @@ impl Reader {
         (self.shared.log.disk_bytes(), self.shared.index.file_bytes())
     }
 
+    /// How often a page of the index file was in memory, and how often it had to be read, since the file was opened: `(hits, misses)`.
+    #[must_use]
+    pub fn index_cache(&self) -> (u64, u64) {
+        self.shared.index.cache()
+    }
+
     /// How many events the index file is behind the log.
     #[must_use]
     pub fn index_lag_events(&self) -> u64 {
