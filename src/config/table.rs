@@ -423,7 +423,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "none",
         form: "http url, or none",
         flag: None,
-        help: "A collector that takes traces by OTLP over HTTP in JSON, such as http://127.0.0.1:4318; /v1/traces is put behind it. For TLS, send to a collector beside the server.",
+        help: "A collector that takes traces by OTLP over HTTP in JSON, such as http://127.0.0.1:4318; /v1/traces is put behind it. One at https:// is held to the system's authorities; no credentials are sent.",
         apply: |settings, text| {
             settings.telemetry.otlp_endpoint = match text {
                 "none" => None,
