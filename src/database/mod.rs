@@ -144,6 +144,7 @@ mod shape;
 #[cfg(feature = "analytics")]
 mod sql;
 mod subscriptions;
+mod system;
 mod typed;
 mod types;
 mod validate;
