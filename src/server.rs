@@ -14,6 +14,9 @@ use tokio::net::TcpListener;
 
 use crate::Database;
 use crate::Error;
+use crate::auth::Auth;
+use crate::auth::AuthError;
+use crate::auth::AuthOptions;
 use crate::config;
 use crate::config::Settings;
 use crate::database;
@@ -28,7 +31,7 @@ use crate::telemetry;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// Beyond loopback anybody could read and write everything.
-    #[error("{0} is not a loopback address, and no authentication is configured")]
+    #[error("{0} is not a loopback address, and authentication is off (auth.enabled)")]
     Insecure(SocketAddr),
     /// The address can't be had.
     #[error("cannot listen on {address}")]
@@ -48,6 +51,9 @@ pub enum ServerError {
         #[source]
         source: Error,
     },
+    /// Authentication is on, and can't be.
+    #[error("authentication cannot be turned on")]
+    Auth(#[source] AuthError),
     /// The folder of definitions can't be used, or holds one that is refused.
     #[error("the definitions cannot be put in force")]
     Definitions(#[source] FolderFault),
@@ -72,6 +78,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     database: Database,
+    auth: Option<Arc<Auth>>,
     settings: Settings,
 }
 
@@ -81,10 +88,10 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`ServerError::Insecure`], [`ServerError::Listen`], [`ServerError::Open`], [`ServerError::Definitions`].
+    /// [`ServerError::Insecure`], [`ServerError::Listen`], [`ServerError::Open`], [`ServerError::Auth`], [`ServerError::Definitions`].
     pub async fn open(settings: Settings) -> Result<Self, ServerError> {
         let wanted = settings.server.listen;
-        if !wanted.ip().is_loopback() && !settings.server.insecure {
+        if !wanted.ip().is_loopback() && !settings.server.insecure && !settings.auth.enabled {
             return Err(ServerError::Insecure(wanted));
         }
         // The address comes first: it is the quicker of the two to fail.
@@ -95,15 +102,15 @@ impl Server {
         tracing::info!(data, durability = ?settings.storage.durability, "opening");
         let opened = told_while_waiting(Database::open(database_options(&settings)), &data).await;
         let database = opened.map_err(|source| ServerError::Open { data, source })?;
-        if let Some(folder) = &settings.server.definitions
-            && let Err(fault) = put_in_force(&database, folder).await
-        {
-            if let Err(error) = close(&database, settings.server.shutdown_timeout).await {
-                tracing::warn!(%error, "closing what was opened has failed too");
+        match prepare(&database, &settings).await {
+            Ok(auth) => Ok(Self { listener, address, database, auth, settings }),
+            Err(error) => {
+                if let Err(error) = close(&database, settings.server.shutdown_timeout).await {
+                    tracing::warn!(%error, "closing what was opened has failed too");
+                }
+                Err(error)
             }
-            return Err(ServerError::Definitions(fault));
         }
-        Ok(Self { listener, address, database, settings })
     }
 
     /// Where it is; with port 0 the port that it got.
@@ -124,9 +131,12 @@ impl Server {
     ///
     /// [`ServerError::Http`], [`ServerError::Poisoned`], [`ServerError::Close`].
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
-        let Self { listener, address, database, settings } = self;
+        let Self { listener, address, database, auth, settings } = self;
         let http_settings = http_settings(&settings);
-        let router = http::router(database.clone(), http_settings.clone());
+        let router = match &auth {
+            Some(auth) => http::guarded_router(database.clone(), http_settings.clone(), Arc::clone(auth)),
+            None => http::router(database.clone(), http_settings.clone()),
+        };
         let (poisoned, poison) = tokio::sync::oneshot::channel();
         let watch = tokio::spawn(watch_for_poison(database.clone(), poisoned));
         let measuring = tokio::spawn(telemetry::metrics::keep());
@@ -146,6 +156,11 @@ impl Server {
         let served = http::serve(listener, router, http_settings, stop).await;
         watch.abort();
         measuring.abort();
+        if let Some(auth) = auth
+            && tokio::time::timeout(settings.server.shutdown_timeout, auth.flush()).await.is_err()
+        {
+            tracing::error!("the last of what was done could not be written to $audit in time");
+        }
         let closed = close(&database, settings.server.shutdown_timeout).await;
         served.map_err(ServerError::Http)?;
         if let Ok(Some(error)) = reason.await {
@@ -155,6 +170,21 @@ impl Server {
         tracing::info!(%address, "stopped");
         Ok(())
     }
+}
+
+/// What comes between an open database and the first request.
+async fn prepare(database: &Database, settings: &Settings) -> Result<Option<Arc<Auth>>, ServerError> {
+    let auth = if settings.auth.enabled {
+        let issuer = format!("http://{}", settings.server.listen);
+        let options = AuthOptions::new(settings.auth.clone(), issuer, Some(settings.server.data.clone()));
+        Some(Auth::open(database, options).await.map_err(ServerError::Auth)?)
+    } else {
+        None
+    };
+    if let Some(folder) = &settings.server.definitions {
+        put_in_force(database, folder).await.map_err(ServerError::Definitions)?;
+    }
+    Ok(auth)
 }
 
 /// Puts a folder of definitions in force, up to the first that is refused.

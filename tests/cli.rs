@@ -17,6 +17,8 @@ mod exports;
 mod faults;
 #[path = "cli/http.rs"]
 mod http;
+#[path = "cli/identity.rs"]
+mod identity;
 #[path = "cli/offline.rs"]
 mod offline;
 #[path = "cli/oracle.rs"]

@@ -1,5 +1,6 @@
 //! What happens on one connection? HTTP/1.1 or HTTP/2 with prior knowledge, with a deadline on everything that a client can delay.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -26,6 +27,10 @@ use tower::ServiceExt;
 use crate::http::problem::Problem;
 use crate::http::settings::HttpSettings;
 use crate::http::stalled::StallGuard;
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// The protocol with its limits; one for all connections.
 pub(crate) fn protocol(settings: &HttpSettings) -> auto::Builder<TokioExecutor> {
@@ -63,6 +68,7 @@ pub(crate) async fn run(
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "connection without TCP_NODELAY");
     }
+    let peer = socket.peer_addr().ok().map(|address| Peer(address.ip()));
     let io = TokioIo::new(StallGuard::new(socket, settings.write_stall_timeout));
     let has_asked = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&has_asked);
@@ -70,7 +76,7 @@ pub(crate) async fn run(
         if !asked.load(Ordering::Relaxed) {
             asked.store(true, Ordering::Relaxed);
         }
-        answer(router.clone(), request)
+        answer(router.clone(), request, peer)
     });
     let connection = protocol.serve_connection(io, service);
     tokio::pin!(connection);
@@ -102,11 +108,20 @@ pub(crate) async fn run(
     }
 }
 
-fn answer(router: Router, request: Request<Incoming>) -> impl Future<Output = Result<Response, std::convert::Infallible>> {
+fn answer(
+    router: Router,
+    mut request: Request<Incoming>,
+    peer: Option<Peer>,
+) -> impl Future<Output = Result<Response, std::convert::Infallible>> {
     let fault = bad_host(&request);
     match fault {
         Some(problem) => futures::future::ready(Ok(problem.closing().into_response())).left_future(),
-        None => router.oneshot(request.map(Body::new)).right_future(),
+        None => {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            router.oneshot(request.map(Body::new)).right_future()
+        }
     }
 }
 

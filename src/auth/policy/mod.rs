@@ -26,10 +26,8 @@ pub struct Principal {
     pub streams: Patterns,
     /// Who has issued the token, and which of theirs it is.
     pub token: TokenId,
-    /// The refresh tokens that it belongs to, all of which end together.
-    pub family: Option<String>,
-    /// When the token was issued, if it says so.
-    pub issued_at: Option<Timestamp>,
+    /// What this server knows of it, if it is one of its own.
+    pub own: Option<OwnToken>,
     /// From then on the token counts for nothing.
     pub expires_at: Timestamp,
 }
@@ -41,6 +39,17 @@ pub struct TokenId {
     pub issuer: String,
     /// `jti`, or the hash of a token that has none.
     pub id: String,
+}
+
+/// What a token of this server hangs on: it ends with any of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnToken {
+    /// The key that has signed it.
+    pub key: String,
+    /// The version of `$clients` that made its client; 0 is the one of the settings.
+    pub client_version: u64,
+    /// The refresh tokens that it belongs to, all of which end together.
+    pub family: Option<String>,
 }
 
 /// What somebody wants to do.

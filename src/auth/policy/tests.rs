@@ -11,8 +11,7 @@ fn principal(scopes: Scopes, streams: Patterns) -> Principal {
         scopes,
         streams,
         token: TokenId { issuer: "i".into(), id: "t".into() },
-        family: None,
-        issued_at: None,
+        own: None,
         expires_at: Timestamp::from_micros(0),
     }
 }
