@@ -38,9 +38,10 @@ fn flat(section: &str, content: toml::Table) -> Vec<(String, toml::Value)> {
     let mut found = Vec::new();
     for (key, value) in content {
         let name = format!("{section}.{key}");
-        match value {
-            toml::Value::Table(inner) => found.extend(inner.into_iter().map(|(key, value)| (format!("{name}.{key}"), value))),
-            value => found.push((name, value)),
+        if let toml::Value::Table(inner) = value {
+            found.extend(inner.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+        } else {
+            found.push((name, value));
         }
     }
     found

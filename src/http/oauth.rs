@@ -59,7 +59,7 @@ pub(crate) async fn token(State(app): State<Shared>, request: Request) -> Result
     let credentials = credentials(&parts, &mut form)?;
     let grant = match take(&mut form, "grant_type")?.as_deref() {
         Some("client_credentials") => Grant::ClientCredentials,
-        Some("refresh_token") => Grant::Refresh(take(&mut form, "refresh_token")?.ok_or(invalid("refresh_token is missing"))?),
+        Some("refresh_token") => Grant::Refresh(take(&mut form, "refresh_token")?.ok_or_else(|| invalid("refresh_token is missing"))?),
         Some(_) => return Err(Fault::of(StatusCode::BAD_REQUEST, "unsupported_grant_type", "client_credentials or refresh_token")),
         None => return Err(invalid("grant_type is missing")),
     };
@@ -96,7 +96,7 @@ pub(crate) async fn revoke(State(app): State<Shared>, request: Request) -> Resul
     let auth = enabled(&app)?;
     let (parts, mut form) = read_form(&app, request).await?;
     let asker = asker(auth, &parts, &mut form).await?;
-    let token = take(&mut form, "token")?.ok_or(invalid("token is missing"))?;
+    let token = take(&mut form, "token")?.ok_or_else(|| invalid("token is missing"))?;
     auth.revoke(&asker, &token).await.map_err(GrantError::Failed)?;
     Ok(unstored(StatusCode::OK, &json!({})))
 }
@@ -119,7 +119,7 @@ pub(crate) async fn introspect(State(app): State<Shared>, request: Request) -> R
     let auth = enabled(&app)?;
     let (parts, mut form) = read_form(&app, request).await?;
     let asker = asker(auth, &parts, &mut form).await?;
-    let token = take(&mut form, "token")?.ok_or(invalid("token is missing"))?;
+    let token = take(&mut form, "token")?.ok_or_else(|| invalid("token is missing"))?;
     let body = auth.introspect(&asker, &token).map_or_else(|| json!({ "active": false }), |found| introspected(&found));
     Ok(unstored(StatusCode::OK, &body))
 }
@@ -146,7 +146,7 @@ fn introspected(found: &Introspection) -> Value {
 
 /// A refusal in the words of RFC 6749.
 pub(crate) struct Fault {
-    response: Response,
+    response: Box<Response>,
 }
 
 impl Fault {
@@ -156,7 +156,7 @@ impl Fault {
             let scheme = if error == "invalid_token" { "Bearer" } else { "Basic realm=\"factum\"" };
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
-        Self { response }
+        Self { response: Box::new(response) }
     }
 
     fn too_many(wait: Duration) -> Self {
@@ -170,7 +170,7 @@ impl Fault {
 
 impl From<Problem> for Fault {
     fn from(problem: Problem) -> Self {
-        Self { response: problem.into_response() }
+        Self { response: Box::new(problem.into_response()) }
     }
 }
 
@@ -197,7 +197,7 @@ impl From<GrantError> for Fault {
 
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
-        self.response
+        *self.response
     }
 }
 
@@ -259,7 +259,7 @@ fn credentials(parts: &Parts, form: &mut Query) -> Result<Credentials, Fault> {
     let (id, secret) = (take(form, "client_id")?, take(form, "client_secret")?);
     match (single(&parts.headers)?, id, secret) {
         (Some(value), id, None) => {
-            let (client, secret) = basic(value).ok_or_else(|| GrantError::InvalidClient)?;
+            let (client, secret) = basic(value).ok_or(GrantError::InvalidClient)?;
             if id.is_some_and(|id| id != client) {
                 return Err(invalid("client_id is another than that of the Authorization header"));
             }

@@ -27,7 +27,14 @@ fn path_of(template: &str) -> String {
 fn scopes_of(operation: &Value) -> Option<Vec<String>> {
     let security = operation["security"].as_array().expect("every operation says what it takes");
     let first = security.first()?;
-    Some(first["bearer"].as_array().unwrap().iter().map(|scope| scope.as_str().unwrap().to_owned()).collect())
+    Some(
+        first["bearer"]
+            .as_array()
+            .expect("as the interface has it")
+            .iter()
+            .map(|scope| scope.as_str().expect("as the interface has it").to_owned())
+            .collect(),
+    )
 }
 
 const SCOPES: [&str; 6] = ["events:read", "events:append", "views:read", "sql:read", "projections:write", "admin"];
@@ -113,8 +120,8 @@ async fn tenants(guarded: &Guarded) -> String {
 fn streams_in(answer: &Answer) -> Vec<String> {
     let text = answer.text();
     let lines: Vec<Value> = match answer.json_or_lines() {
-        Some(json) => json["events"].as_array().unwrap().clone(),
-        None => text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+        Some(json) => json["events"].as_array().expect("as the interface has it").clone(),
+        None => text.lines().map(|line| serde_json::from_str(line).expect("as the interface has it")).collect(),
     };
     lines.iter().filter_map(|event| event["stream"].as_str()).map(str::to_owned).collect()
 }

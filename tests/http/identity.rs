@@ -71,16 +71,16 @@ async fn the_token_endpoint_says_what_is_wrong_in_the_words_of_the_standard() {
 
 /// Asks for a token over a socket, from one of this machine's own addresses.
 async fn asked_from(served: &Served, address: &str, secret: &str) -> String {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
-    let mut socket = within(socket.connect(served.address)).await.unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket of this machine");
+    socket.bind(format!("{address}:0").parse().expect("a socket of this machine")).expect("a socket of this machine");
+    let mut socket = within(socket.connect(served.address)).await.expect("a socket of this machine");
     let form = format!("grant_type=client_credentials&client_id=root&client_secret={}", secret.replace(' ', "+"));
     let request = format!(
         "POST /oauth/token HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\n\
         Content-Length: {}\r\n\r\n{form}",
         form.len()
     );
-    tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.expect("a socket of this machine");
     crate::support::read_to_end(&mut socket).await
 }
 

@@ -54,19 +54,19 @@ fn jwk(pair: &Ed25519KeyPair, kid: &str) -> Value {
 
 impl Issuer {
     async fn start(name: &str) -> Self {
-        let pair = Ed25519KeyPair::generate().unwrap();
+        let pair = Ed25519KeyPair::generate().expect("a sound issuer");
         let set = json!({"keys": [jwk(&pair, "first")]}).to_string();
         let answer = Arc::new(Mutex::new(Answer::Text(200, set)));
         let fetches = Arc::new(AtomicUsize::new(0));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a sound issuer");
+        let url = format!("http://{}/keys", listener.local_addr().expect("a sound issuer"));
         let (answering, counting) = (Arc::clone(&answer), Arc::clone(&fetches));
         let handler = move || {
             counting.fetch_add(1, Ordering::SeqCst);
             let answer = answering.lock().clone();
             async move {
                 match answer {
-                    Answer::Text(status, text) => (http::StatusCode::from_u16(status).unwrap(), text).into_response(),
+                    Answer::Text(status, text) => (http::StatusCode::from_u16(status).expect("a sound issuer"), text).into_response(),
                     Answer::Redirect(to) => (http::StatusCode::FOUND, [("location", to)]).into_response(),
                     Answer::Silence => std::future::pending::<Response>().await,
                 }
@@ -97,7 +97,7 @@ impl Issuer {
 
     /// Signs with another key from now on, and tells it.
     fn rotate(&self, kid: &str) {
-        let pair = Ed25519KeyPair::generate().unwrap();
+        let pair = Ed25519KeyPair::generate().expect("a sound issuer");
         self.says(Answer::Text(200, json!({"keys": [jwk(&pair, kid)]}).to_string()));
         *self.pair.lock() = pair;
         *self.kid.lock() = kid.to_owned();
@@ -110,7 +110,7 @@ impl Issuer {
     fn token_with(&self, kid: &str, change: &Value) -> String {
         let now = jiff::Timestamp::now().as_second();
         let mut claims = json!({"iss": self.name, "aud": "factum", "sub": "somebody", "exp": now + 600, "scope": "openid events:read"});
-        for (name, value) in change.as_object().unwrap() {
+        for (name, value) in change.as_object().expect("a sound issuer") {
             claims[name] = value.clone();
         }
         let header = json!({"alg": "EdDSA", "typ": "JWT", "kid": kid});

@@ -23,7 +23,8 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
 /// Signs whatever it is given.
 fn signed(header: &str, claims: &str, secret: &[u8]) -> String {
     let message = format!("{}.{}", encode(header), encode(claims));
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256).unwrap();
+    let signature =
+        jsonwebtoken::crypto::sign(message.as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256).expect("a sound token");
     format!("{message}.{signature}")
 }
 
@@ -36,7 +37,7 @@ fn claims(change: &Value) -> String {
     let mut claims = json!({
         "iss": "shared-secret", "aud": "factum", "sub": "tester", "jti": "1", "exp": now_s() + 600, "iat": now_s(), "scope": "events:read",
     });
-    for (name, value) in change.as_object().unwrap() {
+    for (name, value) in change.as_object().expect("a sound token") {
         claims[name] = value.clone();
     }
     claims.to_string()
@@ -60,9 +61,12 @@ async fn refused(guarded: &Guarded, token: &str, why: &str) {
 /// The parts of a token of this server.
 fn parts(token: &str) -> (Value, Value, String) {
     let mut parts = token.split('.');
-    let mut json = || serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts.next().unwrap()).unwrap()).unwrap();
+    let mut json = || {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts.next().expect("a sound token")).expect("a sound token"))
+            .expect("a sound token")
+    };
     let (header, claims) = (json(), json());
-    (header, claims, parts.next().unwrap().to_owned())
+    (header, claims, parts.next().expect("a sound token").to_owned())
 }
 
 #[tokio::test]

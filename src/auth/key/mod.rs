@@ -153,13 +153,10 @@ pub(crate) async fn open_store(folder: Option<std::path::PathBuf>, key: Option<V
 }
 
 /// Runs what waits for a disk beside the runtime's own threads.
-async fn on_disk<S: Send + 'static, T: Send + 'static>(
+async fn on_disk<S: Clone + Send + 'static, T: Send + 'static>(
     store: S,
     work: impl FnOnce(&S) -> Result<T, KeyStoreError> + Send + 'static,
-) -> (S, Result<T, KeyStoreError>)
-where
-    S: Clone,
-{
+) -> (S, Result<T, KeyStoreError>) {
     let kept = store.clone();
     match tokio::task::spawn_blocking(move || work(&store)).await {
         Ok(done) => (kept, done),

@@ -13,13 +13,19 @@ use crate::auth::text::decode;
 /// A key that verifies.
 pub(crate) struct PublicKey {
     algorithm: Algorithm,
+    /// As tokens name it.
+    name: &'static str,
     key: DecodingKey,
 }
 
 impl PublicKey {
     /// A secret that both sides know, of at least 32 bytes.
     pub(crate) fn of_secret(secret: &[u8]) -> Option<Self> {
-        (secret.len() >= SECRET_BYTES_MIN).then(|| Self { algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret) })
+        (secret.len() >= SECRET_BYTES_MIN).then(|| Self {
+            algorithm: Algorithm::HS256,
+            name: "HS256",
+            key: DecodingKey::from_secret(secret),
+        })
     }
 
     /// Reads a JWK that is meant for signatures: RSA from 2,048 bits on, a point of P-256, or Ed25519. Anything else, symmetric keys
@@ -29,33 +35,26 @@ impl PublicKey {
         if text("use").is_some_and(|usage| usage != "sig") || jwk.get("key_ops").is_some_and(|operations| !verifies(operations)) {
             return None;
         }
-        let (algorithm, key) = match (text("kty")?, text("crv")) {
-            ("RSA", _) => (Algorithm::RS256, rsa(text("n")?, text("e")?)?),
-            ("EC", Some("P-256")) => (Algorithm::ES256, point(text("x")?, text("y")?)?),
-            ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, edwards(text("x")?)?),
+        let (algorithm, name, key) = match (text("kty")?, text("crv")) {
+            ("RSA", _) => (Algorithm::RS256, "RS256", rsa(text("n")?, text("e")?)?),
+            ("EC", Some("P-256")) => (Algorithm::ES256, "ES256", point(text("x")?, text("y")?)?),
+            ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, "EdDSA", edwards(text("x")?)?),
             _ => return None,
         };
-        let key = Self { algorithm, key };
+        let key = Self { algorithm, name, key };
         // A key that names another algorithm is for that one.
-        let is_named = jwk.get("alg").is_none_or(|named| named.as_str() == Some(key.algorithm_name()));
+        let is_named = jwk.get("alg").is_none_or(|named| named.as_str() == Some(name));
         is_named.then_some(key)
     }
 
     /// As tokens name it.
     pub(crate) fn algorithm_name(&self) -> &'static str {
-        match self.algorithm {
-            Algorithm::HS256 => "HS256",
-            Algorithm::RS256 => "RS256",
-            Algorithm::ES256 => "ES256",
-            // There is no other way to make one.
-            _ => "EdDSA",
-        }
+        self.name
     }
 
     /// Whether the signature (base64url) is the key's over the message. A token whose header names another algorithm has none.
     pub(crate) fn verifies(&self, named: &str, message: &[u8], signature: &str) -> bool {
-        named == self.algorithm_name()
-            && jsonwebtoken::crypto::verify(signature, message, &self.key, self.algorithm).is_ok_and(|is_good| is_good)
+        named == self.name && jsonwebtoken::crypto::verify(signature, message, &self.key, self.algorithm).is_ok_and(|is_good| is_good)
     }
 }
 

@@ -67,14 +67,14 @@ impl Guard {
     }
 
     /// What a request takes; 405 for a method that a path has not.
-    fn access(&self, method: &Method, path: Option<&str>) -> Result<Access, Response> {
+    fn access(&self, method: &Method, path: Option<&str>) -> Result<Access, Box<Response>> {
         // Where nothing is, everybody who is let in at all is told so.
         let Some(path) = path else { return Ok(Access::AnyToken) };
         let Some(known) = self.paths.get(path) else { return Ok(Access::Closed) };
         let wanted = if method == Method::HEAD { &Method::GET } else { method };
         match known.iter().find(|(method, _)| method == wanted) {
             Some((_, access)) => Ok(*access),
-            None => Err(not_allowed(known)),
+            None => Err(Box::new(not_allowed(known))),
         }
     }
 }
@@ -84,7 +84,7 @@ async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
     let access = match guard.access(request.method(), path.map(MatchedPath::as_str)) {
         Ok(Access::Open) => return next.run(request).await,
         Ok(access) => access,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let principal = match authenticate(&guard.auth, request.headers()).await {
         Ok(principal) => principal,
