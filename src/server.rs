@@ -286,6 +286,7 @@ fn http_settings(settings: &Settings) -> HttpSettings {
         body_chunk_timeout: settings.limits.body_read_timeout,
         shutdown_deadline: settings.server.shutdown_timeout,
         durability: durability(settings),
+        knows_peers: settings.auth.enabled,
         ..HttpSettings::default()
     }
 }

@@ -68,7 +68,7 @@ pub(crate) async fn run(
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "connection without TCP_NODELAY");
     }
-    let peer = socket.peer_addr().ok().map(|address| Peer(address.ip()));
+    let peer = socket.peer_addr().ok().filter(|_| settings.knows_peers).map(|address| Peer(address.ip()));
     let io = TokioIo::new(StallGuard::new(socket, settings.write_stall_timeout));
     let has_asked = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&has_asked);

@@ -39,6 +39,8 @@ pub struct HttpSettings {
     pub heartbeat: Duration,
     /// How long requests under way may take once the server stops.
     pub shutdown_deadline: Duration,
+    /// Whether handlers learn where a request comes from; only who counts failures needs to know.
+    pub knows_peers: bool,
     /// What an acknowledgement means, for `/v1/status` to say.
     pub durability: Durability,
     /// Cancelled when the server begins to stop: feeds end, and it is no longer ready. [`crate::http::serve`] does so.
@@ -63,6 +65,7 @@ impl Default for HttpSettings {
             http2_header_bytes_max: 32 << 10,
             heartbeat: Duration::from_secs(15),
             shutdown_deadline: Duration::from_secs(10),
+            knows_peers: false,
             durability: Durability::Strict,
             closing: CancellationToken::new(),
         }

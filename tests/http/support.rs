@@ -168,9 +168,13 @@ impl Served {
         Self::serve(Api::with(settings.clone()).await, settings).await
     }
 
-    /// What is a value already, with the settings that it was made with by default.
+    /// What is a value already, with the default settings; handlers learn who asks.
     pub(crate) async fn over(api: &Api) -> Self {
-        Self::serve(Api { database: api.database.clone(), router: api.router.clone() }, HttpSettings::default()).await
+        Self::serve(
+            Api { database: api.database.clone(), router: api.router.clone() },
+            HttpSettings { knows_peers: true, ..HttpSettings::default() },
+        )
+        .await
     }
 
     async fn serve(api: Api, settings: HttpSettings) -> Self {
