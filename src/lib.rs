@@ -5,6 +5,7 @@
 pub mod aggregate;
 #[cfg(feature = "analytics")]
 pub mod analytics;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod database;

@@ -14,6 +14,9 @@ use tokio::net::TcpListener;
 
 use crate::Database;
 use crate::Error;
+use crate::auth::Auth;
+use crate::auth::AuthError;
+use crate::auth::AuthOptions;
 use crate::config;
 use crate::config::Settings;
 use crate::config::TlsSettings;
@@ -32,7 +35,7 @@ use crate::telemetry;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// Beyond loopback anybody could read and write everything.
-    #[error("{0} is not a loopback address, and no authentication is configured")]
+    #[error("{0} is not a loopback address, and authentication is off (auth.enabled)")]
     Insecure(SocketAddr),
     /// The certificate can't be used.
     #[error("TLS cannot be spoken")]
@@ -58,6 +61,9 @@ pub enum ServerError {
         #[source]
         source: Error,
     },
+    /// Authentication is on, and can't be.
+    #[error("authentication cannot be turned on")]
+    Auth(#[source] AuthError),
     /// The folder of definitions can't be used, or holds one that is refused.
     #[error("the definitions cannot be put in force")]
     Definitions(#[source] FolderFault),
@@ -82,6 +88,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     database: Database,
+    auth: Option<Arc<Auth>>,
     settings: Settings,
     tls: Option<Tls>,
 }
@@ -93,13 +100,13 @@ impl Server {
     /// # Errors
     ///
     /// [`ServerError::Tls`], [`ServerError::HalfTls`], [`ServerError::Insecure`], [`ServerError::Listen`], [`ServerError::Open`],
-    /// [`ServerError::Definitions`].
+    /// [`ServerError::Auth`], [`ServerError::Definitions`].
     pub async fn open(settings: Settings) -> Result<Self, ServerError> {
         let wanted = settings.server.listen;
         let tls = tls(&settings.tls).await?;
         // Whoever has no certificate of the clients' authority does not get in.
         let is_closed = settings.tls.client_ca.is_some();
-        if !wanted.ip().is_loopback() && !settings.server.insecure && !is_closed {
+        if !wanted.ip().is_loopback() && !settings.server.insecure && !settings.auth.enabled && !is_closed {
             return Err(ServerError::Insecure(wanted));
         }
         // The address comes first: it is the quicker of the two to fail.
@@ -110,15 +117,15 @@ impl Server {
         tracing::info!(data, durability = ?settings.storage.durability, "opening");
         let opened = told_while_waiting(Database::open(database_options(&settings)), &data).await;
         let database = opened.map_err(|source| ServerError::Open { data, source })?;
-        if let Some(folder) = &settings.server.definitions
-            && let Err(fault) = put_in_force(&database, folder).await
-        {
-            if let Err(error) = close(&database, settings.server.shutdown_timeout).await {
-                tracing::warn!(%error, "closing what was opened has failed too");
+        match prepare(&database, &settings).await {
+            Ok(auth) => Ok(Self { listener, address, database, auth, settings, tls }),
+            Err(error) => {
+                if let Err(error) = close(&database, settings.server.shutdown_timeout).await {
+                    tracing::warn!(%error, "closing what was opened has failed too");
+                }
+                Err(error)
             }
-            return Err(ServerError::Definitions(fault));
         }
-        Ok(Self { listener, address, database, settings, tls })
     }
 
     /// Where it is; with port 0 the port that it got.
@@ -145,9 +152,12 @@ impl Server {
     ///
     /// [`ServerError::Http`], [`ServerError::Poisoned`], [`ServerError::Close`].
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
-        let Self { listener, address, database, settings, tls } = self;
+        let Self { listener, address, database, auth, settings, tls } = self;
         let http_settings = HttpSettings { tls, ..http_settings(&settings) };
-        let router = http::router(database.clone(), http_settings.clone());
+        let router = match &auth {
+            Some(auth) => http::guarded_router(database.clone(), http_settings.clone(), Arc::clone(auth)),
+            None => http::router(database.clone(), http_settings.clone()),
+        };
         let (poisoned, poison) = tokio::sync::oneshot::channel();
         let watch = tokio::spawn(watch_for_poison(database.clone(), poisoned));
         let measuring = tokio::spawn(telemetry::metrics::keep());
@@ -168,6 +178,11 @@ impl Server {
         let served = http::serve(listener, router, http_settings, stop).await;
         watch.abort();
         measuring.abort();
+        if let Some(auth) = auth
+            && tokio::time::timeout(settings.server.shutdown_timeout, auth.flush()).await.is_err()
+        {
+            tracing::error!("the last of what was done could not be written to $audit in time");
+        }
         let closed = close(&database, settings.server.shutdown_timeout).await;
         if tokio::time::timeout(TRACES_TIMEOUT, telemetry::traces::flush()).await.is_err() {
             tracing::warn!("the last traces were not sent in time");
@@ -196,6 +211,22 @@ async fn tls(settings: &TlsSettings) -> Result<Option<Tls>, ServerError> {
     let named = files.certificate.clone();
     let read = tokio::task::spawn_blocking(move || Tls::read(files)).await;
     read.map_err(|error| fault(&named, error.to_string())).flatten().map(Some).map_err(ServerError::Tls)
+}
+
+/// What comes between an open database and the first request.
+async fn prepare(database: &Database, settings: &Settings) -> Result<Option<Arc<Auth>>, ServerError> {
+    let auth = if settings.auth.enabled {
+        let scheme = if settings.tls.certificate.is_some() { "https" } else { "http" };
+        let issuer = format!("{scheme}://{}", settings.server.listen);
+        let options = AuthOptions::new(settings.auth.clone(), issuer, Some(settings.server.data.clone()));
+        Some(Auth::open(database, options).await.map_err(ServerError::Auth)?)
+    } else {
+        None
+    };
+    if let Some(folder) = &settings.server.definitions {
+        put_in_force(database, folder).await.map_err(ServerError::Definitions)?;
+    }
+    Ok(auth)
 }
 
 /// Puts a folder of definitions in force, up to the first that is refused.
@@ -297,6 +328,7 @@ fn http_settings(settings: &Settings) -> HttpSettings {
         body_chunk_timeout: settings.limits.body_read_timeout,
         shutdown_deadline: settings.server.shutdown_timeout,
         durability: durability(settings),
+        knows_peers: settings.auth.enabled,
         ..HttpSettings::default()
     }
 }

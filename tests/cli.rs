@@ -21,6 +21,8 @@ mod exports;
 mod faults;
 #[path = "cli/http.rs"]
 mod http;
+#[path = "cli/identity.rs"]
+mod identity;
 #[path = "cli/logs.rs"]
 mod logs;
 #[path = "cli/measurements.rs"]

@@ -17,11 +17,18 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Self {
+    /// With the settings that the document shows first, if it shows any of a server's.
+    fn start(document: &[Block]) -> Self {
         let data = tempfile::tempdir().expect("a temporary directory");
+        if let Some(settings) = document.iter().find(|block| block.language == "toml" && block.text.starts_with("[auth]")) {
+            std::fs::write(data.path().join("factum.toml"), &settings.text).expect("settings can be written");
+            std::fs::write(data.path().join("root.secret"), "cm9vdCBpcyB3aG8gbWFrZXMgb3RoZXJz\n").expect("a secret can be written");
+        }
         let mut process = Command::new(BINARY)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data.path().join("data"))
+            // Here are the settings, and the files that they name.
+            .current_dir(data.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -89,7 +96,7 @@ fn matches_line(pattern: &str, line: &str) -> bool {
 fn run(document: &str) -> Vec<String> {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).expect("the document is there");
     let blocks = blocks(&text);
-    let server = Server::start();
+    let server = Server::start(&blocks);
     let folder = Path::new(BINARY).parent().expect("the binary lies in a folder");
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
     let python = python();
@@ -182,6 +189,12 @@ fn the_guide_to_what_happens_is_true() {
 #[test]
 fn the_guide_to_analytics_is_true() {
     let wrong = run("docs/guide/analytics.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn the_guide_to_security_is_true() {
+    let wrong = run("docs/guide/security.md");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 

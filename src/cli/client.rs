@@ -74,6 +74,11 @@ impl Client {
         Ok(Self { http, base, token: connection.token.clone() })
     }
 
+    /// The same without a token: for who has yet to get one.
+    pub(crate) fn without_token(connection: &Connection) -> Result<Self, Failure> {
+        Ok(Self { token: None, ..Self::new(connection)? })
+    }
+
     /// Where the server is, without a slash at the end.
     pub(crate) fn base(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
@@ -155,6 +160,11 @@ async fn refused(response: Response) -> Failure {
         Ok(mut problem) if !problem.kind.is_empty() || !problem.title.is_empty() => {
             problem.status = status.as_u16();
             Failure::problem(problem)
+        }
+        Ok(problem) if problem.members.contains_key("error_description") => {
+            let text = |name: &str| problem.members.get(name).and_then(|value| value.as_str()).map(super::output::printable);
+            Failure::failed(format!("the server answered {}", text("error").unwrap_or_default()))
+                .detail(text("error_description").unwrap_or_default())
         }
         Ok(_) | Err(_) => Failure::failed(format!("the server answered {status}"))
             .detail(super::output::cut(&super::output::printable(&String::from_utf8_lossy(&body)), 300)),

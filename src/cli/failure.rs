@@ -231,6 +231,10 @@ fn next_step(problem: &Problem) -> Option<String> {
             }
         }
         ("event-id-reused", _) => "this id belongs to another event; leave --id out to get a fresh one, or take another --key".to_owned(),
+        ("unauthenticated", _) => "get a token with `factum token --client NAME --secret-file FILE`, and set FACTUM_TOKEN to it".to_owned(),
+        ("forbidden", _) if problem.members.contains_key("scope") => {
+            "`factum token` gives one with the scope, if the client has it; `factum clients` says so".to_owned()
+        }
         ("stream-not-found", _) => "`factum streams` lists what there is".to_owned(),
         ("command-not-found", _) => match problem.members.get("known").and_then(Value::as_array) {
             Some(known) if !known.is_empty() => {

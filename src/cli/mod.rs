@@ -6,6 +6,7 @@ mod append;
 mod apply;
 mod bench;
 mod client;
+mod clients;
 mod command;
 mod config;
 mod demo;
@@ -14,6 +15,7 @@ mod event;
 mod exports;
 mod failure;
 mod import;
+mod keys;
 mod offline;
 mod output;
 mod projections;
@@ -29,6 +31,7 @@ mod status;
 mod streams;
 mod subscriptions;
 mod tail;
+mod token;
 mod verify;
 mod views;
 
@@ -78,6 +81,12 @@ enum Command {
     /// List exports (Parquet files that follow the log), and tell them to publish at once.
     #[cfg(feature = "analytics")]
     Exports(exports::Arguments),
+    /// Get an access token, or see to one.
+    Token(token::Arguments),
+    /// List the clients that get tokens; make, change or end one.
+    Clients(clients::Arguments),
+    /// List the keys that sign tokens, or let the next one sign.
+    Keys(keys::Arguments),
     /// Print what a stream's events come to, now or in the past.
     State(state::Arguments),
     /// Tell an aggregate to do something.
@@ -138,6 +147,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         #[cfg(feature = "analytics")]
         Command::Exports(arguments) => block_on(exports::run(&arguments, &mut output))?,
         Command::Status(arguments) => block_on(status::run(&arguments, &mut output))?,
+        Command::Token(arguments) => block_on(token::run(&arguments, &mut output))?,
+        Command::Clients(arguments) => block_on(clients::run(&arguments, &mut output))?,
+        Command::Keys(arguments) => block_on(keys::run(&arguments, &mut output))?,
         Command::State(arguments) => block_on(state::run(&arguments, &mut output))?,
         Command::Tell(arguments) => block_on(command::run(&arguments, &mut output))?,
         Command::Views(arguments) => block_on(views::run(&arguments, &mut output))?,

@@ -16,6 +16,7 @@ use serde::Serialize;
 /// The command's stdout.
 pub(crate) struct Output {
     human: bool,
+    json: bool,
     #[cfg(feature = "analytics")]
     is_terminal: bool,
     colour: bool,
@@ -28,6 +29,7 @@ impl Output {
         let terminal = io::stdout().is_terminal();
         Self {
             human: terminal && !json,
+            json,
             #[cfg(feature = "analytics")]
             is_terminal: terminal,
             colour: terminal && colours_wanted(),
@@ -38,6 +40,11 @@ impl Output {
     /// Prints for people, also when piped; colours only on a terminal.
     pub(crate) fn for_people() -> Self {
         Self { human: true, ..Self::of_process(false) }
+    }
+
+    /// Whether JSON was asked for, and is not only what a pipe gets.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
     }
 
     pub(crate) fn is_human(&self) -> bool {

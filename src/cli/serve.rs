@@ -201,7 +201,7 @@ pub(crate) fn told(error: &ServerError) -> Failure {
     match error {
         ServerError::Insecure(_) => failure
             .detail("anybody who reaches it could read and write everything")
-            .next("listen on 127.0.0.1, or say --insecure if the network around it is closed"),
+            .next("listen on 127.0.0.1, or turn authentication on (auth.enabled), or say --insecure if the network around it is closed"),
         ServerError::Tls(_) => failure.next("name files in PEM that belong together in tls.certificate and tls.key (and tls.client_ca)"),
         ServerError::HalfTls(_, other) => failure.next(format!("set {other} as well")),
         ServerError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
@@ -211,6 +211,7 @@ pub(crate) fn told(error: &ServerError) -> Failure {
         // It says itself who has the directory, and what to do.
         ServerError::Open { source: crate::Error::Storage(factum_storage::Error::Locked { .. }), .. } => failure,
         ServerError::Open { data, .. } => failure.next(format!("if it is damaged, `factum verify {data}` says where")),
+        ServerError::Auth(_) => failure.next("correct the setting or the file; `factum config` prints what holds and where it comes from"),
         ServerError::Definitions(_) => failure.next("correct the definition and start again; what was in force before still is"),
         ServerError::Poisoned { .. } => failure.next("look at the disk, then start the server again: it finds out what is on it"),
         ServerError::Http(_) | ServerError::Close(_) => failure,

@@ -23,13 +23,34 @@ pub(super) fn apply(values: &mut [Value], path: &Path) -> Result<(), Error> {
             put(values, &section, String::new(), source.clone())?;
             continue;
         };
-        for (key, value) in content {
-            let name = format!("{section}.{key}");
-            let text = scalar_text(&value).ok_or_else(|| failed(format!("{name}: a text, a number or true/false is needed")));
+        for (name, value) in flat(&section, content) {
+            let text = scalar_text(&value)
+                .or_else(|| tables_text(&value))
+                .ok_or_else(|| failed(format!("{name}: a text, a number or true/false is needed")));
             put(values, &name, text?, source.clone())?;
         }
     }
     Ok(())
+}
+
+/// The keys of a section with its name in front, those of a table within it too: `[auth.shared_secret]`.
+fn flat(section: &str, content: toml::Table) -> Vec<(String, toml::Value)> {
+    let mut found = Vec::new();
+    for (key, value) in content {
+        let name = format!("{section}.{key}");
+        if let toml::Value::Table(inner) = value {
+            found.extend(inner.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+        } else {
+            found.push((name, value));
+        }
+    }
+    found
+}
+
+/// An array of tables, as JSON: for settings that are lists of such.
+fn tables_text(value: &toml::Value) -> Option<String> {
+    let list = value.as_array().filter(|list| !list.is_empty() && list.iter().all(toml::Value::is_table))?;
+    serde_json::to_string(list).ok()
 }
 
 fn scalar_text(value: &toml::Value) -> Option<String> {

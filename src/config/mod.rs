@@ -3,7 +3,9 @@
 //! Every setting is one line of [`SETTINGS`]: it drives reading, checking, `factum config` and `docs/config.md`.
 //! Later layers win: built-in default, `factum.toml`, environment (`FACTUM_SECTION__KEY`), flag.
 
+mod auth;
 mod file;
+mod issuers;
 mod reference;
 mod table;
 #[cfg(test)]
@@ -15,6 +17,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use auth::AuthSettings;
+pub use auth::Secret;
+pub use auth::SharedSecretSettings;
+pub use auth::SigningAlgorithm;
+pub use issuers::IssuerSettings;
 pub use reference::markdown;
 pub use table::SETTINGS;
 pub use table::Setting;
@@ -32,6 +39,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// `[tls]`
     pub tls: TlsSettings,
+    /// `[auth]`
+    pub auth: AuthSettings,
     /// `[limits]`
     pub limits: LimitSettings,
     /// `[storage]`
@@ -317,6 +326,9 @@ pub fn load(sources: &Sources) -> Result<Config, Error> {
             detail,
         })?;
     }
+    for value in values.iter_mut().filter(|value| value.setting.is_secret() && value.source != Source::Default) {
+        auth::HIDDEN.clone_into(&mut value.text);
+    }
     Ok(Config { settings, values })
 }
 
@@ -327,7 +339,7 @@ fn apply_environment(values: &mut [Value], environment: &[(String, String)]) -> 
     }
     for (variable, text) in environment {
         let Some((section, key)) = variable.strip_prefix("FACTUM_").and_then(|rest| rest.split_once("__")) else { continue };
-        let name = format!("{section}.{key}").to_lowercase();
+        let name = format!("{section}.{}", key.replace("__", ".")).to_lowercase();
         put(values, &name, text.clone(), Source::Environment(variable.clone()))?;
     }
     Ok(())

@@ -12,12 +12,16 @@ use super::ExportSettings;
 use super::LimitSettings;
 use super::LogSettings;
 use super::ScriptSettings;
+use super::Secret;
 use super::ServerSettings;
 use super::Settings;
+use super::SigningAlgorithm;
 use super::SqlSettings;
 use super::StorageSettings;
 use super::TelemetrySettings;
 use super::TlsSettings;
+use super::auth;
+use super::issuers;
 use super::value;
 use crate::telemetry::LogFormat;
 use crate::telemetry::logs;
@@ -50,7 +54,13 @@ impl Setting {
     /// The environment variable that sets it.
     #[must_use]
     pub fn variable(&self) -> String {
-        format!("FACTUM_{}__{}", self.section, self.key).to_uppercase()
+        format!("FACTUM_{}__{}", self.section.replace('.', "__"), self.key).to_uppercase()
+    }
+
+    /// Whether its value is shown to nobody.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        (self.section, self.key) == ("auth", "key")
     }
 }
 
@@ -154,6 +164,161 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         help: "Authorities in PEM: a client must show a certificate that one of them has signed. Who has one may do everything, from any address.",
         apply: |settings, text| file(text).map(|file| settings.tls.client_ca = file),
+    },
+    Setting {
+        section: "auth",
+        key: "enabled",
+        default: "false",
+        form: "true or false",
+        flag: None,
+        help: "Whether requests need a token. Without it everybody who reaches the server may do everything.",
+        apply: |settings, text| value::truth(text).map(|truth| settings.auth.enabled = truth),
+    },
+    Setting {
+        section: "auth",
+        key: "issuer",
+        default: "auto",
+        form: "url or auto",
+        flag: None,
+        help: "`iss` of the tokens that this server issues, and the address at which clients reach it; auto is `http://` (`https://` with a certificate) and `server.listen`.",
+        apply: |settings, text| {
+            settings.auth.issuer = if text == "auto" { None } else { Some(auth::name(text)?) };
+            Ok(())
+        },
+    },
+    Setting {
+        section: "auth",
+        key: "audience",
+        default: "factum",
+        form: "text",
+        flag: None,
+        help: "`aud` of the tokens that this server issues, and of those that are signed with the shared secret.",
+        apply: |settings, text| auth::name(text).map(|name| settings.auth.audience = name),
+    },
+    Setting {
+        section: "auth",
+        key: "bootstrap_client_id",
+        default: "none",
+        form: "name or none",
+        flag: None,
+        help: "A client with every scope that is there before anybody has made one.",
+        apply: |settings, text| {
+            settings.auth.bootstrap_client_id = auth::optional(text)?.map(auth::name).transpose()?;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "auth",
+        key: "bootstrap_client_secret_file",
+        default: "none",
+        form: "path or none",
+        flag: None,
+        help: "The file that holds the secret of that client: at least 16 characters, white space around them does not count.",
+        apply: |settings, text| {
+            settings.auth.bootstrap_client_secret_file = auth::optional(text)?.map(PathBuf::from);
+            Ok(())
+        },
+    },
+    Setting {
+        section: "auth",
+        key: "token_ttl",
+        default: "1h",
+        form: "time",
+        flag: None,
+        help: "How long an access token of this server counts.",
+        apply: |settings, text| value::duration_within(text, SECOND, 30 * 24 * HOUR).map(|duration| settings.auth.token_ttl = duration),
+    },
+    Setting {
+        section: "auth",
+        key: "refresh_ttl",
+        default: "30d",
+        form: "time or none",
+        flag: None,
+        help: "How long a refresh token counts, from its last use on; none: there are none.",
+        apply: |settings, text| {
+            let text = auth::optional(text)?;
+            settings.auth.refresh_ttl = text.map(|text| value::duration_within(text, SECOND, 366 * 24 * HOUR)).transpose()?;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "auth",
+        key: "algorithm",
+        default: "ES256",
+        form: "RS256, ES256 or EdDSA",
+        flag: None,
+        help: "What new keys sign with. Another one here is a rotation at the next start.",
+        apply: |settings, text| {
+            settings.auth.algorithm = SigningAlgorithm::parse(text).ok_or("must be RS256, ES256 or EdDSA")?;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "auth",
+        key: "key",
+        default: "none",
+        form: "text or none",
+        flag: None,
+        help: "At least 32 characters that encrypt the private keys in the data directory. Better in the environment, or in `key_file`.",
+        apply: |settings, text| {
+            settings.auth.key = auth::optional(text)?.map(Secret::new);
+            Ok(())
+        },
+    },
+    Setting {
+        section: "auth",
+        key: "key_file",
+        default: "none",
+        form: "path or none",
+        flag: None,
+        help: "The file that holds them. Without both, a key is made beside the private keys, and protects them from who gets hold of their file alone.",
+        apply: |settings, text| {
+            settings.auth.key_file = auth::optional(text)?.map(PathBuf::from);
+            Ok(())
+        },
+    },
+    Setting {
+        section: "auth",
+        key: "rotate_every",
+        default: "90d",
+        form: "time or none",
+        flag: None,
+        help: "After so long another key signs; none: only by `POST /v1/keys/rotate`. What the one before has signed counts until it expires.",
+        apply: |settings, text| {
+            let text = auth::optional(text)?;
+            settings.auth.rotate_every = text.map(|text| value::duration_within(text, MINUTE, 3_660 * 24 * HOUR)).transpose()?;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "auth",
+        key: "issuers",
+        default: "none",
+        form: "tables",
+        flag: None,
+        help: "Others whose tokens are let in, one table `[[auth.issuers]]` each: `issuer` (`iss`), `audience` (`aud`), `jwks_url` (https), and `algorithms` if not all of RS256, ES256 and EdDSA. `loopback_http = true` allows http to this machine.",
+        apply: |settings, text| issuers::parse(text).map(|issuers| settings.auth.issuers = issuers),
+    },
+    Setting {
+        section: "auth.shared_secret",
+        key: "file",
+        default: "none",
+        form: "path or none",
+        flag: None,
+        help: "The file that holds a secret of at least 32 bytes; tokens that are signed with it (HS256) are let in. White space around it does not count.",
+        apply: |settings, text| {
+            settings.auth.shared_secret.file = auth::optional(text)?.map(PathBuf::from);
+            Ok(())
+        },
+    },
+    Setting {
+        section: "auth.shared_secret",
+        key: "issuer",
+        default: "shared-secret",
+        form: "text",
+        flag: None,
+        help: "`iss` of such tokens; their `aud` is `auth.audience`.",
+        apply: |settings, text| auth::name(text).map(|name| settings.auth.shared_secret.issuer = name),
     },
     Setting {
         section: "limits",
@@ -464,6 +629,7 @@ pub(super) fn blank() -> Settings {
             shutdown_timeout: Duration::ZERO,
         },
         tls: TlsSettings::default(),
+        auth: auth::blank(),
         limits: LimitSettings {
             body: 0,
             event: 0,
@@ -498,5 +664,6 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);

@@ -106,6 +106,50 @@ fn a_file_that_is_named_must_be_there_and_the_usual_one_need_not() {
 }
 
 #[test]
+fn tables_within_sections_have_longer_names() {
+    let toml = file("[auth]\nenabled = true\n[auth.shared_secret]\nfile = \"a\"\n");
+    let mut sources = Sources { file: Some(toml.path().to_owned()), ..Sources::default() };
+    assert_eq!(load(&sources).unwrap().settings.auth.shared_secret.file, Some("a".into()));
+    sources.environment = variables(&[("FACTUM_AUTH__SHARED_SECRET__FILE", "b")]);
+    let config = load(&sources).unwrap();
+    assert_eq!(source_of(&config, "auth.shared_secret.file").0, "b");
+    assert!(config.settings.auth.enabled);
+    check_unknown("[auth.shared_secret]\nfil = 1\n", &[], "did you mean auth.shared_secret.file?");
+    check_unknown("[auth]\nenable = true\n", &[], "did you mean auth.enabled?");
+}
+
+#[test]
+fn arrays_of_tables_are_lists() {
+    let one = "[[auth.issuers]]\nissuer = \"https://a.example/\"\naudience = \"factum\"\njwks_url = \"https://a.example/keys\"\n";
+    let with = |text: &str| {
+        let toml = file(text);
+        load(&Sources { file: Some(toml.path().to_owned()), ..Sources::default() })
+    };
+    let two = format!("{one}algorithms = [\"RS256\"]\n{}", one.replace("a.example", "b.example"));
+    let issuers = with(&two).unwrap().settings.auth.issuers;
+    assert_eq!((issuers.len(), issuers[0].algorithms.len(), issuers[1].algorithms.len()), (2, 1, 3));
+    for (bad, expected) in [
+        (format!("{one}jwks_uri = \"x\"\n"), "did you mean jwks_url?"),
+        (one.replace("audience", "#"), "audience is missing"),
+        (format!("{one}algorithms = [\"HS256\"]\n"), "none of RS256"),
+        (format!("{one}{one}"), "stands twice"),
+        ("[auth]\nissuers = \"x\"\n".to_owned(), "[[auth.issuers]]"),
+        ("[[server.listen]]\na = 1\n".to_owned(), "IP address"),
+    ] {
+        let message = with(&bad).expect_err("a bad table is refused").to_string();
+        assert!(message.contains(expected), "{message:?} lacks {expected:?}");
+    }
+}
+
+#[test]
+fn secrets_are_not_told() {
+    let sources = Sources { environment: variables(&[("FACTUM_AUTH__KEY", "hush-hush")]), ..Sources::default() };
+    let config = load(&sources).unwrap();
+    assert_eq!(config.settings.auth.key.as_ref().map(Secret::expose), Some("hush-hush"));
+    assert!(!format!("{config:?}").contains("hush-hush"));
+}
+
+#[test]
 fn sizes_and_times_are_read() {
     for (text, expected) in [("1", 1), ("64MiB", 64 << 20), ("10 kB", 10_000), ("1_000", 1_000), ("2gib", 2 << 30)] {
         assert_eq!(parse_bytes(text), Ok(expected), "{text}");

@@ -147,6 +147,7 @@ mod shape;
 #[cfg(feature = "analytics")]
 mod sql;
 mod subscriptions;
+mod system;
 mod typed;
 mod types;
 mod validate;

@@ -11,6 +11,9 @@ use crate::database::At;
 use crate::database::SnapshotListing;
 use crate::database::Step;
 use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::access::authorise_aggregate;
+use crate::http::access::authorise_write;
 use crate::http::answer;
 use crate::http::answer::ReadAnswer;
 use crate::http::answer::cursor_text;
@@ -57,6 +60,7 @@ use crate::subscription::time::push_timestamp;
 pub(crate) async fn state(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let (category, id) = aggregate_in_path(&parts.uri)?;
+    authorise_aggregate(&Caller::of(&app, &parts), &category, &id)?;
     json_only(&parts.headers)?;
     let mut query = Query::parse(parts.uri.query())?;
     let at = take_at(&mut query)?;
@@ -131,6 +135,7 @@ pub(crate) fn state_etag(version: Version, definition_hash: &[u8; 32]) -> String
 pub(crate) async fn history(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let (category, id) = aggregate_in_path(&parts.uri)?;
+    authorise_aggregate(&Caller::of(&app, &parts), &category, &id)?;
     json_only(&parts.headers)?;
     let mut query = Query::parse(parts.uri.query())?;
     let from: Option<u64> = query.parsed("from", VERSION_FORM)?;
@@ -195,6 +200,7 @@ fn push_step(out: &mut Vec<u8>, step: &Step) {
 pub(crate) async fn snapshots(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let (category, id) = aggregate_in_path(&parts.uri)?;
+    authorise_aggregate(&Caller::of(&app, &parts), &category, &id)?;
     json_only(&parts.headers)?;
     Query::parse(parts.uri.query())?.finish()?;
     let listed = app.database.aggregate_snapshots(&category, &id).await?;
@@ -246,6 +252,8 @@ fn push_snapshot(out: &mut Vec<u8>, snapshot: &SnapshotListing) {
 pub(crate) async fn put_snapshot(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let (category, id) = aggregate_in_path(&parts.uri)?;
+    let caller = Caller::of(&app, &parts);
+    authorise_write(&caller, &authorise_aggregate(&caller, &category, &id)?)?;
     let version = segment(&parts.uri, 5, "version")?.parse::<u64>().ok().filter(|version| *version > 0);
     let version = version.ok_or_else(|| Problem::malformed("version", VERSION_FORM))?;
     refuse_conditions(&parts.headers)?;

@@ -19,6 +19,8 @@ use crate::Error;
 use crate::database::AppendResult;
 use crate::database::Direction;
 use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::access::authorise_write;
 use crate::http::answer;
 use crate::http::answer::FACTUM_POSITION;
 use crate::http::body::read_whole;
@@ -31,7 +33,6 @@ use crate::http::problem::Slug;
 use crate::http::problem::conflict_members;
 use crate::http::query::Query;
 use crate::http::query::push_percent_encoded;
-use crate::http::request::authorise_write;
 use crate::http::request::stream_in_path;
 use crate::http::request::unsupported;
 use crate::http::schema;
@@ -78,7 +79,8 @@ pub(crate) async fn append(State(app): State<Shared>, request: Request) -> Resul
         Query::parse(parts.uri.query())?.finish()?;
     }
     let stream = stream_in_path(&parts.uri)?;
-    authorise_write(&stream)?;
+    let caller = Caller::of(&app, &parts);
+    authorise_write(&caller, &stream)?;
     let by_header = expected_by_header(&parts.headers)?;
     let (events, by_body) = read_events(&parts.headers, body, &stream, &app.settings).await?;
     if events.is_empty() {
@@ -87,7 +89,7 @@ pub(crate) async fn append(State(app): State<Shared>, request: Request) -> Resul
     let expected = agreed(by_header, by_body)?;
     match app.database.append(StreamAppend { stream: stream.clone(), expected, events }).await {
         Ok(result) => Ok(appended(&stream, &result)),
-        Err(Error::Storage(storage::Error::Conflict(failed))) => Err(conflict(&app, &stream, &failed, by_header.is_some()).await),
+        Err(Error::Storage(storage::Error::Conflict(failed))) => Err(conflict(&app, &caller, &stream, &failed, by_header.is_some()).await),
         Err(error) => Err(error.into()),
     }
 }
@@ -207,7 +209,7 @@ fn location(stream: &StreamName, version: u64) -> String {
 }
 
 /// The 409 (412 if the expectation came by header) with what came after the version that the client knew.
-async fn conflict(app: &Shared, stream: &StreamName, failed: &[FailedCheck], is_by_header: bool) -> Problem {
+async fn conflict(app: &Shared, caller: &Caller, stream: &StreamName, failed: &[FailedCheck], is_by_header: bool) -> Problem {
     let Some((expected, actual)) = failed.iter().find_map(|check| match check {
         FailedCheck::Version { expected, actual, .. } => Some((*expected, *actual)),
         FailedCheck::Condition { .. } => None,
@@ -219,7 +221,8 @@ async fn conflict(app: &Shared, stream: &StreamName, failed: &[FailedCheck], is_
         ExpectedVersion::Any | ExpectedVersion::Exists => None,
     };
     let mut events = Vec::from(b"[]".as_slice());
-    if let Some(known) = known.filter(|known| *known < actual) {
+    // Who may only write is told where the stream is, and not what is in it.
+    if let Some(known) = known.filter(|known| *known < actual && caller.sees(stream.as_str())) {
         // The answer is right without them; a stream that was deleted in between has none to show.
         let page =
             app.database.read_stream(stream, Some(known.next()), Direction::Forward, CONFLICTING_EVENTS_MAX, CONFLICTING_BYTES_MAX).await;

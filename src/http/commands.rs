@@ -14,6 +14,9 @@ use crate::database::CommandRequest;
 use crate::database::CommandResult;
 use crate::database::Version;
 use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::access::authorise_aggregate;
+use crate::http::access::authorise_write;
 use crate::http::aggregates::aggregate_in_path;
 use crate::http::aggregates::state_etag;
 use crate::http::answer;
@@ -66,6 +69,8 @@ use crate::subscription::json_text::is_deeper_than;
 pub(crate) async fn command(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let (category, id) = aggregate_in_path(&parts.uri)?;
+    let caller = Caller::of(&app, &parts);
+    authorise_write(&caller, &authorise_aggregate(&caller, &category, &id)?)?;
     let command = segment(&parts.uri, 5, "name")?;
     refuse_conditions(&parts.headers)?;
     Query::parse(parts.uri.query())?.finish()?;

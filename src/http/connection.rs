@@ -1,5 +1,6 @@
 //! What happens on one connection? HTTP/1.1 or HTTP/2 with prior knowledge, with a deadline on everything that a client can delay.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -28,6 +29,10 @@ use tower::ServiceExt;
 use crate::http::problem::Problem;
 use crate::http::settings::HttpSettings;
 use crate::http::stalled::StallGuard;
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// The protocol with its limits; one for all connections.
 pub(crate) fn protocol(settings: &HttpSettings) -> auto::Builder<TokioExecutor> {
@@ -65,21 +70,22 @@ pub(crate) async fn begin(
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "connection without TCP_NODELAY");
     }
+    let peer = socket.peer_addr().ok().filter(|_| settings.knows_peers).map(|address| Peer(address.ip()));
     let Some(tls) = settings.tls.clone() else {
-        return run(StallGuard::new(socket, settings.write_stall_timeout), protocol, router, settings, stop).await;
+        return run((StallGuard::new(socket, settings.write_stall_timeout), peer), protocol, router, settings, stop).await;
     };
     let accepted = tokio::select! {
         accepted = tls.accept(socket, settings.header_read_timeout, settings.write_stall_timeout) => accepted,
         () = stop.cancelled() => return,
     };
     match accepted {
-        Ok(stream) => run(stream, protocol, router, settings, stop).await,
+        Ok(stream) => run((stream, peer), protocol, router, settings, stop).await,
         Err(error) => tracing::debug!(%error, "no TLS connection"),
     }
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
-    stream: S,
+    (stream, peer): (S, Option<Peer>),
     protocol: Arc<auto::Builder<TokioExecutor>>,
     router: Router,
     settings: HttpSettings,
@@ -92,7 +98,7 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         if !asked.load(Ordering::Relaxed) {
             asked.store(true, Ordering::Relaxed);
         }
-        answer(router.clone(), request)
+        answer(router.clone(), request, peer)
     });
     let connection = protocol.serve_connection(io, service);
     tokio::pin!(connection);
@@ -124,11 +130,20 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     }
 }
 
-fn answer(router: Router, request: Request<Incoming>) -> impl Future<Output = Result<Response, std::convert::Infallible>> {
+fn answer(
+    router: Router,
+    mut request: Request<Incoming>,
+    peer: Option<Peer>,
+) -> impl Future<Output = Result<Response, std::convert::Infallible>> {
     let fault = bad_host(&request);
     match fault {
         Some(problem) => futures::future::ready(Ok(problem.closing().into_response())).left_future(),
-        None => router.oneshot(request.map(Body::new)).right_future(),
+        None => {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            router.oneshot(request.map(Body::new)).right_future()
+        }
     }
 }
 

@@ -15,12 +15,14 @@ use http::HeaderName;
 use http::HeaderValue;
 use http::StatusCode;
 use http::header;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::database::Cursor;
 use crate::database::Event;
 use crate::http::App;
+use crate::http::access::Caller;
 use crate::http::answer;
 use crate::http::answer::push_cursor;
 use crate::http::conditional::single;
@@ -59,7 +61,7 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem
 }
 
 /// An answer that goes on until the client, the limit or the server ends it.
-pub(crate) fn response(app: &Arc<App>, feed: Feed, format: FeedFormat, ids: Ids, limit: Option<usize>) -> Response {
+pub(crate) fn response(app: &Arc<App>, feed: Feed, (format, ids): (FeedFormat, Ids), limit: Option<usize>, caller: Caller) -> Response {
     let state = Follow {
         feed,
         format,
@@ -68,6 +70,7 @@ pub(crate) fn response(app: &Arc<App>, feed: Feed, format: FeedFormat, ids: Ids,
         heartbeat: app.settings.heartbeat,
         closing: app.settings.closing.clone(),
         has_ended: false,
+        caller,
     };
     let mut response = Response::new(Body::from_stream(stream(state)));
     *response.status_mut() = StatusCode::OK;
@@ -91,6 +94,7 @@ struct Follow {
     heartbeat: Duration,
     closing: CancellationToken,
     has_ended: bool,
+    caller: Caller,
 }
 
 fn stream(state: Follow) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
@@ -101,7 +105,18 @@ fn stream(state: Follow) -> impl Stream<Item = Result<Bytes, std::convert::Infal
 }
 
 impl Follow {
+    /// What goes out next; events that the reader may not see are nothing.
     async fn next_part(&mut self) -> Option<Bytes> {
+        let deadline = Instant::now() + self.heartbeat;
+        loop {
+            let part = self.next_piece(deadline).await?;
+            if !part.is_empty() {
+                return Some(part);
+            }
+        }
+    }
+
+    async fn next_piece(&mut self, deadline: Instant) -> Option<Bytes> {
         if self.has_ended || self.left == Some(0) {
             return None;
         }
@@ -109,7 +124,7 @@ impl Follow {
         let next = tokio::select! {
             biased;
             () = closing.cancelled() => return None,
-            next = tokio::time::timeout(self.heartbeat, self.feed.next()) => next,
+            next = tokio::time::timeout_at(deadline, self.feed.next()) => next,
         };
         let mut out = Vec::new();
         match next {
@@ -123,9 +138,16 @@ impl Follow {
     }
 
     fn push_events(&mut self, out: &mut Vec<u8>, events: &[(Event, Cursor)]) {
-        let count = self.left.map_or(events.len(), |left| left.min(events.len()));
+        let is_narrowed = self.caller.narrowed_to().is_some();
         out.reserve(events.iter().map(|(event, _)| event.record.stored_bytes() + 400).sum());
-        for (event, cursor) in events.iter().take(count) {
+        for (event, cursor) in events {
+            if self.left == Some(0) {
+                return;
+            }
+            if is_narrowed && !self.caller.sees(event.record.stream()) {
+                continue;
+            }
+            self.left = self.left.map(|left| left - 1);
             match self.format {
                 FeedFormat::Ndjson => push_line(out, event),
                 FeedFormat::Sse => {
@@ -141,7 +163,6 @@ impl Follow {
             }
             out.push(b'\n');
         }
-        self.left = self.left.map(|left| left - count);
     }
 
     fn push_heartbeat(&self, out: &mut Vec<u8>) {

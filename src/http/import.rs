@@ -16,6 +16,7 @@ use http::StatusCode;
 use tokio::sync::mpsc;
 
 use crate::http::Shared;
+use crate::http::access::Caller;
 use crate::http::answer;
 use crate::http::body::content_coding;
 use crate::http::problem::Problem;
@@ -54,7 +55,8 @@ pub(crate) async fn import(State(app): State<Shared>, request: Request) -> Resul
         return Err(Problem::new(Slug::TooManyRequests, detail).closing());
     };
     let (sender, batches) = mpsc::channel(1);
-    let source = lines::Source { body, coding, settings: app.settings.clone(), headers: parts.headers };
+    let caller = Caller::of(&app, &parts);
+    let source = lines::Source { body, coding, settings: app.settings.clone(), headers: parts.headers, caller };
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
         lines::read(source, &runtime, &sender);

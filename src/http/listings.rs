@@ -1,19 +1,23 @@
 //! What is there? Streams, categories and types by name, with counts.
 
+use std::collections::BTreeMap;
+
 use axum::extract::Request;
 use axum::extract::State;
 use axum::response::Response;
 use http::request::Parts;
 
+use crate::database::StreamInfo;
 use crate::database::StreamsQuery;
 use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::access::authorise_system_read;
 use crate::http::answer::ReadAnswer;
 use crate::http::negotiate::json_only;
 use crate::http::problem::Problem;
 use crate::http::query::LIMIT_DEFAULT;
 use crate::http::query::Query;
 use crate::http::query::with_parameter;
-use crate::http::request::authorise_system_read;
 use crate::http::schema;
 use crate::subscription::event_json::push_number;
 use crate::subscription::json_text::push_string;
@@ -36,13 +40,14 @@ use crate::subscription::time::push_timestamp;
 )]
 pub(crate) async fn streams(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
+    let caller = Caller::of(&app, &parts);
     let mut query = Query::parse(parts.uri.query())?;
-    let page = PageOf::take(&mut query, &parts)?;
+    let page = PageOf::take(&mut query, &parts, &caller)?;
     let prefix = query.text("prefix")?.unwrap_or_default();
     let category = query.text("category")?;
     query.finish()?;
     let query = StreamsQuery { after: page.after.clone(), prefix, category, include_system: page.include_system, limit: page.limit + 1 };
-    let streams = app.database.streams(query).await?;
+    let streams = visible_streams(&app, &caller, query).await?;
     let named = streams.into_iter().map(|(_, info)| (info.stream.as_str().to_owned(), info)).collect();
     let answer = page.answer(&parts, "streams", named, |out, name, info| {
         out.extend_from_slice(b"{\"stream\":");
@@ -56,6 +61,26 @@ pub(crate) async fn streams(State(app): State<Shared>, request: Request) -> Resu
         out.extend_from_slice(b"\"}");
     });
     Ok(answer.into_response(&parts.headers).await)
+}
+
+/// The streams that a query finds and the caller may read: one search for each pattern that the token is for.
+async fn visible_streams(app: &Shared, caller: &Caller, query: StreamsQuery) -> Result<Vec<(u16, StreamInfo)>, crate::Error> {
+    let Some(patterns) = caller.narrowed_to() else { return app.database.streams(query).await };
+    let mut found = BTreeMap::new();
+    for (beginning, is_whole) in patterns.beginnings() {
+        let prefix = match (beginning.starts_with(&query.prefix), query.prefix.starts_with(beginning)) {
+            (true, _) => beginning,
+            (false, true) if !is_whole => query.prefix.as_str(),
+            (false, _) => continue,
+        };
+        let narrower = StreamsQuery { prefix: prefix.to_owned(), limit: if is_whole { 1 } else { query.limit }, ..query.clone() };
+        for (shard, info) in app.database.streams(narrower).await? {
+            if caller.sees(info.stream.as_str()) {
+                found.insert(info.stream.as_str().to_owned(), (shard, info));
+            }
+        }
+    }
+    Ok(found.into_values().take(query.limit).collect())
 }
 
 /// List categories by name, with how many streams and events they have had.
@@ -73,8 +98,9 @@ pub(crate) async fn streams(State(app): State<Shared>, request: Request) -> Resu
 )]
 pub(crate) async fn categories(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
+    let caller = Caller::of(&app, &parts);
     let mut query = Query::parse(parts.uri.query())?;
-    let page = PageOf::take(&mut query, &parts)?;
+    let page = PageOf::take(&mut query, &parts, &caller)?;
     query.finish()?;
     let all = app.database.categories(page.include_system).await?;
     let named = page.cut(all.into_iter().map(|info| (info.category, (info.streams, info.events))));
@@ -101,8 +127,9 @@ pub(crate) async fn categories(State(app): State<Shared>, request: Request) -> R
 )]
 pub(crate) async fn types(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
+    let caller = Caller::of(&app, &parts);
     let mut query = Query::parse(parts.uri.query())?;
-    let page = PageOf::take(&mut query, &parts)?;
+    let page = PageOf::take(&mut query, &parts, &caller)?;
     query.finish()?;
     let all = app.database.types(page.include_system).await?;
     let named = page.cut(all.into_iter().map(|info| (info.event_type, info.events)));
@@ -122,10 +149,10 @@ pub(crate) struct PageOf {
 }
 
 impl PageOf {
-    fn take(query: &mut Query, parts: &Parts) -> Result<Self, Problem> {
+    fn take(query: &mut Query, parts: &Parts, caller: &Caller) -> Result<Self, Problem> {
         let include_system = query.switch("include_system")?;
         if include_system {
-            authorise_system_read(&parts.headers)?;
+            authorise_system_read(caller)?;
         }
         Ok(Self { include_system, ..Self::take_plain(query, parts)? })
     }

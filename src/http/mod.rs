@@ -2,11 +2,13 @@
 //!
 //! [`router`] is the interface as a value; [`serve`] puts it on a socket. Calls go to [`crate::Database`] and to nothing below it.
 
+mod access;
 mod aggregates;
 mod answer;
 mod append;
 mod body;
 mod carried;
+mod clients;
 mod cloud_events;
 #[cfg(feature = "analytics")]
 mod coded;
@@ -20,12 +22,14 @@ mod exports;
 mod feed;
 mod ids;
 mod import;
+mod keys;
 mod listings;
 mod log_level;
 mod meters;
 mod min_position;
 mod negotiate;
 mod new_events;
+mod oauth;
 mod observe;
 mod one_event;
 mod operations;
@@ -48,6 +52,7 @@ mod tls;
 mod transactions;
 mod view_query;
 mod views;
+mod well_known;
 mod wire;
 
 use std::sync::Arc;
@@ -68,6 +73,7 @@ pub use tls::TlsFault;
 pub use tls::TlsFiles;
 
 use crate::Database;
+use crate::auth::Auth;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 
@@ -78,12 +84,22 @@ pub(crate) struct App {
     imports: Arc<Semaphore>,
     started: Instant,
     openapi: Bytes,
+    auth: Option<Arc<Auth>>,
 }
 
 pub(crate) type Shared = Arc<App>;
 
 /// The whole interface over an open database.
 pub fn router(database: Database, settings: HttpSettings) -> Router {
+    build(database, settings, None)
+}
+
+/// The whole interface over an open database, for who is let in by `auth`.
+pub fn guarded_router(database: Database, settings: HttpSettings, auth: Arc<Auth>) -> Router {
+    build(database, settings, Some(auth))
+}
+
+fn build(database: Database, settings: HttpSettings, auth: Option<Arc<Auth>>) -> Router {
     let (router, description) = described().split_for_parts();
     let app = App {
         database,
@@ -91,14 +107,14 @@ pub fn router(database: Database, settings: HttpSettings) -> Router {
         settings,
         started: Instant::now(),
         openapi: description.to_json().expect("the description is JSON").into(),
+        auth: auth.clone(),
     };
-    router
+    let router = router
         .route("/docs", get(operations::docs))
         .route("/", get(operations::root))
         .fallback(nothing_here)
-        .method_not_allowed_fallback(not_allowed)
-        .layer(observe::ObserveLayer::new())
-        .with_state(Arc::new(app))
+        .method_not_allowed_fallback(not_allowed);
+    access::guarded(router, auth).layer(observe::ObserveLayer::new()).with_state(Arc::new(app))
 }
 
 /// The interface's description, as `GET /openapi.json` gives it.
@@ -111,6 +127,12 @@ pub fn openapi_json() -> Result<String, serde_json::Error> {
 }
 
 fn described() -> OpenApiRouter<Shared> {
+    let mut router = routes();
+    access::describe(router.get_openapi_mut());
+    router
+}
+
+fn routes() -> OpenApiRouter<Shared> {
     let router = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(append::append, pages::stream_events))
         .routes(routes!(one_event::stream_event))
@@ -152,6 +174,15 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(subscriptions::parked))
         .routes(routes!(subscriptions::replay))
         .routes(routes!(subscriptions::skip))
+        .routes(routes!(oauth::token))
+        .routes(routes!(oauth::revoke))
+        .routes(routes!(oauth::introspect))
+        .routes(routes!(well_known::jwks))
+        .routes(routes!(well_known::metadata))
+        .routes(routes!(clients::list))
+        .routes(routes!(clients::client, clients::put, clients::remove))
+        .routes(routes!(keys::list))
+        .routes(routes!(keys::rotate))
         .routes(routes!(operations::live))
         .routes(routes!(operations::ready))
         .routes(routes!(status::status))
@@ -189,6 +220,7 @@ fn described() -> OpenApiRouter<Shared> {
         (name = "analytics", description = "What all events say together, in SQL"),
         (name = "subscriptions", description = "Who shares the work on which events, and how far they are"),
         (name = "exports", description = "Which Parquet files follow the log, and how they fare"),
+        (name = "identity", description = "Who gets tokens, which count, and which keys sign them"),
         (name = "operations", description = "How the server is"),
     ),
 )]

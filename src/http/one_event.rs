@@ -10,12 +10,13 @@ use factum_storage::Version;
 
 use crate::Error;
 use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::access::authorise_read;
 use crate::http::answer::ReadAnswer;
 use crate::http::negotiate::json_only;
 use crate::http::pages::take_database;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::http::request::authorise_system_read;
 use crate::http::request::segment;
 use crate::http::request::stream_in_path;
 use crate::http::schema;
@@ -43,9 +44,7 @@ use crate::subscription::event_json::push_uuid;
 pub(crate) async fn stream_event(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let stream = stream_in_path(&parts.uri)?;
-    if stream.is_system() {
-        authorise_system_read(&parts.headers)?;
-    }
+    authorise_read(&Caller::of(&app, &parts), &stream)?;
     json_only(&parts.headers)?;
     let mut query = Query::parse(parts.uri.query())?;
     let database = take_database(&app, &mut query)?;
@@ -86,8 +85,9 @@ pub(crate) async fn event_by_id(State(app): State<Shared>, request: Request) -> 
     let text = segment(&parts.uri, 2, "id")?;
     let id = uuid::Uuid::try_parse(&text).map_err(|_| Problem::malformed("id", "must be a UUID"))?;
     let event = database.event_by_id(EventId::from_bytes(id.into_bytes())).await?;
-    if factum_storage::is_system(event.record.stream()) {
-        authorise_system_read(&parts.headers)?;
+    if !Caller::of(&app, &parts).sees(event.record.stream()) {
+        // As if it were not there: whether it is, is none of theirs.
+        return Err(Error::EventNotFound { what: format!("an event with id {id}") }.into());
     }
     Ok(one_event(event.shard, &event.record).into_response(&parts.headers).await)
 }

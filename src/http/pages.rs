@@ -22,6 +22,9 @@ use crate::database::EventsPage;
 use crate::database::EventsQuery;
 use crate::database::StreamPage;
 use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::access::authorise_read;
+use crate::http::access::authorise_system_read;
 use crate::http::answer;
 use crate::http::answer::ReadAnswer;
 use crate::http::answer::cursor_text;
@@ -33,7 +36,6 @@ use crate::http::problem::Problem;
 use crate::http::query::LIMIT_DEFAULT;
 use crate::http::query::Query;
 use crate::http::query::with_parameter;
-use crate::http::request::authorise_system_read;
 use crate::http::request::stream_in_path;
 use crate::http::schema;
 use crate::http::transactions::cursor_problem;
@@ -71,9 +73,8 @@ use crate::subscription::json_text::push_string;
 pub(crate) async fn stream_events(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let stream = stream_in_path(&parts.uri)?;
-    if stream.is_system() {
-        authorise_system_read(&parts.headers)?;
-    }
+    let caller = Caller::of(&app, &parts);
+    authorise_read(&caller, &stream)?;
     let mut query = Query::parse(parts.uri.query())?;
     let from: Option<u64> = query.parsed("from", "must be a version: a number from 1 on")?;
     let how = How::take(&mut query, &parts.headers)?;
@@ -85,7 +86,7 @@ pub(crate) async fn stream_events(State(app): State<Shared>, request: Request) -
             None => from.unwrap_or(1).max(1),
         };
         let feed = database.follow_stream(&stream, Version::new(from))?;
-        return Ok(feed::response(&app, feed, format, feed::Ids::Versions, how.limit));
+        return Ok(feed::response(&app, feed, (format, feed::Ids::Versions), how.limit, caller));
     }
     let from = from.map(Version::new);
     let limit = how.limit.unwrap_or(LIMIT_DEFAULT);
@@ -156,7 +157,8 @@ fn stream_answer(page: &StreamPage, how: &How, parts: &Parts) -> ReadAnswer {
 pub(crate) async fn events(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let mut query = Query::parse(parts.uri.query())?;
-    let filter = filter(&mut query, &parts.headers)?;
+    let caller = Caller::of(&app, &parts);
+    let filter = filter(&mut query, &caller)?;
     let after = query.text("after")?;
     let how = How::take(&mut query, &parts.headers)?;
     let database = take_database(&app, &mut query)?;
@@ -166,19 +168,20 @@ pub(crate) async fn events(State(app): State<Shared>, request: Request) -> Resul
         let (field, text) = if resume.is_some() { ("Last-Event-ID", resume) } else { ("after", after.as_deref()) };
         let after = parse_after(&database, field, text, Direction::Forward)?;
         let feed = database.follow(filter, after).map_err(|error| cursor_problem(field, error))?;
-        return Ok(feed::response(&app, feed, format, feed::Ids::Cursors, how.limit));
+        return Ok(feed::response(&app, feed, (format, feed::Ids::Cursors), how.limit, caller));
     }
     let after = parse_after(&database, "after", after.as_deref(), how.direction)?;
     let limit = how.limit.unwrap_or(LIMIT_DEFAULT);
     let query = EventsQuery { after, direction: how.direction, filter, limit, bytes_max: app.settings.page_bytes_max };
-    let page = filled_page(&database, query, app.settings.page_time).await?;
+    let page = filled_page(&database, query, app.settings.page_time, &caller).await?;
     Ok(events_answer(&page, &how, &parts).into_response(&parts.headers).await)
 }
 
 /// One look at the log is bounded, so a rare filter may find nothing in it: looks on until there is a page, the end, or no time left.
-async fn filled_page(database: &Database, mut query: EventsQuery, time: Duration) -> Result<EventsPage, Error> {
+async fn filled_page(database: &Database, mut query: EventsQuery, time: Duration, caller: &Caller) -> Result<EventsPage, Error> {
     let deadline = Instant::now() + time;
     let mut page = database.read_events(query.clone()).await?;
+    keep_visible(&mut page, caller);
     while !page.at_end && page.events.len() < query.limit && Instant::now() < deadline {
         let have = page.events.iter().map(|event| event.record.stored_bytes()).sum::<usize>();
         if have >= query.bytes_max / 2 {
@@ -190,13 +193,21 @@ async fn filled_page(database: &Database, mut query: EventsQuery, time: Duration
             bytes_max: query.bytes_max - have,
             ..query.clone()
         };
-        let more = database.read_events(rest).await?;
+        let mut more = database.read_events(rest).await?;
+        keep_visible(&mut more, caller);
         page.events.extend(more.events);
         page.cursor = more.cursor;
         page.at_end = more.at_end;
         query.after = After::Cursor(page.cursor.clone());
     }
     Ok(page)
+}
+
+/// Leaves out events of streams that the reader may not read.
+fn keep_visible(page: &mut EventsPage, caller: &Caller) {
+    if caller.narrowed_to().is_some() {
+        page.events.retain(|event| caller.sees(event.record.stream()));
+    }
 }
 
 fn events_answer(page: &EventsPage, how: &How, parts: &Parts) -> ReadAnswer {
@@ -277,7 +288,7 @@ pub(crate) fn take_database(app: &Shared, query: &mut Query) -> Result<Database,
     Ok(if query.switch("raw")? { app.database.as_stored() } else { app.database.clone() })
 }
 
-fn filter(query: &mut Query, headers: &HeaderMap) -> Result<Filter, Problem> {
+fn filter(query: &mut Query, caller: &Caller) -> Result<Filter, Problem> {
     let filter = Filter {
         categories: query.texts("category"),
         types: query.texts("type"),
@@ -288,7 +299,7 @@ fn filter(query: &mut Query, headers: &HeaderMap) -> Result<Filter, Problem> {
         include_system: query.switch("include_system")?,
     };
     if filter.include_system {
-        authorise_system_read(headers)?;
+        authorise_system_read(caller)?;
     }
     Ok(filter)
 }

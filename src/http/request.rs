@@ -1,4 +1,4 @@
-//! What is this request about? The names in its path, the type of its body, the authority of who asks.
+//! What is this request about? The names in its path, the type of its body.
 
 use factum_storage::StreamName;
 use http::HeaderMap;
@@ -27,24 +27,6 @@ pub(crate) fn segment(uri: &Uri, index: usize, name: &str) -> Result<String, Pro
 pub(crate) fn stream_in_path(uri: &Uri) -> Result<StreamName, Problem> {
     let name = segment(uri, 2, "stream")?;
     StreamName::new(&name).map_err(|fault| Problem::malformed("stream", fault.to_string()))
-}
-
-/// The one place that decides who may write where.
-///
-/// # Errors
-///
-/// 403 for streams of the system.
-pub(crate) fn authorise_write(stream: &StreamName) -> Result<(), Problem> {
-    if stream.is_system() { Err(crate::Error::SystemStream { stream: stream.as_str().to_owned() }.into()) } else { Ok(()) }
-}
-
-/// The one place that decides who may read streams of the system. Everybody who is let in at all, as long as there are no scopes.
-///
-/// # Errors
-///
-/// 403 for who may not.
-pub(crate) fn authorise_system_read(_headers: &HeaderMap) -> Result<(), Problem> {
-    Ok(())
 }
 
 /// The media type of the body, in lower case and without parameters.

@@ -4,6 +4,7 @@
 mod aggregates;
 #[cfg(feature = "analytics")]
 mod exports;
+mod identity;
 mod projections;
 #[cfg(feature = "analytics")]
 mod sql;
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 pub(crate) use aggregates::*;
 #[cfg(feature = "analytics")]
 pub(crate) use exports::*;
+pub(crate) use identity::*;
 pub(crate) use projections::*;
 #[cfg(feature = "analytics")]
 pub(crate) use sql::*;

@@ -40,6 +40,8 @@ pub struct HttpSettings {
     pub heartbeat: Duration,
     /// How long requests under way may take once the server stops.
     pub shutdown_deadline: Duration,
+    /// Whether handlers learn where a request comes from; only who counts failures needs to know.
+    pub knows_peers: bool,
     /// What an acknowledgement means, for `/v1/status` to say.
     pub durability: Durability,
     /// The certificate that connections begin with; `None` is plain HTTP.
@@ -66,6 +68,7 @@ impl Default for HttpSettings {
             http2_header_bytes_max: 32 << 10,
             heartbeat: Duration::from_secs(15),
             shutdown_deadline: Duration::from_secs(10),
+            knows_peers: false,
             durability: Durability::Strict,
             tls: None,
             closing: CancellationToken::new(),

@@ -11,6 +11,9 @@ use http::StatusCode;
 
 use crate::database::AppendResult;
 use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::access::authorise_ends;
+use crate::http::access::authorise_read;
 use crate::http::answer;
 use crate::http::answer::FACTUM_POSITION;
 use crate::http::answer::ReadAnswer;
@@ -22,8 +25,6 @@ use crate::http::decode::from_body;
 use crate::http::negotiate::json_only;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::http::request::authorise_system_read;
-use crate::http::request::authorise_write;
 use crate::http::request::require_json;
 use crate::http::request::stream_in_path;
 use crate::http::schema;
@@ -50,9 +51,7 @@ use crate::subscription::time::push_timestamp;
 pub(crate) async fn stream(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let stream = stream_in_path(&parts.uri)?;
-    if stream.is_system() {
-        authorise_system_read(&parts.headers)?;
-    }
+    authorise_read(&Caller::of(&app, &parts), &stream)?;
     json_only(&parts.headers)?;
     Query::parse(parts.uri.query())?.finish()?;
     let (shard, info, cursor) = app.database.stream(&stream).await?;
@@ -100,7 +99,7 @@ fn push_stream(out: &mut Vec<u8>, shard: u16, info: &StreamInfo) {
 pub(crate) async fn delete(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let stream = stream_in_path(&parts.uri)?;
-    authorise_write(&stream)?;
+    authorise_ends(&Caller::of(&app, &parts), &stream)?;
     refuse_conditions(&parts.headers)?;
     let mut query = Query::parse(parts.uri.query())?;
     let permanent = query.switch("permanent")?;
@@ -129,7 +128,7 @@ pub(crate) async fn delete(State(app): State<Shared>, request: Request) -> Resul
 pub(crate) async fn set_retention(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let stream = stream_in_path(&parts.uri)?;
-    authorise_write(&stream)?;
+    authorise_ends(&Caller::of(&app, &parts), &stream)?;
     refuse_conditions(&parts.headers)?;
     Query::parse(parts.uri.query())?.finish()?;
     require_json(&parts.headers)?;

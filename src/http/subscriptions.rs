@@ -13,6 +13,8 @@ use crate::database::Format;
 use crate::database::GroupStatus;
 use crate::database::Kind;
 use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::access::authorise_group;
 use crate::http::answer;
 use crate::http::answer::ReadAnswer;
 use crate::http::answer::push_cursor;
@@ -125,6 +127,7 @@ pub(crate) async fn list(State(app): State<Shared>, request: Request) -> Result<
 pub(crate) async fn status(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let name = segment(&parts.uri, 2, "name")?;
+    authorise_group(&app, &Caller::of(&app, &parts), &name).await?;
     json_only(&parts.headers)?;
     Query::parse(parts.uri.query())?.finish()?;
     let status = app.database.subscription_status(&name).await?;

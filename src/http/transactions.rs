@@ -18,6 +18,8 @@ use crate::database::ConditionRequest;
 use crate::database::Database;
 use crate::database::TransactionRequest;
 use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::access::authorise_write;
 use crate::http::answer;
 use crate::http::append::check_count;
 use crate::http::append::make_events;
@@ -27,7 +29,6 @@ use crate::http::decode::from_body;
 use crate::http::new_events::EventMaker;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::http::request::authorise_write;
 use crate::http::request::require_json;
 use crate::http::schema;
 use crate::http::settings::HttpSettings;
@@ -60,13 +61,14 @@ use crate::subscription::json_text::push_string;
 )]
 pub(crate) async fn transact(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    let caller = Caller::of(&app, &parts);
     Query::parse(parts.uri.query())?.finish()?;
     require_json(&parts.headers)?;
     refuse_conditions(&parts.headers)?;
     let body = read_whole(&parts.headers, body, &app.settings).await?;
     let mut maker = EventMaker::new(&body, &parts.headers, &app.settings)?;
     let Object(wire) = from_body(&body)?;
-    let request = read(wire, &app.database, &app.settings, &mut maker)?;
+    let request = read(wire, &app.database, &app.settings, (&caller, &mut maker))?;
     let has_events = request.appends.iter().any(|append| !append.events.is_empty());
     let result = app.database.transact(request).await?;
     Ok(committed(&result, has_events))
@@ -76,7 +78,7 @@ fn read(
     wire: TransactionWire<'_>,
     database: &Database,
     settings: &HttpSettings,
-    maker: &mut EventMaker<'_>,
+    (caller, maker): (&Caller, &mut EventMaker<'_>),
 ) -> Result<TransactionRequest, Problem> {
     if wire.appends.is_empty() {
         return Err(Problem::malformed("appends", "must name at least one stream"));
@@ -86,9 +88,17 @@ fn read(
             return Err(Problem::malformed(path, format!("has {count} elements, at most {PARTS_MAX} are allowed")));
         }
     }
+    if !wire.conditions.is_empty() {
+        // A condition asks about the events of every stream.
+        caller.reads_all()?;
+    }
     check_count(wire.appends.iter().map(|append| append.0.events.total).sum(), "appends", settings)?;
-    let appends =
-        wire.appends.iter().enumerate().map(|(index, append)| read_append(&append.0, index, settings, maker)).collect::<Result<_, _>>()?;
+    let appends = wire
+        .appends
+        .iter()
+        .enumerate()
+        .map(|(index, append)| read_append(&append.0, index, settings, (caller, &mut *maker)))
+        .collect::<Result<_, _>>()?;
     let conditions =
         wire.conditions.iter().enumerate().map(|(index, wire)| read_condition(&wire.0, index, database)).collect::<Result<_, _>>()?;
     Ok(TransactionRequest { appends, conditions })
@@ -98,11 +108,11 @@ fn read_append(
     wire: &TransactionAppendWire<'_>,
     index: usize,
     settings: &HttpSettings,
-    maker: &mut EventMaker<'_>,
+    (caller, maker): (&Caller, &mut EventMaker<'_>),
 ) -> Result<StreamAppend, Problem> {
     let path = format!("appends[{index}]");
     let stream = StreamName::new(&wire.stream.0).map_err(|fault| Problem::malformed(&format!("{path}.stream"), fault.to_string()))?;
-    authorise_write(&stream)?;
+    authorise_write(caller, &stream)?;
     if wire.events.total == 0 && wire.expected_version.is_none() {
         return Err(Problem::malformed(&path, "has neither events nor an expected_version: nothing to write and nothing to check"));
     }

@@ -2,17 +2,22 @@
 //!
 //! Tests that make an item of `docs/trust.md` true bear its id in their names.
 
+mod access;
 mod aggregates;
 mod append;
+mod audit;
 mod commands;
 mod connections;
 mod definitions;
 #[cfg(feature = "analytics")]
 mod exports;
 mod feeds;
+mod guarded;
 mod hostile;
 mod http2;
+mod identity;
 mod import;
+mod issuers;
 mod operations;
 mod reads;
 mod schemas;
@@ -21,5 +26,6 @@ mod sql;
 mod streams;
 mod subscriptions;
 mod support;
+mod tokens;
 mod transactions;
 mod views;

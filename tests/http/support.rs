@@ -165,7 +165,19 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start(settings: HttpSettings) -> Self {
-        let api = Api::with(settings.clone()).await;
+        Self::serve(Api::with(settings.clone()).await, settings).await
+    }
+
+    /// What is a value already, with the default settings; handlers learn who asks.
+    pub(crate) async fn over(api: &Api) -> Self {
+        Self::serve(
+            Api { database: api.database.clone(), router: api.router.clone() },
+            HttpSettings { knows_peers: true, ..HttpSettings::default() },
+        )
+        .await
+    }
+
+    async fn serve(api: Api, settings: HttpSettings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel::<()>();

@@ -223,7 +223,7 @@ mod tests {
     async fn check(answer: &'static str, size: usize, expected: Result<&str, u16>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/base", listener.local_addr().expect("an address"));
-        let target = Target::new(&Address { url, token: Some("t".to_owned()) }).expect("an address");
+        let target = Target::new(&Address { token: Some("t".to_owned()), ..Address::to(&url) }).expect("an address");
         let server = async {
             let (mut stream, _) = listener.accept().await.expect("a client");
             let mut request = [0; 1_024];

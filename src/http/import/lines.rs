@@ -16,6 +16,8 @@ use http_body_util::BodyExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::http::access::Caller;
+use crate::http::access::authorise_write;
 use crate::http::body::data_of;
 use crate::http::body::decoder;
 use crate::http::body::too_slow;
@@ -24,7 +26,6 @@ use crate::http::negotiate::Coding;
 use crate::http::new_events::EventMaker;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
-use crate::http::request::authorise_write;
 use crate::http::settings::HttpSettings;
 use crate::http::wire::EventWire;
 use crate::http::wire::Object;
@@ -35,6 +36,7 @@ pub(super) struct Source {
     pub(super) coding: Option<Coding>,
     pub(super) settings: HttpSettings,
     pub(super) headers: HeaderMap,
+    pub(super) caller: Caller,
 }
 
 /// What stands on one line or ended the reading, on its way to be committed.
@@ -65,7 +67,7 @@ pub(super) struct Group {
 
 /// Reads the body to its end on this thread, and sends what it finds. Ends early when nobody listens any more.
 pub(super) fn read(source: Source, runtime: &Handle, parts: &mpsc::Sender<Part>) {
-    let Source { body, coding, settings, headers } = source;
+    let Source { body, coding, settings, headers, caller } = source;
     let pull = BodyReader { body, runtime, settings: &settings, current: Bytes::new() };
     let mut reader = match coding {
         None => Lines::new(Box::new(BufReader::with_capacity(READ_BYTES, pull)), &settings),
@@ -75,7 +77,7 @@ pub(super) fn read(source: Source, runtime: &Handle, parts: &mpsc::Sender<Part>)
         },
     };
     loop {
-        let (batch, end) = reader.batch(&headers);
+        let (batch, end) = reader.batch(&headers, &caller);
         if !batch.groups.is_empty() && parts.blocking_send(Part::Batch(batch)).is_err() {
             return;
         }
@@ -101,7 +103,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The next batch, and what ended it if that was not its size.
-    fn batch(&mut self, headers: &HeaderMap) -> (Batch, Option<Part>) {
+    fn batch(&mut self, headers: &HeaderMap, caller: &Caller) -> (Batch, Option<Part>) {
         let mut grouped = Grouped::default();
         // Lines of a batch lie in one buffer, and the events are slices of it.
         let (text, ends, mut end) = self.fill();
@@ -116,7 +118,7 @@ impl<'a> Lines<'a> {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            if let Err(problem) = grouped.add(line, number, &mut maker) {
+            if let Err(problem) = grouped.add(line, number, &mut maker, caller) {
                 end = Some(Part::Fault { problem, line: number });
                 break;
             }
@@ -168,23 +170,23 @@ struct Grouped {
 }
 
 impl Grouped {
-    fn add(&mut self, line: &[u8], number: u64, maker: &mut EventMaker<'_>) -> Result<(), Problem> {
+    fn add(&mut self, line: &[u8], number: u64, maker: &mut EventMaker<'_>, caller: &Caller) -> Result<(), Problem> {
         let Object(wire) = from_body::<Object<EventWire<'_>>>(line)?;
         let Some(name) = &wire.stream else { return Err(Problem::malformed("stream", "missing field `stream`")) };
-        let group = self.group(&name.0)?;
+        let group = self.group(&name.0, caller)?;
         let event = maker.make(&wire, group.stream.as_str(), group.events.len()).map_err(|fault| fault.into_problem(""))?;
         group.events.push(event);
         group.lines.push(number);
         Ok(())
     }
 
-    fn group(&mut self, name: &str) -> Result<&mut Group, Problem> {
+    fn group(&mut self, name: &str, caller: &Caller) -> Result<&mut Group, Problem> {
         let by_stream = self.by_stream.get_or_insert_with(HashMap::new);
         let index = match by_stream.get(name) {
             Some(index) => *index,
             None => {
                 let stream = StreamName::new(name).map_err(|fault| Problem::malformed("stream", fault.to_string()))?;
-                authorise_write(&stream)?;
+                authorise_write(caller, &stream)?;
                 let index = self.batch.groups.len();
                 by_stream.insert(stream.clone(), index);
                 self.batch.groups.push(Group { stream, events: Vec::new(), lines: Vec::new() });

@@ -56,9 +56,13 @@ problems! {
     MalformedRequest, BAD_REQUEST, "malformed-request", "The request breaks a rule",
         "A field, parameter or header is missing, unknown, of the wrong type or out of range; `field` names it, `detail` says which rule.",
         "Correct the request; sending it again as it is cannot succeed.";
+    Unauthenticated, UNAUTHORIZED, "unauthenticated", "This needs an access token that counts",
+        "There is no token, or it is not one that counts: unreadable, expired, revoked, for something else. Nobody is told which.",
+        "Get a new token (`POST /oauth/token`) and send it as `Authorization: Bearer …`.";
     Forbidden, FORBIDDEN, "forbidden", "This is not allowed",
-        "The request is understood and not permitted, such as a write to a stream of the system (`$…`).",
-        "Do not repeat it; write to a stream of your own.";
+        "The request is understood and not permitted: a write to a stream of the system (`$…`), or more than the token is for. `scope` names the \
+        scope that it lacks.",
+        "Do not repeat it; get a token that has the scope and is for the stream, or write to a stream of your own.";
     StreamNotFound, NOT_FOUND, "stream-not-found", "The stream was not found",
         "The stream was never written, or was deleted and not written since.",
         "Check the name; an append makes the stream.";
@@ -68,6 +72,9 @@ problems! {
     DefinitionNotFound, NOT_FOUND, "definition-not-found", "There is no such definition",
         "Nobody has defined this category, subscription, or version of this type's schema.",
         "List what is defined; put the definition if it should be there.";
+    ClientNotFound, NOT_FOUND, "client-not-found", "There is no such client",
+        "Nobody has made a client of this name, or it was ended. The one of `auth.bootstrap_client_id` stands in the settings alone.",
+        "List the clients; put the client if it should be there.";
     CommandNotFound, NOT_FOUND, "command-not-found", "The category has no such command",
         "The category's module exports no `decide` function of this name; `known` lists those that it has.",
         "Send one of the commands in `known`, or define a module that decides this one.";

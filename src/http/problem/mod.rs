@@ -128,6 +128,9 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.inner.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if self.inner.slug == Slug::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if self.inner.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

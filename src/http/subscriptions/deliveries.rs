@@ -20,6 +20,8 @@ use crate::database::ConsumerOptions;
 use crate::database::DeliveryId;
 use crate::database::Nack;
 use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::access::authorise_group;
 use crate::http::answer;
 use crate::http::answer::ReadAnswer;
 use crate::http::body::read_whole;
@@ -62,6 +64,7 @@ use crate::subscription::json_text::push_string;
 pub(crate) async fn consume(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let name = segment(&parts.uri, 2, "name")?;
+    authorise_group(&app, &Caller::of(&app, &parts), &name).await?;
     let mut query = Query::parse(parts.uri.query())?;
     let format = match events_format(&parts.headers)? {
         EventsFormat::Page => None,
@@ -162,8 +165,9 @@ pub(crate) async fn reject(State(app): State<Shared>, request: Request) -> Resul
 }
 
 /// Which subscription something is said to: without conditions and parameters.
-pub(super) fn orders(parts: &Parts) -> Result<String, Problem> {
+pub(super) async fn orders(app: &Shared, parts: &Parts) -> Result<String, Problem> {
     let name = segment(&parts.uri, 2, "name")?;
+    authorise_group(app, &Caller::of(app, parts), &name).await?;
     refuse_conditions(&parts.headers)?;
     Query::parse(parts.uri.query())?.finish()?;
     Ok(name)
@@ -172,7 +176,7 @@ pub(super) fn orders(parts: &Parts) -> Result<String, Problem> {
 /// The name and body of what a consumer says.
 async fn verdict(app: &Shared, request: Request) -> Result<(String, Bytes), Problem> {
     let (parts, body) = request.into_parts();
-    let name = orders(&parts)?;
+    let name = orders(app, &parts).await?;
     require_json(&parts.headers)?;
     Ok((name, read_whole(&parts.headers, body, &app.settings).await?))
 }

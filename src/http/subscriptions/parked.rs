@@ -15,6 +15,8 @@ use super::deliveries::DELIVERIES_MAX;
 use super::deliveries::orders;
 use crate::database::ParkedEvent;
 use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::access::authorise_group;
 use crate::http::answer;
 use crate::http::answer::ReadAnswer;
 use crate::http::body::read_whole;
@@ -52,6 +54,7 @@ use crate::subscription::time::push_timestamp;
 pub(crate) async fn parked(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let name = segment(&parts.uri, 2, "name")?;
+    authorise_group(&app, &Caller::of(&app, &parts), &name).await?;
     json_only(&parts.headers)?;
     let mut query = Query::parse(parts.uri.query())?;
     let limit = query.limit()?.unwrap_or(LIMIT_DEFAULT);
@@ -120,7 +123,7 @@ pub(crate) async fn skip(State(app): State<Shared>, request: Request) -> Result<
 
 async fn which(app: &Shared, request: Request) -> Result<(String, Option<Vec<(u16, u64)>>), Problem> {
     let (parts, body) = request.into_parts();
-    let name = orders(&parts)?;
+    let name = orders(app, &parts).await?;
     // No body says nothing, whatever its label says; the media type of one that is there has to be right.
     if body.size_hint().lower() > 0 {
         require_json(&parts.headers)?;

@@ -1,0 +1,69 @@
+//! How do parts of the server keep what they know in streams of the system? Clients of the database can't write there.
+
+use bytes::Bytes;
+use factum_storage as storage;
+use storage::Direction;
+use storage::EventId;
+use storage::ExpectedVersion;
+use storage::NewEvent;
+use storage::RecordedEvent;
+use storage::StreamAppend;
+use storage::StreamName;
+use storage::Transaction;
+use storage::Version;
+use uuid::Uuid;
+
+use super::Database;
+use crate::Error;
+use crate::shard::Write;
+
+impl Database {
+    /// Appends events (type and data) to a stream of the system and returns the last one's version once they are on disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::append`].
+    pub(crate) async fn append_to_system(
+        &self,
+        stream: &StreamName,
+        events: Vec<(&'static str, Bytes)>,
+        expected: ExpectedVersion,
+    ) -> Result<Version, Error> {
+        debug_assert!(stream.is_system(), "{stream} is no stream of the system");
+        let event = |(event_type, data): (&str, Bytes)| NewEvent {
+            id: EventId::from_bytes(*Uuid::now_v7().as_bytes()),
+            id_is_fresh: true,
+            event_type: event_type.into(),
+            schema_version: 1,
+            occurred_at: None,
+            tags: Vec::new(),
+            metadata: Bytes::new(),
+            data,
+        };
+        let append = StreamAppend { stream: stream.clone(), expected, events: events.into_iter().map(event).collect() };
+        let shard = self.router().locate(stream.as_str());
+        let done = self.write(shard, Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() })).await?;
+        Ok(done.appended.streams.first().map_or(Version::ZERO, |(_, _, last)| *last))
+    }
+
+    /// Every event of a stream of the system, in order and as it was stored; none if nobody has written to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`].
+    pub(crate) async fn read_from_system(&self, stream: &StreamName) -> Result<Vec<RecordedEvent>, Error> {
+        let shard = self.router().locate(stream.as_str());
+        let mut events = Vec::new();
+        let mut from = Some(Version::new(1));
+        while let Some(version) = from {
+            let slice = shard.read_stream(stream.clone(), Some(version), Direction::Forward, READ_EVENTS, READ_BYTES).await?;
+            let Some(slice) = slice else { break };
+            events.extend(slice.events);
+            from = slice.next;
+        }
+        Ok(events)
+    }
+}
+
+const READ_EVENTS: usize = 1000;
+const READ_BYTES: usize = 4 << 20;
