@@ -97,7 +97,7 @@ async fn not_plain(mut socket: TcpStream) -> io::Result<TcpStream> {
         return Ok(socket);
     }
     // What is not read when the socket is closed would take the answer away with it.
-    let mut request = [0; HEAD_BYTES];
+    let mut request = vec![0; HEAD_BYTES];
     let _read = socket.read(&mut request).await?;
     socket.write_all(PLAIN.as_bytes()).await?;
     socket.shutdown().await?;

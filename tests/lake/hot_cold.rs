@@ -126,6 +126,26 @@ async fn files_without_folders_and_the_logs_of_three_shards_say_the_same() {
     files_and_log_say_the_same(3, json!([])).await;
 }
 
+/// Asks both some questions about an event, which the first knows as one sample and the second as the other; how often files were read.
+async fn some_say_the_same(
+    random: &mut Random,
+    (with, plain): (&Database, &Database),
+    (sample, other): (&[String], &[String]),
+    done: &[String],
+) -> usize {
+    let mut has_read_files = 0;
+    for (text, other) in questions(sample).into_iter().zip(questions(other)) {
+        // Times are not the same in both, and there are no others.
+        if random.below(4) > 0 || text.contains("recorded_at >=") || text.contains("other") {
+            continue;
+        }
+        let (found, expected) = (rows_of(with, &text).await, rows_of(plain, &other).await);
+        assert_eq!(without_times(found), without_times(expected), "{text} after {done:?}");
+        has_read_files += usize::from(plan(with, &text).await.contains("HotCold"));
+    }
+    has_read_files
+}
+
 /// What can be done to streams, in any order, while files are published and merged and the store is opened anew: the answers are those
 /// of a store without files to which the same was done.
 async fn any_life_says_the_same(seed: u64) {
@@ -190,18 +210,9 @@ async fn any_life_says_the_same(seed: u64) {
         let places = |rows: &Rows| rows.iter().map(|row| (row[0].clone(), row[2].clone())).collect::<Vec<_>>();
         assert_eq!(places(&samples), places(&others), "step {number} after {done:?}");
         // Questions about amounts and roles have an answer once there is one.
-        if samples.is_empty() || number < 10 {
-            continue;
-        }
-        let place = random.below(samples.len());
-        let of_time = |text: &String| !text.contains("recorded_at >=");
-        let (asked, others) = (questions(&samples[place]), questions(&others[place]));
-        for (text, other) in asked.into_iter().zip(others).filter(|(text, _)| of_time(text) && !text.contains("other")) {
-            if random.below(4) == 0 {
-                let (found, expected) = (rows_of(&with, &text).await, rows_of(&plain, &other).await);
-                assert_eq!(without_times(found), without_times(expected), "step {number}: {text} after {done:?}");
-                has_read_files += usize::from(plan(&with, &text).await.contains("HotCold"));
-            }
+        if !samples.is_empty() && number >= 10 {
+            let place = random.below(samples.len());
+            has_read_files += some_say_the_same(&mut random, (&with, &plain), (&samples[place], &others[place]), &done).await;
         }
     }
     assert!(has_read_files > 10, "files were read {has_read_files} times");
