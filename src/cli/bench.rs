@@ -101,9 +101,10 @@ impl Plan {
 
 pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {
     let client = Client::new(&arguments.connection)?;
+    let target = Target::new(&arguments.connection)?;
     let durability = durability(&client).await?;
     let plan = Plan {
-        target: Target::new(&arguments.connection)?,
+        target,
         run: Uuid::now_v7().simple().to_string(),
         clients: arguments.clients,
         events_max: arguments.events.unwrap_or(u64::MAX),
