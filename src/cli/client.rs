@@ -130,6 +130,12 @@ impl Client {
     /// What a failed exchange means.
     pub(crate) fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let base = self.base();
+        if error.is_connect() && chain(error).contains("invalid peer certificate") {
+            return Failure::failed(format!("the certificate of {base} is not trusted"))
+                .detail(chain(error))
+                .never_sent()
+                .next("name its authority with --ca; a self-signed certificate is its own, made with basicConstraints=CA:FALSE");
+        }
         if error.is_connect() {
             return Failure::failed(format!("no server answers at {base}"))
                 .detail(chain(error))

@@ -73,7 +73,7 @@ fn clients_that_trust_the_authority_are_served_and_nobody_else() {
     let server = with_tls(place.start(), &ours, "server").ready();
     assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
     append(&server, &["--ca", &ours.file("ca.pem")]).exits(0);
-    append(&server, &[]).exits(1);
+    append(&server, &[]).exits(1).says("--ca");
     append(&server, &["--ca", &theirs.file("ca.pem")]).exits(1);
     append(&server, &["--ca", &ours.file("server.key")]).exits(2).says("server.key");
     append(&server, &["--ca", "/nowhere.pem"]).exits(2).says("/nowhere.pem");
