@@ -207,3 +207,23 @@ fn certificates_that_cannot_be_used_are_told_at_the_start() {
     let (_, said) = with_tls(Start::at(&place.data(), "0.0.0.0:0"), &ours, "server").fails();
     assert!(said.contains("is not a loopback address"), "{said}");
 }
+
+#[test]
+fn h1_a_client_that_does_not_finish_its_handshake_is_let_go() {
+    let place = Place::new();
+    let Some(ours) = Authority::new("h1", place.path("ours")) else { return };
+    ours.signs("server");
+    let server = with_tls(place.start(), &ours, "server").env("FACTUM_LIMITS__HEADER_READ_TIMEOUT", "200ms").ready();
+    let address = server.url.trim_start_matches("https://");
+    for begun in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+        let mut socket = TcpStream::connect(address).expect("a connection");
+        socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        socket.write_all(begun).expect("it is sent");
+        // The end, or a reset: not the timeout of the test.
+        let ended = socket.read(&mut [0; 64]);
+        let is_over = ended.as_ref().map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, |read| *read == 0);
+        assert!(is_over, "{begun:?}: {ended:?}");
+    }
+    append(&server, &["--ca", &ours.file("ca.pem")]).exits(0);
+    assert_eq!(server.terminate(), Some(0));
+}
