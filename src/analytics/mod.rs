@@ -19,6 +19,7 @@ pub(crate) mod rows;
 pub(crate) mod sql;
 pub(crate) mod tables;
 mod type_name;
+mod visible;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use sql::Limits;
 use tables::Confidence;
 use tables::Footers;
 pub(crate) use type_name::type_name;
+pub use visible::VisibleStreams;
 
 use crate::projection::Projections;
 use crate::schema::Registry;

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::Analytics;
 use super::SqlAnswer;
+use super::VisibleStreams;
 use super::export::Published;
 use super::sql;
 use super::sql::Parsed;
@@ -30,12 +31,15 @@ pub(crate) struct Prepared {
     parsed: Parsed,
     params: Vec<Json>,
     found: Vec<Found>,
+    only: Option<Arc<VisibleStreams>>,
 }
 
 /// What one query sees: all of its tables are of it.
 struct State {
     published: Vec<(String, Arc<Published>)>,
     cut: Cursor,
+    /// Who asks sees these streams alone.
+    only: Option<Arc<VisibleStreams>>,
 }
 
 impl Prepared {
@@ -54,24 +58,24 @@ impl Analytics {
     /// # Errors
     ///
     /// [`Error::InvalidQuery`], [`Error::Storage`].
-    pub(crate) async fn prepare(&self, text: String, params: Vec<Json>) -> Result<Prepared, Error> {
-        self.find(text, params).await.inspect_err(|error| self.engine.refused(error))
+    pub(crate) async fn prepare(&self, text: String, params: Vec<Json>, only: Option<VisibleStreams>) -> Result<Prepared, Error> {
+        self.find(text, params, only.map(Arc::new)).await.inspect_err(|error| self.engine.refused(error))
     }
 
-    async fn find(&self, text: String, params: Vec<Json>) -> Result<Prepared, Error> {
+    async fn find(&self, text: String, params: Vec<Json>, only: Option<Arc<VisibleStreams>>) -> Result<Prepared, Error> {
         // Where the stack is deep enough for what can be nested.
         let parsing = self.engine.handle()?.spawn_blocking(move || sql::parse(&text));
         let parsed = parsing.await.map_err(|error| Error::Unavailable { shard: 0, detail: format!("reading a query: {error}") })??;
         let mut found = Vec::new();
         for reference in parsed.tables() {
-            match tables::find(self, reference).await {
+            match tables::find(self, reference, only.as_deref()).await {
                 Ok(table) => found.push(table),
                 // The plan knows which functions there are.
                 Err(Error::InvalidQuery { .. }) if parsed.is_function(reference) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Prepared { parsed, params, found })
+        Ok(Prepared { parsed, params, found, only })
     }
 
     /// Answers a query with what is committed now.
@@ -81,8 +85,8 @@ impl Analytics {
     /// [`Error::InvalidQuery`], [`Error::QueryLimit`], [`Error::SqlBusy`], [`Error::Storage`], [`Error::TargetUnavailable`],
     /// [`Error::LakeUnavailable`].
     pub(crate) async fn answer(self: &Arc<Self>, prepared: Prepared) -> Result<SqlAnswer, Error> {
-        let Prepared { parsed, params, found } = prepared;
-        let state = self.state();
+        let Prepared { parsed, params, found, only } = prepared;
+        let state = self.state(only);
         let cut = state.cut.clone();
         let confidence = Arc::clone(&self.confidence);
         let exports: Vec<String> = state.published.iter().map(|(export, _)| export.clone()).collect();
@@ -96,21 +100,21 @@ impl Analytics {
     }
 
     /// What a query that begins now sees.
-    fn state(&self) -> State {
+    fn state(&self, only: Option<Arc<VisibleStreams>>) -> State {
         // What is published is behind the end that is taken after it.
         let published = self.exports.published();
-        State { published, cut: Cursor::end(&self.router) }
+        State { published, cut: Cursor::end(&self.router), only }
     }
 
-    /// All tables with their columns, or the first thousand of them.
+    /// All tables that whoever asks may see, with their columns, or the first thousand of them.
     ///
     /// # Errors
     ///
     /// [`Error::Storage`].
-    pub(crate) async fn list(&self) -> Result<Vec<(Named, SchemaRef)>, Error> {
-        let state = self.state();
+    pub(crate) async fn list(&self, only: Option<VisibleStreams>) -> Result<Vec<(Named, SchemaRef)>, Error> {
+        let state = self.state(only.map(Arc::new));
         let mut listed = Vec::new();
-        for named in tables::all(self).await?.into_iter().take(TABLES_MAX) {
+        for named in tables::all(self, state.only.as_deref()).await?.into_iter().take(TABLES_MAX) {
             match self.table(&named, &state).await {
                 Ok(table) => listed.push((named, table.schema())),
                 // It is being made, or was just removed: there is nothing to ask yet, or no more.
@@ -160,13 +164,15 @@ impl Analytics {
 
     /// Where the events of a table are.
     fn place(&self, category: Option<&str>, state: &State) -> Place {
-        let cold = Cold::best(&state.published, category, self.reshape.generation()).filter(|_| self.confidence.holds());
+        let may_read_files = state.only.is_none() && self.confidence.holds();
+        let cold = Cold::best(&state.published, category, self.reshape.generation()).filter(|_| may_read_files);
         Place {
             router: Arc::clone(&self.router),
             reshape: Arc::clone(&self.reshape),
             cut: state.cut.clone(),
             cold,
             footers: Arc::clone(&self.footers),
+            only: state.only.clone(),
         }
     }
 

@@ -154,6 +154,8 @@ mod validate;
 mod views;
 mod writes;
 
+#[cfg(feature = "analytics")]
+pub use crate::analytics::VisibleStreams;
 pub use aggregates::CommandRequest;
 pub use aggregates::CommandResult;
 pub use aggregates::SnapshotListing;

@@ -15,6 +15,7 @@ use crate::Error;
 use crate::analytics;
 use crate::analytics::Analytics;
 use crate::analytics::SqlAnswer;
+use crate::analytics::VisibleStreams;
 use crate::analytics::export::Exports;
 use crate::analytics::sql::Limits;
 use crate::analytics::tables::Named;
@@ -35,6 +36,8 @@ pub struct SqlQuery {
     pub min: Option<Cursor>,
     /// within this time.
     pub wait: Duration,
+    /// There are no events but of these streams, and no tables that could tell of others; `None`: all streams.
+    pub only: Option<VisibleStreams>,
 }
 
 /// A table that can be queried.
@@ -102,9 +105,9 @@ impl Database {
     ///
     /// Dropping the future, or the answer, ends the query.
     pub async fn sql(&self, query: SqlQuery) -> Result<SqlAnswer, Error> {
-        let SqlQuery { text, params, min, wait } = query;
+        let SqlQuery { text, params, min, wait, only } = query;
         let analytics = &self.inner.analytics;
-        let prepared = analytics.prepare(text, params).await?;
+        let prepared = analytics.prepare(text, params, only).await?;
         if let Some(min) = &min {
             min.check(self.router(), 0)?;
             for view in prepared.views() {
@@ -124,9 +127,18 @@ impl Database {
     ///
     /// [`Error::Storage`].
     pub async fn tables(&self) -> Result<Vec<TableInfo>, Error> {
+        self.tables_of(None).await
+    }
+
+    /// The tables that there are for who sees these streams alone; `None`: all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`].
+    pub async fn tables_of(&self, only: Option<VisibleStreams>) -> Result<Vec<TableInfo>, Error> {
         let mut tables: Vec<TableInfo> = Vec::new();
         let mut names = HashSet::new();
-        for (named, schema) in self.inner.analytics.list().await? {
+        for (named, schema) in self.inner.analytics.list(only).await? {
             let mut table = info(&named, &schema);
             if !names.insert(table.name.clone()) {
                 table.name = format!("{}.{}", qualifier(table.kind), table.name);

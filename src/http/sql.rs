@@ -13,7 +13,9 @@ use crate::analytics::output::OutputFormat;
 use crate::database::SqlQuery;
 use crate::database::TableInfo;
 use crate::database::TableKind;
+use crate::database::VisibleStreams;
 use crate::http::Shared;
+use crate::http::access::Caller;
 use crate::http::body::read_at_most;
 use crate::http::decode::from_body;
 use crate::http::listings::PageOf;
@@ -43,8 +45,8 @@ pub(crate) struct SqlWire<'a> {
 }
 
 /// Ask in SQL, over everything that is committed: `events`, one table a category with the members of its events' data as columns, every
-/// view
-/// and every export. One statement, which reads. The rows come as they are worked out; a client that goes away ends its query.
+/// view and every export. For a token with `streams` there are no events but of those, and no tables but `events` and the categories all of
+/// whose streams it is for. One statement, which reads. The rows come as they are worked out; a client that goes away ends its query.
 ///
 /// `Accept` picks the format. JSON: whole numbers and decimals with all their digits, times in RFC 3339 (UTC, microseconds), bytes in
 /// base64,
@@ -80,7 +82,8 @@ pub(crate) async fn query(State(app): State<Shared>, request: Request) -> Result
     let min = MinPosition::read(&app.database, &parts.headers)?;
     let body = read_at_most(&parts.headers, body, &app.settings, QUERY_BYTES_MAX).await?;
     let Object(SqlWire { query, params }) = from_body(&body)?;
-    let query = SqlQuery { text: query.0.into_owned(), params, min: min.cursor.clone(), wait: min.wait };
+    let only = visible(&Caller::of(&app, &parts));
+    let query = SqlQuery { text: query.0.into_owned(), params, min: min.cursor.clone(), wait: min.wait, only };
     let answer = app.database.sql(query).await?;
     Ok(min.applied(rows::response(answer, format, &parts.headers).await?))
 }
@@ -102,11 +105,16 @@ pub(crate) async fn tables(State(app): State<Shared>, request: Request) -> Resul
     let mut query = Query::parse(parts.uri.query())?;
     let page = PageOf::take_plain(&mut query, &parts)?;
     query.finish()?;
-    let mut tables = app.database.tables().await?;
+    let mut tables = app.database.tables_of(visible(&Caller::of(&app, &parts))).await?;
     tables.sort_by(|one, other| one.name.cmp(&other.name));
     let named = page.cut(tables.into_iter().map(|table| (table.name.clone(), table)));
     let answer = page.answer(&parts, "tables", named, |out, _, table| push_table(out, table));
     Ok(answer.into_response(&parts.headers).await)
+}
+
+/// For a token that is for some streams there are no others.
+fn visible(caller: &Caller) -> Option<VisibleStreams> {
+    caller.narrowed_to().map(|patterns| VisibleStreams::new(patterns.beginnings()))
 }
 
 fn push_table(out: &mut Vec<u8>, table: &TableInfo) {

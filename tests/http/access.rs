@@ -73,7 +73,15 @@ async fn a1_every_route_is_closed_unless_the_description_says_otherwise() {
             let answer = guarded.send(&method, &path, &narrowed, &[JSON], "{}").await;
             let is_harmless = matches!(
                 template.as_str(),
-                "/v1/status" | "/metrics" | "/v1/events" | "/v1/streams" | "/v1/import" | "/v1/transactions" | "/v1/events/{id}"
+                "/v1/status"
+                    | "/metrics"
+                    | "/v1/events"
+                    | "/v1/streams"
+                    | "/v1/import"
+                    | "/v1/transactions"
+                    | "/v1/events/{id}"
+                    | "/v1/sql"
+                    | "/v1/tables"
             );
             assert!(is_harmless || answer.status.as_u16() == 403, "{name}: {} {}", answer.status, answer.text());
         }
@@ -114,7 +122,7 @@ async fn tenants(guarded: &Guarded) -> String {
     for stream in ["t1-1", "t1-2", "t10-1", "t2-1", "other"] {
         guarded.append(stream, &guarded.root).await.is(201);
     }
-    guarded.client("tenant", &["events:read", "events:append"], Some(&["t1-*"])).await.0
+    guarded.client("tenant", &["events:read", "events:append", "sql:read"], Some(&["t1-*"])).await.0
 }
 
 fn streams_in(answer: &Answer) -> Vec<String> {
@@ -212,6 +220,58 @@ async fn a3_every_way_to_events_shows_the_same_ones() {
     ] {
         guarded.get(path, &token).await.problem(403, "forbidden");
     }
+}
+
+#[cfg(feature = "analytics")]
+#[tokio::test]
+async fn a3_q6_sql_shows_the_events_of_the_tokens_streams_and_tells_of_no_others() {
+    let guarded = Guarded::new().await;
+    let token = tenants(&guarded).await;
+    let view =
+        json!({"target": {"kind": "embedded"}, "columns": {"stream": "text primary key"}, "on": {"T": {"key": "$.stream", "set": {}}}});
+    guarded.put("/v1/projections/seen", &guarded.root, &view).await.is(201);
+    let ask = async |query: &str| guarded.post("/v1/sql", &token, &json!({"query": query})).await;
+    let hidden = guarded.get("/v1/streams/t2-1/events", &guarded.root).await.is(200).json()["events"][0]["id"].clone();
+    let hidden = hidden.as_str().unwrap();
+    for (query, rows) in [
+        ("select stream from events order by position".to_owned(), json!([["t1-1"], ["t1-2"]])),
+        ("select count(*) from events".to_owned(), json!([[2]])),
+        ("select stream from t1 order by stream".to_owned(), json!([["t1-1"], ["t1-2"]])),
+        ("select count(*) from events where stream = 't2-1' or stream like 't10%'".to_owned(), json!([[0]])),
+        ("select count(*) from events where stream in ('t2-1', 't1-1')".to_owned(), json!([[1]])),
+        (format!("select count(*) from events where id = '{hidden}'"), json!([[0]])),
+        ("with e as (select * from events) select count(*) from e a, e b where a.stream not like 't1-%'".to_owned(), json!([[0]])),
+        ("select (select max(position) from events where category = 't2') as p".to_owned(), json!([[null]])),
+        ("select count(*) from (select stream from events union all select stream from public.events)".to_owned(), json!([[4]])),
+        ("select count(*) from events where position >= 0 and not (stream = 't1-1')".to_owned(), json!([[1]])),
+        // What would fail on an event that is not theirs is never worked out on it.
+        ("select sum(1 / (case when stream like 't1-%' then 1 else 0 end)) from events".to_owned(), json!([[2]])),
+    ] {
+        assert_eq!(ask(&query).await.is(200).json()["rows"], rows, "{query}");
+    }
+    // What is not theirs, and what is not there, are told with the same words.
+    let unknown = async |table: &str| {
+        let problem = ask(&format!("select * from {table}")).await.problem(400, "malformed-request");
+        problem["detail"].as_str().unwrap().replace(table.rsplit('.').next().unwrap(), "?")
+    };
+    let nothing = unknown("nothing").await;
+    for table in ["t2", "t10", "other", "seen", "views.seen", "exports.nothing", "categories.t2"] {
+        assert_eq!(unknown(table).await, nothing, "{table}");
+    }
+    let plan = ask("explain verbose select * from events where type = 'T'").await.is(200).text();
+    assert!(!plan.contains("t2-") && !plan.contains("t10"), "{plan}");
+    let tables = guarded.get("/v1/tables", &token).await.is(200).json();
+    let names: Vec<&str> = tables["tables"].as_array().unwrap().iter().map(|table| table["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["events", "t1"]);
+    // Nor for a token that is for no stream at all, and all of it for one that is for all.
+    let none = guarded.client("nobody", &["sql:read"], Some(&[])).await.0;
+    let counted = async |token: &str| {
+        let answer = guarded.post("/v1/sql", token, &json!({"query": "select count(*) from events"})).await.is(200);
+        answer.json()["rows"][0][0].as_u64().unwrap()
+    };
+    assert_eq!((counted(&none).await, counted(&guarded.root).await), (0, 5));
+    guarded.get("/v1/exports", &token).await.problem(403, "forbidden");
+    guarded.get("/v1/views/seen", &token).await.problem(403, "forbidden");
 }
 
 #[tokio::test]

@@ -202,3 +202,43 @@ async fn broken_cloud_events_name_the_attribute() {
     }
     api.assert_empty("refused").await;
 }
+
+/// A4: what the database says of an event is said by nobody else.
+#[tokio::test]
+async fn a4_a_client_sets_neither_place_nor_time_of_an_event() {
+    let api = Api::new().await;
+    for (name, value) in [
+        ("position", json!(7)),
+        ("recorded_at", json!("2001-01-01T00:00:00Z")),
+        ("shard", json!(3)),
+        ("version", json!(9)),
+        ("stream", json!("order-2")),
+        ("tenant", json!("other")),
+    ] {
+        let mut event = json!({"type": "Placed", "data": {}});
+        event[name] = value.clone();
+        let append = json!({"events": [event]}).to_string();
+        let problem = api.post("/v1/streams/order-1/events", &append).await.problem(400, "malformed-request");
+        assert_eq!(problem["field"], format!("events[0].{name}"), "{problem}");
+        let transaction = json!({"appends": [{"stream": "order-1", "events": [event]}]}).to_string();
+        let problem = api.post("/v1/transactions", &transaction).await.problem(400, "malformed-request");
+        assert_eq!(problem["field"], format!("appends[0].events[0].{name}"), "{problem}");
+        let mut whole = json!({"events": [{"type": "Placed", "data": {}}]});
+        whole[name] = value;
+        let problem = api.post("/v1/streams/order-1/events", &whole.to_string()).await.problem(400, "malformed-request");
+        assert_eq!(problem["field"], name, "{problem}");
+    }
+    api.get("/v1/streams/order-1").await.problem(404, "stream-not-found");
+    // A line of an import may be an event as it was read elsewhere: its place there says nothing about its place here.
+    let line =
+        json!({"stream": "order-1", "type": "Placed", "data": {}, "version": 9, "position": 7, "recorded_at": "2001-01-01T00:00:00Z"});
+    let answer = api.send(request("POST", "/v1/import", &[("content-type", "application/x-ndjson")], format!("{line}\n"))).await.is(200);
+    let last = answer.lines().pop().unwrap();
+    if last["done"] == true {
+        let event = api.get("/v1/streams/order-1/events/1").await.is(200).json();
+        assert_eq!((&event["version"], &event["position"]), (&json!(1), &json!(1)));
+        assert!(event["recorded_at"].as_str().unwrap() > "2026");
+    } else {
+        assert_eq!(last["$error"]["line"], 1, "{last}");
+    }
+}

@@ -8,7 +8,10 @@ use factum::database::Format;
 use factum::database::Kind;
 use factum::database::Options;
 use factum::database::Retention;
+use factum::database::SqlQuery;
 use factum::database::StreamName;
+use factum::database::VisibleStreams;
+use futures::StreamExt;
 use serde_json::json;
 
 use crate::fixture::*;
@@ -362,4 +365,33 @@ async fn an_export_is_a_table_of_what_it_has_published() {
             .any(|table| table.name == "orders" && table.columns.iter().any(|column| column.name == "amount"))
     );
     database.close().await.unwrap();
+}
+
+/// A3: who sees some streams alone sees them whole, and no others, whether or not files hold them too.
+#[tokio::test]
+async fn a3_who_sees_some_streams_sees_the_same_with_and_without_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(&folder, 2).await;
+    append(&database, "other-1", vec![event(1, "Placed", "{}")]).await;
+    let facts = facts(4_000);
+    let (before, behind) = facts.split_at(3_000);
+    record(&database, before).await;
+    export(&database, "lake", json!({})).await;
+    flush(&database, "lake").await;
+    record(&database, behind).await;
+    assert!(plan(&database, "select count(*) from events").await.contains("HotCold"));
+    let all = rows_of(&database, "select stream, version from events order by stream, version").await;
+    let name = all[all.len() / 2][0].as_str();
+    let beginning = &name[..name.len() - 2];
+    for shown in [vec![(name, true)], vec![(beginning, false)], vec![(beginning, false), ("other-1", true)], vec![]] {
+        let is_shown =
+            |stream: &str| shown.iter().any(|(text, is_whole)| if *is_whole { stream == *text } else { stream.starts_with(*text) });
+        let only = VisibleStreams::new(shown.iter().copied());
+        let text = "select stream, version from events order by stream, version".to_owned();
+        let answer = database.sql(SqlQuery { text, only: Some(only), ..SqlQuery::default() }).await.unwrap();
+        let batches: Vec<_> = answer.collect().await;
+        let seen: Rows = batches.iter().flat_map(|batch| rows(batch.as_ref().unwrap())).collect();
+        let expected: Rows = all.iter().filter(|row| is_shown(&row[0])).cloned().collect();
+        assert_eq!(seen, expected, "{shown:?}");
+    }
 }

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use factum_storage::EventId;
 use factum_storage::Filter;
 use factum_storage::RecordedEvent;
 use factum_storage::category;
 use factum_storage::is_system;
+
+use super::super::VisibleStreams;
 
 /// Everything that must hold for an event. Whatever is asked of the index is only less work: an event is given if [`Demand::matches`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub(super) struct Demand {
     pub(super) shards: Span,
     /// Microseconds.
     pub(super) recorded: Span,
+    /// Who asks sees no others, whatever they ask.
+    pub(super) only: Option<Arc<VisibleStreams>>,
 }
 
 /// A range of numbers, both ends inclusive; empty if the first is behind the last.
@@ -63,11 +68,21 @@ impl Demand {
         Self { categories: category.map(|category| BTreeSet::from([category.to_owned()])), ..Self::default() }
     }
 
+    /// The same, for who sees these streams alone.
+    pub(super) fn seen_by(mut self, only: Option<&Arc<VisibleStreams>>) -> Self {
+        let Some(only) = only else { return self };
+        self.streams = only.names().cloned();
+        self.prefixes.extend(only.beginning().cloned());
+        self.only = Some(Arc::clone(only));
+        self
+    }
+
     /// Whether the event is wanted.
     pub(super) fn matches(&self, shard: u16, event: &RecordedEvent) -> bool {
         let is_in = |set: &Option<BTreeSet<String>>, value: &str| set.as_ref().is_none_or(|set| set.contains(value));
         let stream = event.stream();
         !is_system(stream)
+            && self.only.as_ref().is_none_or(|only| only.shows(stream))
             && self.positions.contains_count(event.position().get())
             && self.versions.contains_count(event.version().get())
             && self.shards.contains(i64::from(shard))
@@ -95,7 +110,8 @@ impl Demand {
 
     /// Whether there is nothing more to tell of an event than what the filter and the piece of the log tell.
     pub(super) fn is_told_by_filter(&self) -> bool {
-        self.tags.len() <= 1 && self.prefixes.len() <= 1 && self.streams.is_none() && self.ids.is_none() && self.versions == Span::default()
+        let has_one_name = self.tags.len() <= 1 && self.prefixes.len() <= 1;
+        has_one_name && self.streams.is_none() && self.ids.is_none() && self.versions == Span::default() && self.only.is_none()
     }
 
     /// Whether no event can match.

@@ -21,6 +21,7 @@ use factum_storage::StreamName;
 use factum_storage::category;
 use futures::future::try_join_all;
 
+use super::super::VisibleStreams;
 use super::super::columns::CategoryColumns;
 use super::super::rows;
 use super::super::rows::EnvelopeColumn;
@@ -51,6 +52,8 @@ pub(in crate::analytics) struct Place {
     /// What there is of them in files, too.
     pub(in crate::analytics) cold: Option<Cold>,
     pub(in crate::analytics) footers: Arc<Footers>,
+    /// Who asks sees these streams alone, which are read from the log: there they are told apart before anything else is asked of them.
+    pub(in crate::analytics) only: Option<Arc<VisibleStreams>>,
 }
 
 /// A table of events, up to a cut of the log.
@@ -215,7 +218,7 @@ impl TableProvider for EventsTable {
             Some(places) => places.iter().filter_map(|place| self.wanted.get(*place)).copied().collect(),
             None => self.wanted.clone(),
         };
-        let mut demand = Demand::of(self.category.as_deref());
+        let mut demand = Demand::of(self.category.as_deref()).seen_by(self.place.only.as_ref());
         let hints = filters.iter().filter(|filter| !pushdown::narrow(&mut demand, filter)).cloned().collect();
         let request = Request { demand, hints, wanted, limit };
         let shares = self.shares(&request, None, session.config_options().execution.target_partitions).await?;

@@ -8,6 +8,7 @@ use factum_storage::is_system;
 use futures::future::try_join_all;
 
 use super::super::Analytics;
+use super::super::VisibleStreams;
 use super::super::sql::nearest;
 use crate::Error;
 use crate::projection::Place;
@@ -37,12 +38,16 @@ pub(crate) struct Found {
     pub(in crate::analytics) table: Named,
 }
 
-/// Finds the table of a name: as it is written, else in lower case.
+/// Finds the table of a name: as it is written, else in lower case. `only` is what whoever asks may see: there are no tables but of that.
 ///
 /// # Errors
 ///
 /// [`Error::InvalidQuery`]: there is none; [`Error::Storage`].
-pub(in crate::analytics) async fn find(analytics: &Analytics, reference: &TableReference) -> Result<Found, Error> {
+pub(in crate::analytics) async fn find(
+    analytics: &Analytics,
+    reference: &TableReference,
+    only: Option<&VisibleStreams>,
+) -> Result<Found, Error> {
     let written = reference.table().to_owned();
     let schema = match reference.schema() {
         None => PUBLIC,
@@ -55,11 +60,11 @@ pub(in crate::analytics) async fn find(analytics: &Analytics, reference: &TableR
         return Err(no_schema(catalog, &written));
     }
     for name in [written.clone(), written.to_lowercase()] {
-        if let Some(table) = named(analytics, schema, &name).await? {
+        if let Some(table) = named(analytics, schema, &name).await?.filter(|table| table.is_seen_by(only)) {
             return Ok(Found { schema, name, written, table });
         }
     }
-    Err(no_table(analytics, schema, &written).await)
+    Err(no_table(analytics, schema, &written, only).await)
 }
 
 async fn named(analytics: &Analytics, schema: &str, name: &str) -> Result<Option<Named>, Error> {
@@ -94,8 +99,8 @@ fn no_schema(schema: &str, table: &str) -> Error {
     Error::InvalidQuery { detail, line: None, column: None }
 }
 
-async fn no_table(analytics: &Analytics, schema: &'static str, written: &str) -> Error {
-    let known = match all(analytics).await {
+async fn no_table(analytics: &Analytics, schema: &'static str, written: &str, only: Option<&VisibleStreams>) -> Error {
+    let known = match all(analytics, only).await {
         Ok(known) => known,
         Err(error) => return error,
     };
@@ -106,7 +111,9 @@ async fn no_table(analytics: &Analytics, schema: &'static str, written: &str) ->
         Named::Export(_) => [PUBLIC, EXPORTS].contains(&schema),
     };
     let nearest = nearest(written, known.iter().filter(of_schema).map(Named::name));
-    let advice = if nearest.is_empty() {
+    let advice = if only.is_some() {
+        "for this token there are events, and the categories all of whose streams it is for".to_owned()
+    } else if nearest.is_empty() {
         "GET /v1/tables lists those that there are".to_owned()
     } else {
         format!("did you mean {}?", nearest.join(" or "))
@@ -114,12 +121,12 @@ async fn no_table(analytics: &Analytics, schema: &'static str, written: &str) ->
     Error::InvalidQuery { detail: format!("there is no table {written:?}; {advice}"), line: None, column: None }
 }
 
-/// All tables, `events` first, then categories, views and exports by name.
+/// All tables that whoever asks may see, `events` first, then categories, views and exports by name.
 ///
 /// # Errors
 ///
 /// [`Error::Storage`].
-pub(in crate::analytics) async fn all(analytics: &Analytics) -> Result<Vec<Named>, Error> {
+pub(in crate::analytics) async fn all(analytics: &Analytics, only: Option<&VisibleStreams>) -> Result<Vec<Named>, Error> {
     let listed = try_join_all(analytics.router.shards().iter().map(|shard| shard.categories(false))).await?;
     let mut categories: Vec<Named> = listed.into_iter().flatten().map(|info| Named::Category(info.category)).collect();
     categories.sort_unstable();
@@ -127,10 +134,21 @@ pub(in crate::analytics) async fn all(analytics: &Analytics) -> Result<Vec<Named
     let handles = analytics.projections.all();
     let views = handles.iter().filter(|handle| matches!(handle.place, Place::Embedded(_))).map(|handle| Named::View(handle.name.clone()));
     let exports = analytics.exports.all().into_iter().map(|handle| Named::Export(handle.spec.name.clone()));
-    Ok(std::iter::once(Named::Events).chain(categories).chain(views).chain(exports).collect())
+    let all = std::iter::once(Named::Events).chain(categories).chain(views).chain(exports);
+    Ok(all.filter(|table| table.is_seen_by(only)).collect())
 }
 
 impl Named {
+    /// Whether it is there for who sees these streams alone. What a row of a view or a file was made of can't be told any more.
+    fn is_seen_by(&self, only: Option<&VisibleStreams>) -> bool {
+        let Some(only) = only else { return true };
+        match self {
+            Self::Events => true,
+            Self::Category(name) => only.shows_category(name),
+            Self::View(_) | Self::Export(_) => false,
+        }
+    }
+
     /// The table's own name.
     pub(crate) fn name(&self) -> &str {
         match self {

@@ -101,7 +101,9 @@ async fn of_shard(shard: &Handle, demand: &Demand, (behind, cut): (Option<&Curso
     if span == 0 {
         return Ok(Shares { list: Vec::new(), events: 0 });
     }
-    let at_most = shard.matches_at_most(Arc::new(demand.filter())).await?.map_or(span, |at_most| at_most.min(span));
+    // How much there is that somebody does not see is not to be told from how their query is planned.
+    let counted = if demand.only.is_some() { None } else { shard.matches_at_most(Arc::new(demand.filter())).await? };
+    let at_most = counted.map_or(span, |at_most| at_most.min(span));
     let events = usize::try_from(at_most).unwrap_or(usize::MAX);
     let list = cut_up(after, through, if at_most <= FEW_EVENTS { 1 } else { readers });
     Ok(Shares { list: list.into_iter().map(|pieces| share(shard, cut, Work::Pieces(pieces))).collect(), events })

@@ -112,7 +112,7 @@ async fn ask_server(client: &Client, question: &Question, format: OutputFormat) 
 
 async fn ask_directory(database: &Database, question: &Question, format: OutputFormat) -> Result<Parts, Failure> {
     let min = question.min_position.as_deref().map(|text| database.parse_cursor(text)).transpose().map_err(|error| failure(&error))?;
-    let query = SqlQuery { text: question.text.clone(), params: question.params.clone(), min, wait: WAIT };
+    let query = SqlQuery { text: question.text.clone(), params: question.params.clone(), min, wait: WAIT, only: None };
     let answer = database.sql(query).await.map_err(|error| failure(&error))?;
     Ok(chunks(answer, format).map(|part| part.map_err(|error| failure(&error))).boxed())
 }

@@ -53,6 +53,8 @@ const APPEND: Access = Access::Needs(&[Action::Append], Target::Each);
 /// A command reads the state that it decides upon, and answers it.
 const TELL: Access = Access::Needs(&[Action::Append, Action::Read], Target::Each);
 const VIEWS: Access = Access::Needs(&[Action::ReadViews], Target::Whole);
+/// Asks about events, of which none are there but those that the token is for.
+const ASK: Access = Access::Needs(&[Action::Query], Target::Each);
 const QUERY: Access = Access::Needs(&[Action::Query], Target::Whole);
 const DEFINE: Access = Access::Needs(&[Action::Define], Target::Whole);
 const ADMIN: Access = Access::Needs(&[Action::Administer], Target::Whole);
@@ -129,8 +131,8 @@ pub(super) const ROUTES: &[(Method, &str, Access)] = &[
     (Method::GET, "/v1/views", VIEWS),
     (Method::GET, "/v1/views/{view}", VIEWS),
     (Method::GET, "/v1/views/{view}/{key}", VIEWS),
-    (Method::POST, "/v1/sql", QUERY),
-    (Method::GET, "/v1/tables", QUERY),
+    (Method::POST, "/v1/sql", ASK),
+    (Method::GET, "/v1/tables", ASK),
     (Method::GET, "/v1/exports", QUERY),
     (Method::GET, "/v1/exports/{export}", QUERY),
     (Method::GET, "/v1/exports/{export}/definition", QUERY),
