@@ -26,6 +26,7 @@ use crate::definition::folder;
 use crate::definition::folder::FolderFault;
 use crate::http;
 use crate::http::HttpSettings;
+use crate::http::Quotas;
 use crate::http::Tls;
 use crate::http::TlsFault;
 use crate::http::TlsFiles;
@@ -329,6 +330,11 @@ fn http_settings(settings: &Settings) -> HttpSettings {
         shutdown_deadline: settings.server.shutdown_timeout,
         durability: durability(settings),
         knows_peers: settings.auth.enabled,
+        quotas: Quotas {
+            requests_per_second: settings.quotas.requests_per_second,
+            requests_at_once: settings.quotas.requests_at_once,
+            queries_at_once: settings.quotas.queries_at_once,
+        },
         ..HttpSettings::default()
     }
 }

@@ -11,6 +11,7 @@ use super::Durability;
 use super::ExportSettings;
 use super::LimitSettings;
 use super::LogSettings;
+use super::QuotaSettings;
 use super::ScriptSettings;
 use super::Secret;
 use super::ServerSettings;
@@ -379,6 +380,33 @@ pub const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        section: "quotas",
+        key: "requests_per_second",
+        default: "none",
+        form: "number or none",
+        flag: None,
+        help: "Most requests a second of one client, on average; a second's requests may come at once. More are answered 429 with `Retry-After`. A client is who its tokens are for (`client_id`, else `sub`): without authentication there are no quotas.",
+        apply: |settings, text| quota(text).map(|quota| settings.quotas.requests_per_second = quota),
+    },
+    Setting {
+        section: "quotas",
+        key: "requests_at_once",
+        default: "none",
+        form: "number or none",
+        flag: None,
+        help: "Most requests of one client under way at once, its feeds and consumers among them.",
+        apply: |settings, text| quota(text).map(|quota| settings.quotas.requests_at_once = quota),
+    },
+    Setting {
+        section: "quotas",
+        key: "queries_at_once",
+        default: "none",
+        form: "number or none",
+        flag: None,
+        help: "Most queries in SQL of one client under way at once: fewer than `sql.queries`, so that one client can't take all the room there is.",
+        apply: |settings, text| quota(text).map(|quota| settings.quotas.queries_at_once = quota),
+    },
+    Setting {
         section: "storage",
         key: "durability",
         default: "strict",
@@ -617,6 +645,12 @@ pub const SETTINGS: &[Setting] = &[
     },
 ];
 
+/// A number of things that one client may have, or `none`.
+fn quota(text: &str) -> Result<Option<u32>, String> {
+    let text = auth::optional(text)?;
+    text.map(|text| value::number_within(text, 1, 1_000_000).map(|number| u32::try_from(number).unwrap_or(u32::MAX))).transpose()
+}
+
 /// Settings before any line of the table was applied; every field is overwritten.
 pub(super) fn blank() -> Settings {
     Settings {
@@ -630,6 +664,7 @@ pub(super) fn blank() -> Settings {
         },
         tls: TlsSettings::default(),
         auth: auth::blank(),
+        quotas: QuotaSettings::default(),
         limits: LimitSettings {
             body: 0,
             event: 0,

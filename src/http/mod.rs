@@ -66,6 +66,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use access::Quotas;
 pub use serve::serve;
 pub use settings::HttpSettings;
 pub use tls::Tls;
@@ -101,6 +102,7 @@ pub fn guarded_router(database: Database, settings: HttpSettings, auth: Arc<Auth
 
 fn build(database: Database, settings: HttpSettings, auth: Option<Arc<Auth>>) -> Router {
     let (router, description) = described().split_for_parts();
+    let quotas = settings.quotas;
     let app = App {
         database,
         imports: Arc::new(Semaphore::new(settings.imports_max)),
@@ -114,7 +116,7 @@ fn build(database: Database, settings: HttpSettings, auth: Option<Arc<Auth>>) ->
         .route("/", get(operations::root))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_allowed);
-    access::guarded(router, auth).layer(observe::ObserveLayer::new()).with_state(Arc::new(app))
+    access::guarded(router, auth, quotas).layer(observe::ObserveLayer::new()).with_state(Arc::new(app))
 }
 
 /// The interface's description, as `GET /openapi.json` gives it.

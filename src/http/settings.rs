@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::Durability;
+use crate::http::access::Quotas;
 use crate::http::tls::Tls;
 
 /// Limits and deadlines of the interface. The defaults are for production.
@@ -36,6 +37,8 @@ pub struct HttpSettings {
     pub http2_streams_max: u32,
     /// The most bytes of one HTTP/2 request's headers.
     pub http2_header_bytes_max: u32,
+    /// What one client may ask for, where it is known who asks.
+    pub quotas: Quotas,
     /// How often a silent feed sends a sign of life.
     pub heartbeat: Duration,
     /// How long requests under way may take once the server stops.
@@ -66,6 +69,7 @@ impl Default for HttpSettings {
             imports_max: 4,
             http2_streams_max: 128,
             http2_header_bytes_max: 32 << 10,
+            quotas: Quotas::default(),
             heartbeat: Duration::from_secs(15),
             shutdown_deadline: Duration::from_secs(10),
             knows_peers: false,

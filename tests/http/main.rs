@@ -19,6 +19,7 @@ mod identity;
 mod import;
 mod issuers;
 mod operations;
+mod quotas;
 mod reads;
 mod schemas;
 #[cfg(feature = "analytics")]

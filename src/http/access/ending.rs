@@ -17,6 +17,7 @@ use http_body::SizeHint;
 
 use crate::auth::Auth;
 use crate::auth::policy::Principal;
+use crate::http::access::quota::Place;
 
 /// Ready once the token counts no more.
 pub(super) fn until_ended(auth: &Arc<Auth>, principal: &Arc<Principal>) -> BoxFuture<'static, ()> {
@@ -24,13 +25,13 @@ pub(super) fn until_ended(auth: &Arc<Auth>, principal: &Arc<Principal>) -> BoxFu
     async move { auth.until_ended(&principal).await }.boxed()
 }
 
-/// An answer that is whole goes out as it is; one that goes on stops when `ended` is ready.
-pub(super) fn guarded(response: Response, ended: BoxFuture<'static, ()>) -> Response {
+/// An answer that is whole goes out as it is; one that goes on stops when `ended` is ready, and keeps its place until then.
+pub(super) fn guarded(response: Response, ended: BoxFuture<'static, ()>, place: Option<Place>) -> Response {
     if response.body().size_hint().exact().is_some() {
         return response;
     }
     let last = last_word(&response);
-    response.map(|inner| Body::new(Guarded { inner, ended, last, has_ended: false }))
+    response.map(|inner| Body::new(Guarded { inner, ended, last, has_ended: false, _place: place }))
 }
 
 /// What can be said between two parts of a body, so that whoever reads it knows why it ends.
@@ -54,6 +55,7 @@ struct Guarded {
     /// Without it, what was sent can't be taken for the whole: the connection breaks off.
     last: Option<Bytes>,
     has_ended: bool,
+    _place: Option<Place>,
 }
 
 impl http_body::Body for Guarded {

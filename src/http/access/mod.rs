@@ -3,9 +3,11 @@
 
 mod caller;
 mod ending;
+mod quota;
 mod table;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::MatchedPath;
@@ -29,6 +31,8 @@ pub(crate) use caller::authorise_read;
 pub(crate) use caller::authorise_system_read;
 pub(crate) use caller::authorise_write;
 pub(crate) use caller::denied;
+pub use quota::Quotas;
+use quota::Usage;
 use table::Access;
 use table::ROUTES;
 pub(crate) use table::describe;
@@ -44,9 +48,9 @@ use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 
 /// Puts the layer around a router; without authentication there is none, and it costs nothing.
-pub(crate) fn guarded(router: Router<Shared>, auth: Option<Arc<Auth>>) -> Router<Shared> {
+pub(crate) fn guarded(router: Router<Shared>, auth: Option<Arc<Auth>>, quotas: Quotas) -> Router<Shared> {
     match auth {
-        Some(auth) => router.layer(from_fn_with_state(Arc::new(Guard::new(auth)), guard)),
+        Some(auth) => router.layer(from_fn_with_state(Arc::new(Guard::new(auth, quotas)), guard)),
         None => router,
     }
 }
@@ -54,16 +58,17 @@ pub(crate) fn guarded(router: Router<Shared>, auth: Option<Arc<Auth>>) -> Router
 /// What the layer knows.
 struct Guard {
     auth: Arc<Auth>,
+    usage: Arc<Usage>,
     paths: HashMap<&'static str, Vec<(Method, Access)>>,
 }
 
 impl Guard {
-    fn new(auth: Arc<Auth>) -> Self {
+    fn new(auth: Arc<Auth>, quotas: Quotas) -> Self {
         let mut paths: HashMap<&'static str, Vec<(Method, Access)>> = HashMap::default();
         for (method, path, access) in ROUTES {
             paths.entry(path).or_default().push((method.clone(), *access));
         }
-        Self { auth, paths }
+        Self { auth, usage: Usage::new(quotas), paths }
     }
 
     /// What a request takes; 405 for a method that a path has not.
@@ -95,6 +100,11 @@ async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
         call.inspect(|call| guard.auth.remember_denied(&principal, call));
         return problem.into_response();
     }
+    let is_query = request.uri().path() == QUERIES;
+    let place = match guard.usage.begin(&principal, is_query, Instant::now()) {
+        Ok(place) => place,
+        Err(problem) => return problem.into_response(),
+    };
     request.extensions_mut().insert(Caller::Principal(Arc::clone(&principal)));
     let mut ended = ending::until_ended(&guard.auth, &principal);
     if !access.only_reads(request.method()) {
@@ -102,14 +112,14 @@ async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
         if let Some(call) = call {
             guard.auth.remember_call(&principal, &call, response.status().as_u16()).await;
         }
-        return ending::guarded(response, ended);
+        return ending::guarded(response, ended, place);
     }
     let response = tokio::select! {
         response = next.run(request) => response,
         // It was waiting for something; what is read after the end is not theirs.
         () = &mut ended => return unauthenticated().into_response(),
     };
-    ending::guarded(response, ended)
+    ending::guarded(response, ended, place)
 }
 
 /// What is remembered of a request: nothing that stands in its headers, its query or its body.
@@ -162,3 +172,6 @@ fn not_allowed(known: &[(Method, Access)]) -> Response {
     }
     response
 }
+
+/// Where queries are asked, which have a quota of their own.
+const QUERIES: &str = "/v1/sql";

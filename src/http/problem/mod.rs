@@ -69,6 +69,12 @@ impl Problem {
         self
     }
 
+    /// Says when it is worth to try again.
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
+        self.inner.retry_after_s = Some(seconds);
+        self
+    }
+
     /// The connection has a rest of the request on it that nobody will read.
     pub(crate) fn closing(mut self) -> Self {
         self.inner.close = true;
