@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What do measurements, the log and traces cost? Appends at 64 clients against servers that differ in nothing else, in turn.
+"""What do authentication, measurements, the log and traces cost? Appends at 64 clients against servers that differ in nothing else, in turn.
 
     cargo build --release
     python3 benches/telemetry.py target/release/factum --rounds 10 --seconds 5
@@ -24,12 +24,16 @@ import threading
 # The level of the log is that of a server in use, unless it is to be silent.
 OFF = {"FACTUM_TELEMETRY__METRICS": "false", "FACTUM_LOG": "off"}
 ON = {"FACTUM_TELEMETRY__METRICS": "true", "FACTUM_LOG": "info"}
+# The load brings a token of the client that stands in the settings.
+SECRET = "a secret of the settings"
+AUTH = {"FACTUM_AUTH__ENABLED": "true", "FACTUM_AUTH__BOOTSTRAP_CLIENT_ID": "root"}
 
 
 def ways(collector):
     traced = {**ON, "FACTUM_TELEMETRY__OTLP_ENDPOINT": collector}
     return {
         "nothing": OFF,
+        "authentication": {**OFF, **AUTH},
         "measurements and log": ON,
         "and 1 % of traces": {**traced, "FACTUM_TELEMETRY__SAMPLE": "0.01"},
         "and all traces": {**traced, "FACTUM_TELEMETRY__SAMPLE": "1"},
@@ -77,6 +81,11 @@ def report(rates, spans):
 
 class Server:
     def __init__(self, factum, data, environment):
+        is_guarded = "FACTUM_AUTH__ENABLED" in environment
+        if is_guarded:
+            secret = data.with_suffix(".secret")
+            secret.write_text(SECRET)
+            environment = {**environment, "FACTUM_AUTH__BOOTSTRAP_CLIENT_SECRET_FILE": str(secret)}
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FACTUM_")}
         self.factum = factum
         self.process = subprocess.Popen(
@@ -89,11 +98,17 @@ class Server:
         self.url = self.process.stdout.readline().strip().removeprefix("factum ready on ")
         if not self.url.startswith("http"):
             raise SystemExit(f"the server did not start: {self.url!r}")
+        self.environment = {**clean, "FACTUM_TOKEN": self.token(clean)} if is_guarded else clean
+
+    def token(self, clean):
+        words = [self.factum, "token", "--client", "root", "--url", self.url]
+        asked = subprocess.run(words, check=True, capture_output=True, text=True, env={**clean, "FACTUM_CLIENT_SECRET": SECRET})
+        return asked.stdout.strip()
 
     def load(self, options):
         """Appends a second."""
         words = ["bench", "append", "--json", "--url", self.url, "--clients", str(options.clients), "--seconds", str(options.seconds)]
-        done = subprocess.run([self.factum, *words], check=True, capture_output=True, text=True)
+        done = subprocess.run([self.factum, *words], check=True, capture_output=True, text=True, env=self.environment)
         return json.loads(done.stdout.splitlines()[-1])["events_per_second"]
 
     def stop(self):

@@ -29,6 +29,8 @@ mod logs;
 mod measurements;
 #[path = "cli/offline.rs"]
 mod offline;
+#[path = "cli/openid.rs"]
+mod openid;
 #[path = "cli/oracle.rs"]
 mod oracle;
 #[path = "cli/process.rs"]

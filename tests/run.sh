@@ -10,6 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 NEXTEST_VERSION=0.9.143
 DENY_VERSION=0.20.2
+OPENID_PROVIDER=oidc-provider@8.8.1
 READERS=(duckdb==2.0.1 pyarrow==26.0.1 pandas==3.1.1 polars==2.1.0 'moto[server]==5.2.5' 'PyJWT[crypto]==2.15.1')
 profile=ci
 features=()
@@ -88,6 +89,7 @@ find_tools() {
     find_postgres
     find_promtool
     [[ ${#features[@]} -ne 0 ]] || find_readers
+    find_openid_provider
     tool cargo-nextest "$NEXTEST_VERSION"
     tool cargo-deny "$DENY_VERSION"
 }
@@ -141,6 +143,23 @@ find_readers() {
     else
         tail -n 3 "$scratch/readers.log" 2> /dev/null || true
         note "no Python with pip here, or no PyPI to be reached: the tests in which others read the lake or tokens, and those with S3, are skipped"
+    fi
+}
+
+# An issuer that is not ours, from npm, for a test that changes its keys and stops it. It gets a folder below that of the build, once.
+find_openid_provider() {
+    local folder="${CARGO_TARGET_DIR:-target}/openid"
+    if [[ ! -d "$folder/node_modules/oidc-provider" ]]; then
+        echo "   an OpenID provider is missing: installing $OPENID_PROVIDER into $folder"
+        command -v npm > /dev/null || apt_install nodejs npm || true
+        rm -rf "$folder"
+        mkdir -p "$folder"
+        npm install --prefix "$folder" --silent --no-audit --no-fund "$OPENID_PROVIDER" > "$scratch/openid.log" 2>&1 || rm -rf "$folder"
+    fi
+    if [[ -d "$folder/node_modules/oidc-provider" ]] && command -v node > /dev/null; then
+        echo "   $OPENID_PROVIDER on node $(node --version)"
+    else
+        note "no node with npm here, or no registry of theirs to be reached: the test with a real OpenID provider is skipped"
     fi
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -45,9 +46,14 @@ impl Authority {
 
     /// A certificate for this machine and its key: `name.pem`, `name.key`, and both in `name.both`.
     fn signs(&self, name: &str) {
+        self.signs_for(name, "127.0.0.1");
+    }
+
+    /// The same, for a machine of this address.
+    fn signs_for(&self, name: &str, address: &str) {
         let request = format!("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr");
         openssl(&self.folder, &request.split(' ').collect::<Vec<_>>());
-        fs::write(self.folder.join("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n").expect("a file");
+        fs::write(self.folder.join("names"), format!("subjectAltName=IP:{address},DNS:localhost\n")).expect("a file");
         let sign = format!("x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out {name}.pem");
         openssl(&self.folder, &sign.split(' ').collect::<Vec<_>>());
         let both = [self.file(&format!("{name}.pem")), self.file(&format!("{name}.key"))].map(|file| fs::read(file).expect("a file"));
@@ -226,4 +232,56 @@ fn h1_a_client_that_does_not_finish_its_handshake_is_let_go() {
     }
     append(&server, &["--ca", &ours.file("ca.pem")]).exits(0);
     assert_eq!(server.terminate(), Some(0));
+}
+
+/// The address under which other machines would see this one.
+fn address_outside(test: &str) -> Option<std::net::IpAddr> {
+    // Nothing is sent: the system says which of its addresses it would send from.
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    let found = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()).ok().map(|address| address.ip());
+    let found = found.filter(|address| !address.is_loopback() && !address.is_unspecified());
+    if found.is_none() {
+        skipped(test, "this machine has no address but its own");
+    }
+    found
+}
+
+/// K7: a key set is fetched by https, from who can show a certificate of a known authority.
+#[test]
+fn k7_keys_of_another_issuer_come_over_tls_from_whom_the_system_trusts() {
+    let test = "k7_keys_of_another_issuer_come_over_tls_from_whom_the_system_trusts";
+    let place = Place::new();
+    let (Some(ours), Some(theirs)) = (Authority::new(test, place.path("ours")), Authority::new(test, place.path("theirs"))) else { return };
+    let Some(address) = address_outside(test) else { return };
+    ours.signs_for("issuer", &address.to_string());
+    let secret = place.path("root.secret");
+    fs::write(&secret, "a secret of the settings").expect("a file");
+    let issuer = with_tls(Start::at(&place.path("issuer"), &format!("{address}:0")), &ours, "issuer")
+        .env("FACTUM_AUTH__ENABLED", "true")
+        .env("FACTUM_AUTH__ISSUER", "urn:issuer")
+        .env("FACTUM_AUTH__BOOTSTRAP_CLIENT_ID", "root")
+        .env("FACTUM_AUTH__BOOTSTRAP_CLIENT_SECRET_FILE", secret.to_str().expect("text"))
+        .ready();
+    let words = ["token", "--client", "root", "--ca", &ours.file("ca.pem")];
+    let told = [("FACTUM_URL", issuer.url.as_str()), ("FACTUM_CLIENT_SECRET", "a secret of the settings")];
+    let token = run(&words, "", &told).exits(0).stdout.trim().to_owned();
+    let config = place.path("factum.toml");
+    let text = format!(
+        "[auth]\nenabled = true\n\n[[auth.issuers]]\nissuer = \"urn:issuer\"\naudience = \"factum\"\n\
+         jwks_url = \"{}/.well-known/jwks.json\"\n",
+        issuer.url
+    );
+    fs::write(&config, text).expect("a file");
+    for (number, (trusted, is_let_in)) in [(&ours, true), (&theirs, false)].into_iter().enumerate() {
+        let start = Start::at(&place.path(&format!("data-{number}")), "127.0.0.1:0").flag(&["--config", config.to_str().expect("text")]);
+        let server = start.env("SSL_CERT_FILE", &trusted.file("ca.pem")).ready();
+        let ran = run(&["append", "order-1", "Placed", "{}"], "", &[("FACTUM_URL", &server.url), ("FACTUM_TOKEN", &token)]);
+        if is_let_in {
+            ran.exits(0);
+        } else {
+            ran.exits(1).says("token");
+        }
+        assert_eq!(server.terminate(), Some(0));
+    }
+    assert_eq!(issuer.terminate(), Some(0));
 }
