@@ -6,6 +6,7 @@
 mod auth;
 mod file;
 mod issuers;
+mod quotas;
 mod reference;
 mod table;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use auth::Secret;
 pub use auth::SharedSecretSettings;
 pub use auth::SigningAlgorithm;
 pub use issuers::IssuerSettings;
+pub use quotas::QuotaSettings;
 pub use reference::markdown;
 pub use table::SETTINGS;
 pub use table::Setting;
@@ -102,17 +104,6 @@ pub struct LimitSettings {
     pub header_read_timeout: Duration,
     /// How long a client may pause while it sends a body.
     pub body_read_timeout: Duration,
-}
-
-/// What one client may ask for, of which it is known who it is; `None`: as much as the server can give.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QuotaSettings {
-    /// Requests a second.
-    pub requests_per_second: Option<u32>,
-    /// Requests under way, feeds among them.
-    pub requests_at_once: Option<u32>,
-    /// Queries in SQL under way.
-    pub queries_at_once: Option<u32>,
 }
 
 /// How the log and its index are kept.

@@ -23,6 +23,7 @@ use super::TelemetrySettings;
 use super::TlsSettings;
 use super::auth;
 use super::issuers;
+use super::quotas;
 use super::value;
 use crate::telemetry::LogFormat;
 use crate::telemetry::logs;
@@ -386,7 +387,7 @@ pub const SETTINGS: &[Setting] = &[
         form: "number or none",
         flag: None,
         help: "Most requests a second of one client, on average; a second's requests may come at once. More are answered 429 with `Retry-After`. A client is who its tokens are for (`client_id`, else `sub`): without authentication there are no quotas.",
-        apply: |settings, text| quota(text).map(|quota| settings.quotas.requests_per_second = quota),
+        apply: |settings, text| quotas::quota(text).map(|quota| settings.quotas.requests_per_second = quota),
     },
     Setting {
         section: "quotas",
@@ -395,7 +396,7 @@ pub const SETTINGS: &[Setting] = &[
         form: "number or none",
         flag: None,
         help: "Most requests of one client under way at once, its feeds and consumers among them.",
-        apply: |settings, text| quota(text).map(|quota| settings.quotas.requests_at_once = quota),
+        apply: |settings, text| quotas::quota(text).map(|quota| settings.quotas.requests_at_once = quota),
     },
     Setting {
         section: "quotas",
@@ -404,7 +405,7 @@ pub const SETTINGS: &[Setting] = &[
         form: "number or none",
         flag: None,
         help: "Most queries in SQL of one client under way at once: fewer than `sql.queries`, so that one client can't take all the room there is.",
-        apply: |settings, text| quota(text).map(|quota| settings.quotas.queries_at_once = quota),
+        apply: |settings, text| quotas::quota(text).map(|quota| settings.quotas.queries_at_once = quota),
     },
     Setting {
         section: "storage",
@@ -644,12 +645,6 @@ pub const SETTINGS: &[Setting] = &[
         apply: |settings, text| value::duration_within(text, MILLISECOND, HOUR).map(|duration| settings.telemetry.slow = duration),
     },
 ];
-
-/// A number of things that one client may have, or `none`.
-fn quota(text: &str) -> Result<Option<u32>, String> {
-    let text = auth::optional(text)?;
-    text.map(|text| value::number_within(text, 1, 1_000_000).map(|number| u32::try_from(number).unwrap_or(u32::MAX))).transpose()
-}
 
 /// Settings before any line of the table was applied; every field is overwritten.
 pub(super) fn blank() -> Settings {
