@@ -66,3 +66,5 @@ mod subscriptions;
 mod tls;
 #[path = "cli/traces.rs"]
 mod traces;
+#[path = "cli/transfers.rs"]
+mod transfers;

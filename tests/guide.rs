@@ -199,6 +199,12 @@ fn the_guide_to_security_is_true() {
 }
 
 #[test]
+fn the_guide_to_transfers_is_true() {
+    let wrong = run("docs/guide/transfers.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
 fn the_readme_is_true() {
     let wrong = run("README.md");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));

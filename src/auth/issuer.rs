@@ -320,6 +320,7 @@ impl Auth {
             streams,
             token: super::policy::TokenId { issuer: self.issuer.clone(), id: format!("{}.{}", refresh.family, refresh.number) },
             own: Some(super::policy::OwnToken { key: String::new(), client_version: client.version, family: Some(refresh.family) }),
+            foreign: None,
             expires_at: Timestamp::from_micros(refresh.expires_at.saturating_mul(SECOND)),
         })
     }

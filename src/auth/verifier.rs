@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Auth;
 use super::key::PublicKey;
+use super::policy::ForeignToken;
 use super::policy::OwnToken;
 use super::policy::Principal;
 use super::policy::TokenId;
@@ -23,6 +24,14 @@ use super::token::Rejected;
 #[derive(Default)]
 pub(super) struct Known {
     by_hash: Mutex<HashMap<[u8; 32], Arc<Principal>>>,
+}
+
+/// Whose signature a token bears.
+struct Signed {
+    kind: Kind,
+    /// The key, if it is one of this server's.
+    key: Option<String>,
+    foreign: Option<ForeignToken>,
 }
 
 /// Who may sign with the secret that both know.
@@ -94,7 +103,10 @@ impl Auth {
         let is_revoked = self.books.revocations(|revocations| {
             revocations.has_token(&principal.token) || family.is_some_and(|family| revocations.has_family(family))
         });
-        now < principal.expires_at && !is_revoked && principal.own.as_ref().is_none_or(|own| self.has_its_client(principal, own, now))
+        now < principal.expires_at
+            && !is_revoked
+            && principal.own.as_ref().is_none_or(|own| self.has_its_client(principal, own, now))
+            && principal.foreign.as_ref().is_none_or(|foreign| self.has_its_key(principal, foreign))
     }
 
     /// Returns once the token counts no more.
@@ -115,7 +127,7 @@ impl Auth {
         let compact = Compact::read(token)?;
         let issuer = compact.claims.get("iss").and_then(Value::as_str).ok_or(Rejected("no issuer"))?.to_owned();
         let now = self.clock.now();
-        let (kind, key_id) = self.check_signature(&compact, &issuer, now)?;
+        let Signed { kind, key: key_id, foreign } = self.check_signature(&compact, &issuer, now)?;
         let audience = self.remote(&issuer).map_or(&self.audience, |remote| &remote.audience);
         let claims = Claims::read(&compact.claims, kind, audience, now)?;
         let own = match (claims.own, key_id) {
@@ -133,12 +145,13 @@ impl Auth {
             streams: claims.streams,
             token: TokenId { issuer, id },
             own,
+            foreign,
             expires_at: claims.expires_at,
         })
     }
 
     /// Only keys of the issuer that the token names are tried, and each with its own algorithm alone.
-    fn check_signature(&self, compact: &Compact<'_>, issuer: &str, now: Timestamp) -> Result<(Kind, Option<String>), Rejected> {
+    fn check_signature(&self, compact: &Compact<'_>, issuer: &str, now: Timestamp) -> Result<Signed, Rejected> {
         let holds = |key: &PublicKey| {
             let holds = key.verifies(&compact.algorithm, compact.signed.as_bytes(), compact.signature);
             if holds { Ok(()) } else { Err(Rejected("the signature does not hold")) }
@@ -150,19 +163,27 @@ impl Auth {
             let id = compact.key.clone().ok_or(Rejected("no kid"))?;
             let key = self.keys.public(&id, now).ok_or(Rejected("unknown key"))?;
             holds(&key)?;
-            return Ok((Kind::Own, Some(id)));
+            return Ok(Signed { kind: Kind::Own, key: Some(id), foreign: None });
         }
         if !matches!(compact.typ.as_deref(), None | Some("jwt" | ACCESS_TOKEN)) {
             return Err(Rejected("not an access token"));
         }
         if let Some(remote) = self.remote(issuer) {
-            let key = remote.key(compact.key.as_deref().ok_or(Rejected("no kid"))?).ok_or(Rejected("unknown key"))?;
+            let id = compact.key.clone().ok_or(Rejected("no kid"))?;
+            let key = remote.key(&id).ok_or(Rejected("unknown key"))?;
             holds(&key)?;
-        } else {
-            let shared = self.shared_secret.as_ref().filter(|shared| shared.issuer == issuer);
-            holds(&shared.ok_or(Rejected("unknown issuer"))?.key)?;
+            let foreign = Some(ForeignToken { key: id, thumbprint: key.thumbprint() });
+            return Ok(Signed { kind: Kind::Foreign, key: None, foreign });
         }
-        Ok((Kind::Foreign, None))
+        let shared = self.shared_secret.as_ref().filter(|shared| shared.issuer == issuer);
+        holds(&shared.ok_or(Rejected("unknown issuer"))?.key)?;
+        Ok(Signed { kind: Kind::Foreign, key: None, foreign: None })
+    }
+
+    /// Whether its issuer still shows the very key that has signed it.
+    fn has_its_key(&self, principal: &Principal, foreign: &ForeignToken) -> bool {
+        let key = self.remote(&principal.token.issuer).and_then(|remote| remote.key(&foreign.key));
+        key.is_some_and(|key| key.thumbprint() == foreign.thumbprint)
     }
 
     fn has_its_client(&self, principal: &Principal, own: &OwnToken, now: Timestamp) -> bool {

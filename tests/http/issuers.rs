@@ -198,6 +198,24 @@ async fn k2_k3_k5_a_rotation_is_seen_at_once_and_by_one_fetch_for_all() {
     guarded.get("/v1/events", &issuer.token_with("first", &json!({}))).await.problem(401, "unauthenticated");
 }
 
+/// J15: what was found to be true once is not true for longer than the key that has signed it.
+#[tokio::test]
+async fn j15_a_token_ends_with_the_key_that_its_issuer_takes_back() {
+    let issuer = Issuer::start("https://issuer.example").await;
+    let guarded = guarded(&[&issuer]).await;
+    let (old, feed) = (issuer.token(), issuer.token_with("first", &json!({"jti": "feed"})));
+    guarded.get("/v1/events", &old).await.is(200);
+    guarded.get("/v1/events", &feed).await.is(200);
+    // Another key under the old name, and the first token of a new one that makes it known.
+    issuer.rotate("first");
+    let keys = ["first", "second"].map(|kid| jwk(&issuer.pair.lock(), kid));
+    issuer.says(Answer::Text(200, json!({ "keys": keys }).to_string()));
+    guarded.get("/v1/events", &issuer.token_with("second", &json!({}))).await.is(200);
+    guarded.get("/v1/events", &old).await.problem(401, "unauthenticated");
+    guarded.get("/v1/events", &feed).await.problem(401, "unauthenticated");
+    guarded.get("/v1/events", &issuer.token_with("first", &json!({"jti": "new"}))).await.is(200);
+}
+
 #[tokio::test]
 async fn k4_k6_k8_what_is_away_or_garbage_leaves_the_keys_as_they_are() {
     let good = Issuer::start("https://issuer.example").await;

@@ -16,6 +16,7 @@ pub(crate) struct PublicKey {
     /// As tokens name it.
     name: &'static str,
     key: DecodingKey,
+    thumbprint: [u8; 32],
 }
 
 impl PublicKey {
@@ -25,6 +26,7 @@ impl PublicKey {
             algorithm: Algorithm::HS256,
             name: "HS256",
             key: DecodingKey::from_secret(secret),
+            thumbprint: *blake3::hash(secret).as_bytes(),
         })
     }
 
@@ -35,16 +37,22 @@ impl PublicKey {
         if text("use").is_some_and(|usage| usage != "sig") || jwk.get("key_ops").is_some_and(|operations| !verifies(operations)) {
             return None;
         }
-        let (algorithm, name, key) = match (text("kty")?, text("crv")) {
-            ("RSA", _) => (Algorithm::RS256, "RS256", rsa(text("n")?, text("e")?)?),
-            ("EC", Some("P-256")) => (Algorithm::ES256, "ES256", point(text("x")?, text("y")?)?),
-            ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, "EdDSA", edwards(text("x")?)?),
+        let (algorithm, name, key, parts) = match (text("kty")?, text("crv")) {
+            ("RSA", _) => (Algorithm::RS256, "RS256", rsa(text("n")?, text("e")?)?, ["n", "e"]),
+            ("EC", Some("P-256")) => (Algorithm::ES256, "ES256", point(text("x")?, text("y")?)?, ["x", "y"]),
+            ("OKP", Some("Ed25519")) => (Algorithm::EdDSA, "EdDSA", edwards(text("x")?)?, ["x", "crv"]),
             _ => return None,
         };
-        let key = Self { algorithm, name, key };
+        let written: String = parts.iter().flat_map(|part| [name, ".", text(part).unwrap_or_default(), "."]).collect();
+        let key = Self { algorithm, name, key, thumbprint: *blake3::hash(written.as_bytes()).as_bytes() };
         // A key that names another algorithm is for that one.
         let is_named = jwk.get("alg").is_none_or(|named| named.as_str() == Some(name));
         is_named.then_some(key)
+    }
+
+    /// What tells it from every other key.
+    pub(crate) fn thumbprint(&self) -> [u8; 32] {
+        self.thumbprint
     }
 
     /// As tokens name it.

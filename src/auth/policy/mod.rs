@@ -28,6 +28,8 @@ pub struct Principal {
     pub token: TokenId,
     /// What this server knows of it, if it is one of its own.
     pub own: Option<OwnToken>,
+    /// What it hangs on, if it is one of an issuer whose keys are looked at from time to time.
+    pub foreign: Option<ForeignToken>,
     /// From then on the token counts for nothing.
     pub expires_at: Timestamp,
 }
@@ -50,6 +52,15 @@ pub struct OwnToken {
     pub client_version: u64,
     /// The refresh tokens that it belongs to, all of which end together.
     pub family: Option<String>,
+}
+
+/// What a token of another issuer hangs on: it ends when its issuer no longer shows the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignToken {
+    /// The key that has signed it, as the issuer names it.
+    pub key: String,
+    /// Another key may take over the name.
+    pub thumbprint: [u8; 32],
 }
 
 /// What somebody wants to do.

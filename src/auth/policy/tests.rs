@@ -12,6 +12,7 @@ fn principal(scopes: Scopes, streams: Patterns) -> Principal {
         streams,
         token: TokenId { issuer: "i".into(), id: "t".into() },
         own: None,
+        foreign: None,
         expires_at: Timestamp::from_micros(0),
     }
 }
