@@ -137,7 +137,8 @@ impl fmt::Display for Demand {
         let spans = [("position", self.positions), ("version", self.versions), ("shard", self.shards), ("recorded_at", self.recorded)];
         let spans = spans.into_iter().filter(|(_, span)| *span != Span::default()).map(|(name, span)| format!("{name} {span}"));
         let ids = self.ids.iter().map(|ids| format!("id one of {}", ids.len()));
-        let all: Vec<String> = named.into_iter().chain(tags).chain(prefixes).chain(spans).chain(ids).collect();
+        let only = self.only.iter().map(|_| "streams that may be seen".to_owned());
+        let all: Vec<String> = named.into_iter().chain(tags).chain(prefixes).chain(spans).chain(ids).chain(only).collect();
         if all.is_empty() { f.write_str("all events") } else { f.write_str(&all.join(", ")) }
     }
 }
