@@ -186,7 +186,7 @@ def postgres(options, server, rows, folder):
     start = f"-c listen_addresses= -c unix_socket_directories={place} -c fsync=off -c max_wal_size=8GB"
     run(programs / "pg_ctl", "-D", place / "data", "-o", start, "-w", "-l", place / "log", "start")
     try:
-        psql = lambda text, **more: subprocess.run([*as_user, programs / "psql", "-h", place, "-d", "postgres", "-Atc", text], check=True, **more)
+        psql = lambda query, **more: subprocess.run([*as_user, programs / "psql", "-h", place, "-d", "postgres", "-qAtc", query], check=True, **more)
         psql(
             "create table events (id uuid primary key, stream text not null, version bigint not null, type text not null, schema_version int not null, "
             "data jsonb, metadata jsonb, occurred_at timestamptz not null, recorded_at timestamptz not null, position bigint not null unique, unique (stream, version))"
