@@ -29,8 +29,14 @@ mod logs;
 mod measurements;
 #[path = "cli/offline.rs"]
 mod offline;
+#[path = "cli/open_metrics.rs"]
+mod open_metrics;
 #[path = "cli/oracle.rs"]
 mod oracle;
+#[path = "cli/others.rs"]
+mod others;
+#[path = "cli/otlp.rs"]
+mod otlp;
 #[path = "cli/process.rs"]
 mod process;
 #[path = "cli/projection_faults.rs"]
