@@ -3,6 +3,7 @@
 
 mod caller;
 mod ending;
+mod meters;
 mod table;
 
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(crate) use caller::authorise_read;
 pub(crate) use caller::authorise_system_read;
 pub(crate) use caller::authorise_write;
 pub(crate) use caller::denied;
+use meters::Meters;
+pub(crate) use meters::granted;
 use table::Access;
 use table::ROUTES;
 pub(crate) use table::describe;
@@ -45,8 +48,9 @@ use crate::http::problem::Slug;
 
 /// Puts the layer around a router; without authentication there is none, and it costs nothing.
 pub(crate) fn guarded(router: Router<Shared>, auth: Option<Arc<Auth>>) -> Router<Shared> {
+    let meters = Meters::new();
     match auth {
-        Some(auth) => router.layer(from_fn_with_state(Arc::new(Guard::new(auth)), guard)),
+        Some(auth) => router.layer(from_fn_with_state(Arc::new(Guard::new(auth, meters)), guard)),
         None => router,
     }
 }
@@ -54,16 +58,17 @@ pub(crate) fn guarded(router: Router<Shared>, auth: Option<Arc<Auth>>) -> Router
 /// What the layer knows.
 struct Guard {
     auth: Arc<Auth>,
+    meters: Meters,
     paths: HashMap<&'static str, Vec<(Method, Access)>>,
 }
 
 impl Guard {
-    fn new(auth: Arc<Auth>) -> Self {
+    fn new(auth: Arc<Auth>, meters: Meters) -> Self {
         let mut paths: HashMap<&'static str, Vec<(Method, Access)>> = HashMap::default();
         for (method, path, access) in ROUTES {
             paths.entry(path).or_default().push((method.clone(), *access));
         }
-        Self { auth, paths }
+        Self { auth, meters, paths }
     }
 
     /// What a request takes; 405 for a method that a path has not.
@@ -88,17 +93,28 @@ async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
     };
     let principal = match authenticate(&guard.auth, request.headers()).await {
         Ok(principal) => principal,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            let has_none = !request.headers().contains_key(header::AUTHORIZATION);
+            if has_none {
+                guard.meters.missing()
+            } else {
+                guard.meters.refused()
+            }
+            return problem.into_response();
+        }
     };
     let call = access.is_remembered().then(|| call(&request));
     if let Err(problem) = allowed(&principal, access) {
         call.inspect(|call| guard.auth.remember_denied(&principal, call));
-        return problem.into_response();
+        let response = problem.into_response();
+        guard.meters.answered(response.status());
+        return response;
     }
     request.extensions_mut().insert(Caller::Principal(Arc::clone(&principal)));
     let mut ended = ending::until_ended(&guard.auth, &principal);
     if !access.only_reads(request.method()) {
         let response = next.run(request).await;
+        guard.meters.answered(response.status());
         if let Some(call) = call {
             guard.auth.remember_call(&principal, &call, response.status().as_u16()).await;
         }
@@ -107,8 +123,12 @@ async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
     let response = tokio::select! {
         response = next.run(request) => response,
         // It was waiting for something; what is read after the end is not theirs.
-        () = &mut ended => return unauthenticated().into_response(),
+        () = &mut ended => {
+            guard.meters.refused();
+            return unauthenticated().into_response();
+        }
     };
+    guard.meters.answered(response.status());
     ending::guarded(response, ended)
 }
 
