@@ -162,7 +162,8 @@ impl Server {
         let (poisoned, poison) = tokio::sync::oneshot::channel();
         let watch = tokio::spawn(watch_for_poison(database.clone(), poisoned));
         let measuring = tokio::spawn(telemetry::metrics::keep());
-        let sending = tokio::spawn(telemetry::traces::run());
+        let sending = tokio::spawn(telemetry::otlp::run());
+        let reporting = tokio::spawn(report(database.clone(), settings.telemetry.otlp_interval));
         let stop = async move {
             tokio::select! {
                 () = shutdown => None,
@@ -179,14 +180,19 @@ impl Server {
         let served = http::serve(listener, router, http_settings, stop).await;
         watch.abort();
         measuring.abort();
+        reporting.abort();
         if let Some(auth) = auth
             && tokio::time::timeout(settings.server.shutdown_timeout, auth.flush()).await.is_err()
         {
             tracing::error!("the last of what was done could not be written to $audit in time");
         }
+        // Collectors that do not answer must not hold the end up.
+        if tokio::time::timeout(TELEMETRY_TIMEOUT, send_metrics(&database)).await.is_err() {
+            tracing::warn!("the last measurements were not sent in time");
+        }
         let closed = close(&database, settings.server.shutdown_timeout).await;
-        if tokio::time::timeout(TRACES_TIMEOUT, telemetry::traces::flush()).await.is_err() {
-            tracing::warn!("the last traces were not sent in time");
+        if tokio::time::timeout(TELEMETRY_TIMEOUT, telemetry::otlp::flush()).await.is_err() {
+            tracing::warn!("the last traces and lines of the log were not sent in time");
         }
         sending.abort();
         served.map_err(ServerError::Http)?;
@@ -283,6 +289,24 @@ async fn watch_for_poison(database: Database, poisoned: tokio::sync::oneshot::Se
     }
 }
 
+/// Tells the collector the measurements, for ever.
+async fn report(database: Database, interval: Duration) {
+    let mut every = tokio::time::interval(interval);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while telemetry::otlp::takes_metrics() {
+        every.tick().await;
+        send_metrics(&database).await;
+    }
+}
+
+async fn send_metrics(database: &Database) {
+    if telemetry::otlp::takes_metrics()
+        && let Ok(present) = database.measure().await
+    {
+        telemetry::otlp::send_metrics(&present).await;
+    }
+}
+
 fn database_options(settings: &Settings) -> database::Options {
     if settings.storage.durability == config::Durability::Relaxed {
         tracing::warn!("durability is relaxed: a power cut may lose what was acknowledged");
@@ -339,7 +363,6 @@ fn http_settings(settings: &Settings) -> HttpSettings {
     }
 }
 
-/// A collector that does not answer must not hold the end up.
-const TRACES_TIMEOUT: Duration = Duration::from_secs(2);
+const TELEMETRY_TIMEOUT: Duration = Duration::from_secs(2);
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 const POISON_CHECK_EVERY: Duration = Duration::from_secs(1);

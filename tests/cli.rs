@@ -31,8 +31,14 @@ mod measurements;
 mod offline;
 #[path = "cli/openid.rs"]
 mod openid;
+#[path = "cli/open_metrics.rs"]
+mod open_metrics;
 #[path = "cli/oracle.rs"]
 mod oracle;
+#[path = "cli/others.rs"]
+mod others;
+#[path = "cli/otlp.rs"]
+mod otlp;
 #[path = "cli/process.rs"]
 mod process;
 #[path = "cli/projection_faults.rs"]

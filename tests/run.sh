@@ -11,7 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 NEXTEST_VERSION=0.9.143
 DENY_VERSION=0.20.2
 OPENID_PROVIDER=oidc-provider@8.8.1
-READERS=(duckdb==2.0.1 pyarrow==26.0.1 pandas==3.1.1 polars==2.1.0 'moto[server]==5.2.5' 'PyJWT[crypto]==2.15.1')
+READERS=(duckdb==2.0.1 pyarrow==26.0.1 pandas==3.1.1 polars==2.1.0 'moto[server]==5.2.5' 'PyJWT[crypto]==2.15.1'
+    opentelemetry-proto==1.45.2 grpcio==1.85.3 prometheus-client==0.26.0)
 profile=ci
 features=()
 
@@ -127,10 +128,11 @@ find_promtool() {
     echo "   $(promtool --version 2>&1 | head -n 1)"
 }
 
-# DuckDB, pyarrow, pandas, Polars and an S3-compatible server read what Factum has written, PyJWT its tokens; all from PyPI. They get an environment of
+# DuckDB, pyarrow, pandas, Polars and an S3-compatible server read what Factum has written, PyJWT its tokens, the messages of OpenTelemetry and
+# the client of Prometheus what it tells of itself; all from PyPI. They get an environment of
 # their own below the folder of the build, once (0.9 GB); the tests find it there.
 find_readers() {
-    local readers="${CARGO_TARGET_DIR:-target}/readers" imports="import cryptography, duckdb, jwt, moto, pandas, polars, pyarrow.parquet"
+    local readers="${CARGO_TARGET_DIR:-target}/readers" imports="import cryptography, duckdb, grpc, jwt, moto, opentelemetry.proto, pandas, polars, prometheus_client, pyarrow.parquet"
     if ! "$readers/bin/python" -c "$imports" 2> /dev/null; then
         echo "   the lake's readers are missing: installing $(printf '%s ' "${READERS[@]}")into $readers (some minutes, once)"
         command -v python3 > /dev/null && python3 -c 'import ensurepip, venv' 2> /dev/null || apt_install python3-venv || true
@@ -142,7 +144,7 @@ find_readers() {
         echo "   $("$readers/bin/python" -c 'import duckdb, polars, pyarrow; print("DuckDB", duckdb.__version__, "- pyarrow", pyarrow.__version__, "- Polars", polars.__version__)')"
     else
         tail -n 3 "$scratch/readers.log" 2> /dev/null || true
-        note "no Python with pip here, or no PyPI to be reached: the tests in which others read the lake or tokens, and those with S3, are skipped"
+        note "no Python with pip here, or no PyPI to be reached: the tests in which others read the lake, tokens or telemetry, and those with S3, are skipped"
     fi
 }
 

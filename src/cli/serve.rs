@@ -21,6 +21,9 @@ use crate::server::Server;
 use crate::server::ServerError;
 use crate::telemetry;
 use crate::telemetry::LogFormat;
+use crate::telemetry::Outputs;
+use crate::telemetry::otlp;
+use crate::telemetry::traces;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -104,12 +107,11 @@ fn install_telemetry(settings: &TelemetrySettings) -> Result<(), Failure> {
     if settings.metrics {
         telemetry::metrics::install().map_err(|error| Failure::usage("measurements cannot be kept").detail(error))?;
     }
-    if let Some(endpoint) = settings.otlp_endpoint.clone() {
-        let (sample_of_a_million, slow) = (settings.sample_of_a_million, settings.slow);
-        let options = telemetry::traces::Options { endpoint, sample_of_a_million, slow };
-        telemetry::traces::install(&options).map_err(|error| Failure::usage("traces cannot be kept").detail(error))?;
-    }
-    Ok(())
+    let traces = traces::Options { sample_of_a_million: settings.sample_of_a_million, slow: settings.slow };
+    let (protocol, signals) = (settings.otlp_protocol, settings.otlp_signals.clone());
+    let otlp = settings.otlp_endpoint.clone().map(|endpoint| otlp::Options { endpoint, protocol, signals });
+    let installed = telemetry::install_outputs(&Outputs { traces, otlp });
+    installed.map_err(|error| Failure::usage("traces and logs cannot be sent").detail(error))
 }
 
 async fn serve(settings: Settings) -> Result<ExitCode, Failure> {

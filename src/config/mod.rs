@@ -33,6 +33,8 @@ pub use value::parse_bytes;
 pub use value::parse_duration;
 
 use crate::telemetry::LogFormat;
+use crate::telemetry::otlp::Protocol;
+use crate::telemetry::otlp::Signal;
 
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,8 +174,14 @@ pub struct LogSettings {
 pub struct TelemetrySettings {
     /// Whether measurements are kept for `GET /metrics`.
     pub metrics: bool,
-    /// Where traces go; `None`: none are kept.
+    /// The collector that is told by OTLP; `None`: there is none.
     pub otlp_endpoint: Option<String>,
+    /// How it is spoken to.
+    pub otlp_protocol: Protocol,
+    /// What it is told.
+    pub otlp_signals: Vec<Signal>,
+    /// How often it is told the measurements.
+    pub otlp_interval: Duration,
     /// How many of a million requests become a trace.
     pub sample_of_a_million: u32,
     /// A request that takes longer always becomes one.

@@ -27,6 +27,8 @@ use super::quotas;
 use super::value;
 use crate::telemetry::LogFormat;
 use crate::telemetry::logs;
+use crate::telemetry::otlp::Protocol;
+use crate::telemetry::otlp::Signal;
 
 /// One setting.
 #[derive(Debug)]
@@ -615,15 +617,53 @@ pub const SETTINGS: &[Setting] = &[
         section: "telemetry",
         key: "otlp_endpoint",
         default: "none",
-        form: "http url, or none",
+        form: "url, or none",
         flag: None,
-        help: "A collector that takes traces by OTLP over HTTP in JSON, such as http://127.0.0.1:4318; /v1/traces is put behind it. One at https:// is held to the system's authorities; no credentials are sent.",
+        help: "A collector that is told by OTLP, such as http://127.0.0.1:4318. Without a port, that of the protocol is taken: 4317 for grpc, 4318 for the others. One at https:// is held to the system's authorities, and has 443; no credentials are sent.",
         apply: |settings, text| {
             settings.telemetry.otlp_endpoint = match text {
                 "none" => None,
                 url => Some(value::http_url(url)?),
             };
             Ok(())
+        },
+    },
+    Setting {
+        section: "telemetry",
+        key: "otlp_protocol",
+        default: "http/protobuf",
+        form: "grpc, http/protobuf or http/json",
+        flag: None,
+        help: "How the collector is spoken to. With the two over HTTP, /v1/traces, /v1/metrics and /v1/logs are put behind the endpoint.",
+        apply: |settings, text| {
+            let protocol = Protocol::of_text(text).ok_or("must be grpc, http/protobuf or http/json")?;
+            settings.telemetry.otlp_protocol = protocol;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "telemetry",
+        key: "otlp_signals",
+        default: "traces,metrics,logs",
+        form: "names with commas between them",
+        flag: None,
+        help: "What the collector is told: some of traces, metrics and logs. Metrics are those of GET /metrics, logs the lines that go to stderr.",
+        apply: |settings, text| {
+            let known = |name: &str| [Signal::Traces, Signal::Metrics, Signal::Logs].into_iter().find(|signal| signal.as_str() == name);
+            let signals: Option<Vec<Signal>> = text.split(',').map(|name| known(name.trim())).collect();
+            settings.telemetry.otlp_signals = signals.ok_or("must be some of traces, metrics and logs, with commas between them")?;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "telemetry",
+        key: "otlp_interval",
+        default: "1min",
+        form: "time",
+        flag: None,
+        help: "How often the collector is told the metrics.",
+        apply: |settings, text| {
+            value::duration_within(text, 100 * MILLISECOND, HOUR).map(|duration| settings.telemetry.otlp_interval = duration)
         },
     },
     Setting {
@@ -673,7 +713,15 @@ pub(super) fn blank() -> Settings {
         sql: SqlSettings { memory: 0, spill: 0, time: Duration::ZERO, rows: 0, queries: 0, queue: 0, threads: None },
         exports: ExportSettings { allow: Vec::new() },
         log: LogSettings { format: LogFormat::Pretty, level: String::new() },
-        telemetry: TelemetrySettings { metrics: true, otlp_endpoint: None, sample_of_a_million: 0, slow: Duration::ZERO },
+        telemetry: TelemetrySettings {
+            metrics: true,
+            otlp_endpoint: None,
+            otlp_protocol: Protocol::HttpProtobuf,
+            otlp_signals: Vec::new(),
+            otlp_interval: Duration::ZERO,
+            sample_of_a_million: 0,
+            slow: Duration::ZERO,
+        },
     }
 }
 

@@ -183,7 +183,13 @@ fn telemetry_is_a_share_and_a_place() {
     for text in ["", "1.5", "2", "-0.1", "0.", ".5", "0.0000001", "half", "1e-3"] {
         assert!(matches!(set("SAMPLE", text), Err(Error::BadValue { .. })), "{text}");
     }
-    for text in ["", "127.0.0.1:4318", "https://collector", "ftp://a", "http://user:secret@a", "http://a?b=c", "http://"] {
+    assert_eq!(set("OTLP_ENDPOINT", "https://collector").unwrap().otlp_endpoint.as_deref(), Some("https://collector"));
+    assert_eq!(set("OTLP_PROTOCOL", "grpc").unwrap().otlp_protocol, Protocol::Grpc);
+    assert_eq!(set("OTLP_SIGNALS", "logs, traces").unwrap().otlp_signals, [Signal::Logs, Signal::Traces]);
+    for (name, text) in [("OTLP_PROTOCOL", "http"), ("OTLP_SIGNALS", "spans"), ("OTLP_SIGNALS", ""), ("OTLP_INTERVAL", "1ms")] {
+        assert!(matches!(set(name, text), Err(Error::BadValue { .. })), "{name} {text}");
+    }
+    for text in ["", "127.0.0.1:4318", "ftp://a", "http://user:secret@a", "http://a?b=c", "http://"] {
         assert!(matches!(set("OTLP_ENDPOINT", text), Err(Error::BadValue { .. })), "{text}");
     }
 }

@@ -60,11 +60,11 @@ pub fn duration_text(duration: Duration) -> String {
     }
 }
 
-/// Where something is served by HTTP without TLS; credentials are not taken, since settings are shown.
+/// Where something is served by HTTP; credentials are not taken, since settings are shown.
 pub(super) fn http_url(text: &str) -> Result<String, String> {
     let url = reqwest::Url::parse(text).map_err(|error| format!("must be a url such as http://127.0.0.1:4318: {error}"))?;
-    if url.scheme() != "http" || !url.has_host() {
-        return Err("must begin with http:// and name a host".to_owned());
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("must begin with http:// or https:// and name a host".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err("must have no user, password, query or fragment".to_owned());

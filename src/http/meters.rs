@@ -12,6 +12,9 @@ use metrics::counter;
 use metrics::histogram;
 use parking_lot::RwLock;
 
+use crate::telemetry::exemplars;
+use crate::telemetry::traces::Place;
+
 /// The measurements of an interface. Handles are made the first time that a route is taken; a lookup in the recorder costs ten times as
 /// much as all that is done here for a request.
 #[derive(Default)]
@@ -57,11 +60,10 @@ impl Route {
     }
 
     fn extend(&mut self, at: usize, route: &str, status: StatusCode) {
-        let method = METHODS.get(at).map_or("other", Method::as_str);
-        let route = if route.is_empty() { UNMATCHED } else { route };
+        let (route, method) = named(route, at);
         let Some(slot) = self.0.get_mut(at) else { return };
         let taken = slot.get_or_insert_with(|| Taken {
-            seconds: histogram!("factum_http_request_seconds", "route" => route.to_owned(), "method" => method.to_owned()),
+            seconds: histogram!(SECONDS, "route" => route.to_owned(), "method" => method.to_owned()),
             statuses: Vec::new(),
         });
         if taken.statuses.iter().all(|(known, _)| *known != status) {
@@ -71,7 +73,19 @@ impl Route {
     }
 }
 
+/// A request that is kept as a trace has taken so long.
+pub(crate) fn exemplar(route: &str, method: &Method, took: Duration, place: Place) {
+    let (route, method) = named(route, METHODS.iter().position(|known| known == method).unwrap_or(METHODS.len()));
+    exemplars::note(SECONDS, &[("route", route), ("method", method)], took, place);
+}
+
+/// As labels name them.
+fn named(route: &str, at: usize) -> (&str, &'static str) {
+    (if route.is_empty() { UNMATCHED } else { route }, METHODS.get(at).map_or("other", Method::as_str))
+}
+
+const SECONDS: &str = "factum_http_request_seconds";
 /// Whatever else a client makes up is "other".
-const METHODS: [Method; 7] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS];
+static METHODS: [Method; 7] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS];
 /// There is nothing at the path.
 const UNMATCHED: &str = "unmatched";

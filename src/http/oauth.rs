@@ -55,7 +55,13 @@ use crate::http::schema;
 )]
 pub(crate) async fn token(State(app): State<Shared>, request: Request) -> Result<Response, Fault> {
     let auth = enabled(&app)?;
-    let (parts, mut form) = read_form(&app, request).await?;
+    let answered = grant(&app, auth, request).await;
+    access::granted(answered.as_ref().map_or_else(|fault| fault.error, |_| "issued"));
+    answered
+}
+
+async fn grant(app: &Shared, auth: &Auth, request: Request) -> Result<Response, Fault> {
+    let (parts, mut form) = read_form(app, request).await?;
     let credentials = credentials(&parts, &mut form)?;
     let grant = match take(&mut form, "grant_type")?.as_deref() {
         Some("client_credentials") => Grant::ClientCredentials,
@@ -146,17 +152,18 @@ fn introspected(found: &Introspection) -> Value {
 
 /// A refusal in the words of RFC 6749.
 pub(crate) struct Fault {
+    error: &'static str,
     response: Box<Response>,
 }
 
 impl Fault {
-    fn of(status: StatusCode, error: &str, description: &str) -> Self {
+    fn of(status: StatusCode, error: &'static str, description: &str) -> Self {
         let mut response = unstored(status, &json!({ "error": error, "error_description": description }));
         if status == StatusCode::UNAUTHORIZED {
             let scheme = if error == "invalid_token" { "Bearer" } else { "Basic realm=\"factum\"" };
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
-        Self { response: Box::new(response) }
+        Self { error, response: Box::new(response) }
     }
 
     fn too_many(wait: Duration) -> Self {
@@ -170,7 +177,9 @@ impl Fault {
 
 impl From<Problem> for Fault {
     fn from(problem: Problem) -> Self {
-        Self { response: Box::new(problem.into_response()) }
+        let response = Box::new(problem.into_response());
+        let error = if response.status().is_server_error() { "server_error" } else { "invalid_request" };
+        Self { error, response }
     }
 }
 

@@ -22,6 +22,7 @@ use tower::Service;
 use tracing::Instrument;
 
 use crate::http::carried::Carried;
+use crate::http::meters;
 use crate::http::meters::Meters;
 use crate::http::new_events::traceparent;
 use crate::http::problem::Cause;
@@ -113,7 +114,9 @@ where
             }
             if let Some(kept) = kept {
                 let route = path.as_ref().map_or("", MatchedPath::as_str);
-                kept.answered(&Answered { route, method: method.as_str(), status: status.as_u16() });
+                if let Some(place) = kept.answered(&Answered { route, method: method.as_str(), status: status.as_u16() }) {
+                    meters::exemplar(route, &method, took, place);
+                }
             }
             response.headers_mut().insert(REQUEST_ID, id);
             Ok(response.map(|body| Carried::over(body, of_body)))

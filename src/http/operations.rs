@@ -4,6 +4,7 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
+use http::HeaderMap;
 use http::HeaderValue;
 use http::StatusCode;
 use http::header;
@@ -12,6 +13,7 @@ use utoipa::ToSchema;
 use crate::http::Shared;
 use crate::http::answer;
 use crate::http::answer::ReadAnswer;
+use crate::http::negotiate::pick;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 use crate::http::schema;
@@ -43,19 +45,27 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Result<Response, Problem
     Ok(answer::whole(StatusCode::OK, answer::JSON, Bytes::from_static(b"{\"status\":\"ok\"}")))
 }
 
-/// What is measured, for Prometheus.
+/// What is measured, for Prometheus: in its own text format, or in OpenMetrics for those who ask for that.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
     responses(
-        (status = 200, description = "The text format of Prometheus, version 0.0.4", body = String, content_type = "text/plain"),
+        (status = 200, description = "The text format of Prometheus, version 0.0.4, or OpenMetrics 1.0 with exemplars", content(
+            (String = "text/plain"), (String = "application/openmetrics-text"),
+        )),
         (status = 404, description = "`path-not-found`: the program that this server is part of keeps its measurements elsewhere", body = schema::ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn metrics(State(app): State<Shared>) -> Result<Response, Problem> {
+pub(crate) async fn metrics(State(app): State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
     let present = app.database.measure().await?;
-    let text = telemetry::metrics::text(&present);
+    // Whoever asks for neither gets the one that everybody reads.
+    let is_open = pick(&headers, &[("text/plain", false), ("application/openmetrics-text", true)]).unwrap_or(false);
+    let (text, media_type) = if is_open {
+        (telemetry::metrics::open_text(&present), "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    } else {
+        (telemetry::metrics::text(&present), "text/plain; version=0.0.4; charset=utf-8")
+    };
     let text = text.ok_or_else(|| Problem::new(Slug::PathNotFound, "this program does not keep its measurements here"))?;
-    Ok(answer::whole(StatusCode::OK, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"), Bytes::from(text)))
+    Ok(answer::whole(StatusCode::OK, HeaderValue::from_static(media_type), Bytes::from(text)))
 }
 
 /// The description of this interface, made from the code.

@@ -163,10 +163,22 @@ pub const METRICS: &[Metric] = &[
     histogram("factum_http_request_seconds", &["route", "method"], "How long it takes from a request to the head of its answer"),
     gauge("factum_http_connections", &[], "Connections that are open"),
     counter(
+        "factum_auth_requests_total",
+        &["outcome"],
+        "Requests where authentication is on: accepted, missing a token, refused with one that does not count, forbidden, throttled to its bearer",
+    ),
+    counter("factum_auth_grants_total", &["outcome"], "Tokens that clients have asked for: issued, or the error of RFC 6749 that they got"),
+    counter(
         "factum_trace_spans_total",
         &["outcome"],
         "Spans of traces: exported, dropped because too many waited, or failed at the collector",
     ),
+    counter(
+        "factum_otlp_log_records_total",
+        &["outcome"],
+        "Lines of the log for a collector: exported, dropped because too many waited, or failed at the collector",
+    ),
+    counter("factum_otlp_metric_exports_total", &["outcome"], "How often all measurements were sent to a collector: exported or failed"),
     gauge("factum_build_info", &["version"], "1, for the version that runs"),
     gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970"),
     counter("process_cpu_seconds_total", &[], "Time that the process has spent on processors"),

@@ -27,6 +27,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::records::Records;
 use super::request;
 
 /// How a line of the log looks.
@@ -58,7 +59,8 @@ pub fn install(format: LogFormat, level: &str) -> Result<(), String> {
         }
     };
     let own = lines.with_filter(FilterFn::new(may_be_written));
-    tracing_subscriber::registry().with(filter).with(own).try_init().map_err(|error| error.to_string())?;
+    let records = Records.with_filter(FilterFn::new(may_be_written));
+    tracing_subscriber::registry().with(filter).with(own).with(records).try_init().map_err(|error| error.to_string())?;
     let control = Control { filter: handle, level: Mutex::new(level.to_owned()) };
     CONTROL.set(control).map_err(|_| "the log was installed before".to_owned())
 }

@@ -12,6 +12,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::catalogue;
+use super::families;
+use super::open_metrics;
 use super::process;
 
 /// Keeps the measurements of this process from here on. Once is enough, and again does no harm.
@@ -60,6 +62,11 @@ pub fn text(present: &[Present]) -> Option<String> {
     Some(without_gone(&recorder.render(), present) + &process::text())
 }
 
+/// The same as OpenMetrics 1.0, with traces that show why.
+pub fn open_text(present: &[Present]) -> Option<String> {
+    text(present).map(|text| open_metrics::text(&families::read(&text)))
+}
+
 fn without_gone(text: &str, present: &[Present]) -> String {
     let is_there = |line: &str| present.iter().all(|of| label(line, of.label).is_none_or(|value| of.values.contains(&value)));
     text.split_inclusive('\n').filter(|line| is_there(line)).collect()
@@ -90,7 +97,8 @@ static RECORDER: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
 const KEPT_EVERY: Duration = Duration::from_secs(5);
 
 /// From a commit into memory to one that a slow disk or a lock has held up.
-const SECONDS: &[f64] = &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+pub(super) const SECONDS: &[f64] =
+    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// From a client alone to a load that fills a batch.
 const CALLS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1_024.0, 4_096.0];
 

@@ -17,10 +17,15 @@ pub(super) fn begin() {
     BEGAN.get_or_init(Timestamp::now);
 }
 
+/// When that was.
+pub(super) fn began() -> Timestamp {
+    *BEGAN.get_or_init(Timestamp::now)
+}
+
 /// One family a measurement. What this system does not tell is left out.
 pub(super) fn text() -> String {
     let mut text = String::new();
-    let began = BEGAN.get_or_init(Timestamp::now);
+    let began = began();
     push(&mut text, "factum_build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0);
     push(&mut text, "process_start_time_seconds", "", began.as_microsecond() as f64 / 1e6);
     let processor = clock_gettime(ClockId::ProcessCPUTime);

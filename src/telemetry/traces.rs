@@ -3,8 +3,7 @@
 //! Nothing is made while a request runs but a few notes of when what began and ended. When it is answered they become spans, or are
 //! forgotten: kept are those that are sampled, and any request that failed inside or was slow. So a trace costs where it is kept.
 
-mod exporter;
-mod span;
+pub(super) mod span;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,10 +17,10 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::exemplars;
+use super::queue::Queue;
 use super::request;
 use super::request::TraceId;
-use exporter::Exporter;
-use exporter::Queue;
 use span::Span;
 use span::SpanKind;
 
@@ -29,11 +28,9 @@ pub use span::Attribute;
 pub use span::AttributeValue;
 pub use span::Place;
 
-/// Which traces are kept, and where they go.
+/// Which traces are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// A collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is put behind it.
-    pub endpoint: String,
     /// How many of a million requests are kept that bring no decision of their own.
     pub sample_of_a_million: u32,
     /// A request that takes longer is always kept.
@@ -81,34 +78,16 @@ pub struct Answered<'a> {
     pub status: u16,
 }
 
-/// Keeps traces from here on. Nothing is sent before [`run`].
-///
-/// # Errors
-///
-/// A sentence: the endpoint is none.
-pub fn install(options: &Options) -> Result<(), String> {
-    let url = format!("{}/v1/traces", options.endpoint.trim_end_matches('/'));
-    let url = reqwest::Url::parse(&url).map_err(|error| format!("{url}: {error}"))?;
-    let (queue, exporter) = exporter::new(url)?;
-    let now = (Instant::now(), jiff::Timestamp::now().as_nanosecond());
-    let sample = f64::from(options.sample_of_a_million) / 1e6;
-    let tracer = Tracer { queue, exporter: Mutex::new(Some(exporter)), sample, slow: options.slow, now };
-    TRACER.set(tracer).map_err(|_| "traces are kept already".to_owned())
-}
-
-/// Sends what is kept, for ever; ends at once where no traces are.
-pub async fn run() {
-    let exporter = TRACER.get().and_then(|tracer| tracer.exporter.lock().take());
-    if let Some(exporter) = exporter {
-        exporter.run().await;
+/// Keeps traces from here on, for these; the first call counts.
+pub(super) fn install(options: &Options, queues: Vec<Queue<Span>>) {
+    if queues.is_empty() {
+        return;
     }
-}
-
-/// Waits until what was kept so far is sent.
-pub async fn flush() {
-    if let Some(tracer) = TRACER.get() {
-        tracer.queue.flush().await;
-    }
+    TRACER.get_or_init(|| {
+        let now = (Instant::now(), jiff::Timestamp::now().as_nanosecond());
+        let sample = f64::from(options.sample_of_a_million) / 1e6;
+        Tracer { queues, sample, slow: options.slow, now }
+    });
 }
 
 /// Whether traces are kept at all.
@@ -157,17 +136,23 @@ pub fn traceparent() -> Option<String> {
 }
 
 impl Active {
-    /// The request was answered: it becomes a trace, or is forgotten.
-    pub fn answered(&self, answered: &Answered<'_>) {
-        let Some(tracer) = TRACER.get() else { return };
+    /// Where its span stands.
+    #[must_use]
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The request was answered: it becomes a trace, or is forgotten. Says where it stands if it is kept.
+    pub fn answered(&self, answered: &Answered<'_>) -> Option<Place> {
+        let tracer = TRACER.get()?;
         let ended = Instant::now();
         let is_error = answered.status >= 500;
         let is_kept = self.is_sampled || is_error || ended.duration_since(self.began) >= tracer.slow;
         let before = std::mem::replace(&mut *self.notes.lock(), if is_kept { Notes::Kept } else { Notes::Forgotten });
         if !is_kept {
-            return;
+            return None;
         }
-        tracer.queue.put(Span {
+        tracer.put(Span {
             place: self.place,
             parent: self.parent,
             name: "request",
@@ -186,6 +171,7 @@ impl Active {
         if let Notes::Open(notes) = before {
             notes.into_iter().for_each(|note| self.put(tracer, note));
         }
+        Some(self.place)
     }
 
     /// A piece of work of this request that may end after the answer.
@@ -207,8 +193,14 @@ impl Active {
 
     fn put(&self, tracer: &Tracer, note: Note) {
         let Note { name, began, ended, attributes, is_error } = note;
-        tracer.queue.put(Span {
-            place: Place { trace: self.place.trace, span: draw() },
+        let place = Place { trace: self.place.trace, span: draw() };
+        if name == COMMIT
+            && let Some(AttributeValue::Number(shard)) = attributes.iter().find(|(name, _)| *name == "factum.shard").map(|(_, value)| value)
+        {
+            exemplars::note("factum_commit_seconds", &[("shard", &shard.to_string())], ended.saturating_duration_since(began), place);
+        }
+        tracer.put(Span {
+            place,
             parent: self.place.span,
             name,
             kind: SpanKind::Internal,
@@ -255,7 +247,7 @@ pub fn follow(name: &'static str, causes: &[Place], (began, ended): (Instant, In
         let place = Place { trace: cause.trace, span: draw() };
         made.push(place);
         let others = causes.iter().filter(|other| *other != cause).take(LINKS_MAX);
-        tracer.queue.put(Span {
+        tracer.put(Span {
             place,
             parent: cause.span,
             name,
@@ -285,8 +277,7 @@ fn draw() -> u64 {
 
 /// What keeps the traces of this process.
 struct Tracer {
-    queue: Queue,
-    exporter: Mutex<Option<Exporter>>,
+    queues: Vec<Queue<Span>>,
     sample: f64,
     slow: Duration,
     /// The same moment by both clocks.
@@ -294,6 +285,13 @@ struct Tracer {
 }
 
 impl Tracer {
+    fn put(&self, span: Span) {
+        if let Some((last, others)) = self.queues.split_last() {
+            others.iter().for_each(|queue| queue.put(span.clone()));
+            last.put(span);
+        }
+    }
+
     fn time(&self, at: Instant) -> i128 {
         let (instant, nanoseconds) = self.now;
         nanoseconds + i128::try_from(at.saturating_duration_since(instant).as_nanos()).unwrap_or(i128::MAX)
@@ -304,6 +302,8 @@ static TRACER: OnceLock<Tracer> = OnceLock::new();
 static DRAWN: AtomicU64 = AtomicU64::new(0);
 static SEED: OnceLock<u64> = OnceLock::new();
 
+/// The work that `factum_commit_seconds` measures, by the same two instants.
+const COMMIT: &str = "shard.commit";
 const NOTES_MAX: usize = 64;
 const STATE_BYTES_MAX: usize = 512;
 /// A batch of events may be of many traces: so many of them get a span.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::measurements::series;
 use crate::process::FACTUM;
 use crate::process::Place;
 use crate::process::Ran;
@@ -83,6 +84,36 @@ fn commands_get_tokens_and_say_what_to_do_without() {
     let server = guarded(&place, "ES256").ready();
     let audit = with_token(&server, &token(&server), &["read", "$audit", "--limit", "1000"]).exits(0).stdout;
     assert!(audit.contains("/v1/clients/mail") && audit.contains("\"DELETE\""), "{audit}");
+}
+
+#[test]
+fn what_comes_of_tokens_is_counted_and_nobody_is_named() {
+    let place = Place::new();
+    let server = guarded(&place, "ES256").ready();
+    let root = token(&server);
+    with_token(&server, &root, &["streams"]).exits(0);
+    let made = with_token(&server, &root, &["clients", "mail-client", "--scopes", "events:read"]).exits(0);
+    let secret = made.json_lines()[0]["secret"].as_str().expect("a secret was drawn").to_owned();
+    let environment = [("FACTUM_URL", server.url.as_str()), ("FACTUM_CLIENT_SECRET", secret.as_str())];
+    let access = run(&["token", "--client", "mail-client"], "", &environment).exits(0).stdout.trim().to_owned();
+    with_token(&server, &access, &["keys"]).exits(1);
+    with_token(&server, "a.b.c", &["streams"]).exits(1);
+    with_token(&server, "", &["streams"]).exits(1);
+    let wrong = [("FACTUM_URL", server.url.as_str()), ("FACTUM_CLIENT_SECRET", "not its secret, but long")];
+    run(&["token", "--client", "mail-client"], "", &wrong).exits(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let text = runtime.block_on(async {
+        let request = reqwest::Client::new().get(format!("{}/metrics", server.url)).bearer_auth(&root);
+        request.send().await.expect("an answer").text().await.expect("a body")
+    });
+    let counted = |name: &str, outcome: &str| series(&text, &format!("factum_auth_{name}_total{{outcome=\"{outcome}\"}}"));
+    assert_eq!((counted("grants", "issued"), counted("grants", "invalid_client")), (Some(2.0), Some(1.0)), "{text}");
+    assert_eq!(counted("grants", "invalid_grant"), Some(0.0), "what did not happen yet is told too");
+    assert_eq!((counted("requests", "refused"), counted("requests", "missing")), (Some(1.0), Some(1.0)), "{text}");
+    assert_eq!(counted("requests", "forbidden"), Some(1.0), "{text}");
+    assert!(counted("requests", "accepted").is_some_and(|count| count >= 2.0), "{text}");
+    assert!(!text.contains("mail-client") && !text.contains("root"), "{text}");
+    assert_eq!(server.terminate(), Some(0));
 }
 
 /// Servers are killed while their keys rotate; every token that was ever given counts with the next one.

@@ -89,7 +89,7 @@ async fn the_level_changes_while_the_server_runs() {
 }
 
 /// Sends secrets wherever a client can put something, and lets what can go wrong go wrong with them.
-async fn tell_secrets(server: &Server, api: &Api) {
+pub(crate) async fn tell_secrets(server: &Server, api: &Api) {
     keep_busy(api).await;
     let client = reqwest::Client::new();
     let headers = |request: reqwest::RequestBuilder| {

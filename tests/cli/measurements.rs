@@ -15,7 +15,7 @@ use crate::promtool;
 /// One family of the text format.
 #[derive(Debug, Default)]
 pub(crate) struct Family {
-    kind: String,
+    pub(crate) kind: String,
     help: String,
     /// The labels of its series, `le` aside.
     pub(crate) labels: BTreeSet<String>,
@@ -60,7 +60,7 @@ pub(crate) fn series(text: &str, name: &str) -> Option<f64> {
 }
 
 /// Whether a build without SQL and exports has it.
-fn is_expected(name: &str) -> bool {
+pub(crate) fn is_expected(name: &str) -> bool {
     cfg!(feature = "analytics") || !(name.starts_with("factum_sql_") || name.starts_with("factum_export_"))
 }
 

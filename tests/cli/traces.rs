@@ -16,6 +16,7 @@ const CLIENT: &str = "b7ad6b7169203331";
 
 fn start(place: &Place, endpoint: &str, sample: &str) -> Server {
     let start = place.start().env("FACTUM_TELEMETRY__OTLP_ENDPOINT", endpoint).env("FACTUM_TELEMETRY__SAMPLE", sample);
+    let start = start.env("FACTUM_TELEMETRY__OTLP_PROTOCOL", "http/json").env("FACTUM_TELEMETRY__OTLP_SIGNALS", "traces");
     start.env("FACTUM_TELEMETRY__SLOW", "1h").ready()
 }
 
@@ -133,10 +134,35 @@ async fn a_query_is_in_its_requests_trace() {
     assert_eq!(server.terminate(), Some(0));
 }
 
+#[cfg(feature = "analytics")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_goes_on_in_the_traces_of_its_events() {
+    let (place, collector) = (Place::new(), Collector::start().await);
+    let server = start(&place, &collector.url, "0");
+    let api = Api::new(&server.url);
+    assert_eq!(api.put("/v1/exports/lake", "application/json", "{}").await.0, 201);
+    let other = TRACE.replace('0', "1");
+    for (stream, trace) in [("order-1", TRACE), ("order-2", &other)] {
+        append(&server, stream, Some(&format!("00-{trace}-{CLIENT}-01"))).await;
+    }
+    append(&server, "order-3", None).await;
+    api.flush("lake").await.expect("published");
+    let is_there = |spans: &[Value]| [TRACE, &other].iter().all(|trace| has(spans, trace, "export.flush"));
+    let spans = collector.wait_for("the export", is_there).await;
+    let flush = one(&spans, TRACE, "export.flush");
+    assert_eq!((&flush["parentSpanId"], &flush["kind"]), (&json!(CLIENT), &json!(5)), "what the event remembers");
+    let said = flush["attributes"].to_string();
+    assert!(said.contains("lake") && !said.contains("order-"), "{said}");
+    assert!(said.contains("\"3\""), "all three events: {said}");
+    assert_eq!(flush["links"], json!([{"traceId": other, "spanId": CLIENT}]), "the other request of the same files");
+    assert_eq!(server.terminate(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_requests_are_kept() {
     let (place, collector) = (Place::new(), Collector::start().await);
     let start = place.start().env("FACTUM_TELEMETRY__OTLP_ENDPOINT", &collector.url).env("FACTUM_TELEMETRY__SAMPLE", "0");
+    let start = start.env("FACTUM_TELEMETRY__OTLP_PROTOCOL", "http/json").env("FACTUM_TELEMETRY__OTLP_SIGNALS", "traces");
     let server = start.env("FACTUM_TELEMETRY__SLOW", "50ms").ready();
     let api = Api::new(&server.url);
     api.get("/v1/types").await.expect("an answer");
@@ -179,7 +205,7 @@ async fn a_collector_in_trouble_costs_no_request() {
 }
 
 /// Waits until a counter has moved. Each try is a request, and takes its time.
-async fn told(api: &Api, name: &str) {
+pub(crate) async fn told(api: &Api, name: &str) {
     for _ in 0..10_000 {
         let text = api.text("/metrics").await.expect("measurements");
         if series(&text, name).is_some_and(|value| value > 0.0) {
@@ -190,7 +216,7 @@ async fn told(api: &Api, name: &str) {
 }
 
 /// Answers every connection with what is no HTTP, for as long as the test runs.
-async fn nonsense() -> String {
+pub(crate) async fn nonsense() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     tokio::spawn(async move {

@@ -13,6 +13,7 @@ use super::spec::Layout;
 use crate::analytics::columns::CategoryColumns;
 use crate::subscription::Cursor;
 use crate::subscription::Event;
+use crate::telemetry::traces::Place;
 
 /// Events that are not in the lake yet.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub(super) struct Gathered {
     pub(super) bytes: usize,
     /// Names the shapes that the first of them was brought into.
     pub(super) shapes: u64,
+    /// What has caused them, as far as traces of it are kept.
+    pub(super) causes: Vec<Place>,
 }
 
 /// The events of one folder.
@@ -60,6 +63,7 @@ impl Gathered {
             events: 0,
             bytes: 0,
             shapes: 0,
+            causes: Vec::new(),
         }
     }
 
@@ -78,6 +82,7 @@ impl Gathered {
             events: 0,
             bytes: 0,
             shapes: self.shapes,
+            causes: Vec::new(),
         };
         std::mem::replace(self, next)
     }
@@ -102,6 +107,9 @@ impl Gathered {
         }
         self.last_recorded_at = self.last_recorded_at.max(record.recorded_at());
         self.events += 1;
+        if self.causes.len() < CAUSES_MAX {
+            self.causes.extend(Place::of_metadata(record.metadata()));
+        }
         let reshaped = if shapes == 0 { 0 } else { record.data().len() };
         self.bytes += record.stored_bytes() + reshaped + EVENT_BYTES;
         if self.partitions.get(self.latest).is_none_or(|latest| !latest.partition.holds(record)) {
@@ -126,5 +134,7 @@ impl Gathered {
 const BYTES_MAX: usize = 64 << 20;
 /// Each makes a file.
 const PARTITIONS_MAX: usize = 1_000;
+/// Traces that one flush goes on in; see there how many of them get a span.
+const CAUSES_MAX: usize = 64;
 /// What an event takes besides its bytes.
 const EVENT_BYTES: usize = 160;

@@ -33,6 +33,7 @@ use super::status::Status;
 use super::threads::Threads;
 use crate::schema::Registry;
 use crate::subscription::Cursor;
+use crate::telemetry::traces;
 
 /// What an export is given.
 #[derive(Clone)]
@@ -234,10 +235,18 @@ impl Follower<'_> {
         let is_due = self.flush_at.is_some_and(|at| at <= now);
         if !self.gathered.is_empty() && (is_due || is_wanted || self.gathered.is_full()) {
             let mut session = self.session.take()?;
-            let gathered = self.gathered.take();
+            let mut gathered = self.gathered.take();
             self.flush_at = None;
+            let (causes, events) = (std::mem::take(&mut gathered.causes), gathered.events);
+            let spec = Arc::clone(&self.options.spec);
             return Some(Box::pin(async move {
+                let began = std::time::Instant::now();
                 let result = session.flush(gathered).await;
+                if result.is_ok() && !causes.is_empty() {
+                    let count = u64::try_from(events).unwrap_or(u64::MAX);
+                    let attributes = [("factum.export", spec.name.as_str().into()), ("factum.batch.events", count.into())];
+                    traces::follow("export.flush", &causes, (began, std::time::Instant::now()), &attributes);
+                }
                 (session, result)
             }));
         }

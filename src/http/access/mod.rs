@@ -3,6 +3,7 @@
 
 mod caller;
 mod ending;
+mod meters;
 mod quota;
 mod table;
 
@@ -31,6 +32,8 @@ pub(crate) use caller::authorise_read;
 pub(crate) use caller::authorise_system_read;
 pub(crate) use caller::authorise_write;
 pub(crate) use caller::denied;
+use meters::Meters;
+pub(crate) use meters::granted;
 pub use quota::Quotas;
 use quota::Usage;
 use table::Access;
@@ -49,8 +52,9 @@ use crate::http::problem::Slug;
 
 /// Puts the layer around a router; without authentication there is none, and it costs nothing.
 pub(crate) fn guarded(router: Router<Shared>, auth: Option<Arc<Auth>>, quotas: Quotas) -> Router<Shared> {
+    let meters = Meters::new();
     match auth {
-        Some(auth) => router.layer(from_fn_with_state(Arc::new(Guard::new(auth, quotas)), guard)),
+        Some(auth) => router.layer(from_fn_with_state(Arc::new(Guard::new(auth, meters, quotas)), guard)),
         None => router,
     }
 }
@@ -58,17 +62,18 @@ pub(crate) fn guarded(router: Router<Shared>, auth: Option<Arc<Auth>>, quotas: Q
 /// What the layer knows.
 struct Guard {
     auth: Arc<Auth>,
+    meters: Meters,
     usage: Arc<Usage>,
     paths: HashMap<&'static str, Vec<(Method, Access)>>,
 }
 
 impl Guard {
-    fn new(auth: Arc<Auth>, quotas: Quotas) -> Self {
+    fn new(auth: Arc<Auth>, meters: Meters, quotas: Quotas) -> Self {
         let mut paths: HashMap<&'static str, Vec<(Method, Access)>> = HashMap::default();
         for (method, path, access) in ROUTES {
             paths.entry(path).or_default().push((method.clone(), *access));
         }
-        Self { auth, usage: Usage::new(quotas), paths }
+        Self { auth, meters, usage: Usage::new(quotas), paths }
     }
 
     /// What a request takes; 405 for a method that a path has not.
@@ -93,22 +98,36 @@ async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
     };
     let principal = match authenticate(&guard.auth, request.headers()).await {
         Ok(principal) => principal,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            let has_none = !request.headers().contains_key(header::AUTHORIZATION);
+            if has_none {
+                guard.meters.missing()
+            } else {
+                guard.meters.refused()
+            }
+            return problem.into_response();
+        }
     };
     let call = access.is_remembered().then(|| call(&request));
     if let Err(problem) = allowed(&principal, access) {
         call.inspect(|call| guard.auth.remember_denied(&principal, call));
-        return problem.into_response();
+        let response = problem.into_response();
+        guard.meters.answered(response.status());
+        return response;
     }
     let is_query = request.uri().path() == QUERIES;
     let place = match guard.usage.begin(&principal, is_query, Instant::now()) {
         Ok(place) => place,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            guard.meters.throttled();
+            return problem.into_response();
+        }
     };
     request.extensions_mut().insert(Caller::Principal(Arc::clone(&principal)));
     let mut ended = ending::until_ended(&guard.auth, &principal);
     if !access.only_reads(request.method()) {
         let response = next.run(request).await;
+        guard.meters.answered(response.status());
         if let Some(call) = call {
             guard.auth.remember_call(&principal, &call, response.status().as_u16()).await;
         }
@@ -117,8 +136,12 @@ async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
     let response = tokio::select! {
         response = next.run(request) => response,
         // It was waiting for something; what is read after the end is not theirs.
-        () = &mut ended => return unauthenticated().into_response(),
+        () = &mut ended => {
+            guard.meters.refused();
+            return unauthenticated().into_response();
+        }
     };
+    guard.meters.answered(response.status());
     ending::guarded(response, ended, place)
 }
 

@@ -1,29 +1,28 @@
-//! What is one span, and how is it written for a collector? As OTLP asks for it in JSON.
+//! What is one span, and how is it said to a collector?
 
 use std::sync::Arc;
 
-use serde_json::Value;
-use serde_json::json;
-
+use crate::telemetry::otlp::message::Message;
+use crate::telemetry::otlp::message::Value;
 use crate::telemetry::request::TraceId;
 
 /// A piece of work within a trace.
 #[derive(Clone, Debug)]
-pub(super) struct Span {
-    pub(super) place: Place,
+pub(in crate::telemetry) struct Span {
+    pub(in crate::telemetry) place: Place,
     /// The span that it is a part of; 0 if it is of none.
-    pub(super) parent: u64,
-    pub(super) name: &'static str,
-    pub(super) kind: SpanKind,
+    pub(in crate::telemetry) parent: u64,
+    pub(in crate::telemetry) name: &'static str,
+    pub(in crate::telemetry) kind: SpanKind,
     /// In nanoseconds since 1970.
-    pub(super) began: i128,
-    pub(super) ended: i128,
-    pub(super) attributes: Vec<Attribute>,
+    pub(in crate::telemetry) began: i128,
+    pub(in crate::telemetry) ended: i128,
+    pub(in crate::telemetry) attributes: Vec<Attribute>,
     /// Other spans that have caused it.
-    pub(super) links: Vec<Place>,
-    pub(super) is_error: bool,
+    pub(in crate::telemetry) links: Vec<Place>,
+    pub(in crate::telemetry) is_error: bool,
     /// What the client's own tracing has sent along.
-    pub(super) state: Option<Arc<str>>,
+    pub(in crate::telemetry) state: Option<Arc<str>>,
 }
 
 /// Where a span stands.
@@ -61,58 +60,45 @@ impl From<u64> for AttributeValue {
 
 /// Which side of a call a span is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SpanKind {
+pub(in crate::telemetry) enum SpanKind {
     Internal = 1,
     Server = 2,
     Consumer = 5,
 }
 
-/// The body of `POST …/v1/traces`.
-pub(super) fn body(spans: &[Span]) -> Vec<u8> {
-    let spans: Vec<Value> = spans.iter().map(written).collect();
-    let service = [text_attribute("service.name", "factum"), text_attribute("service.version", env!("CARGO_PKG_VERSION"))];
-    let document = json!({"resourceSpans": [{
-        "resource": {"attributes": service},
-        "scopeSpans": [{"scope": {"name": "factum", "version": env!("CARGO_PKG_VERSION")}, "spans": spans}],
-    }]});
-    document.to_string().into_bytes()
+/// One `Span` of OTLP.
+pub(in crate::telemetry) fn message(span: &Span) -> Message {
+    let time = |nanoseconds: i128| Value::Fixed(u64::try_from(nanoseconds).unwrap_or_default());
+    let attributes = span.attributes.iter().map(|(name, value)| Message::attribute(name, any(value)));
+    let links = span.links.iter().map(|link| placed(Message::new(), *link));
+    let status = if span.is_error { Message::new().with(3, "code", Value::Choice(2)) } else { Message::new() };
+    let message = placed(Message::new(), span.place)
+        .with(5, "name", Value::Text(span.name.to_owned()))
+        .with(6, "kind", Value::Choice(span.kind as u8))
+        .with(7, "startTimeUnixNano", time(span.began))
+        .with(8, "endTimeUnixNano", time(span.ended))
+        .with(9, "attributes", Value::Messages(attributes.collect()))
+        .with(13, "links", Value::Messages(links.collect()))
+        .with(15, "status", Value::Message(status));
+    let message = match &span.state {
+        Some(state) => message.with(3, "traceState", Value::Text(state.to_string())),
+        None => message,
+    };
+    if span.parent == 0 { message } else { message.with(4, "parentSpanId", id(span.parent)) }
 }
 
-fn written(span: &Span) -> Value {
-    let attributes: Vec<Value> = span.attributes.iter().map(|(name, value)| attribute(name, value)).collect();
-    let links: Vec<Value> = span.links.iter().map(|link| json!({"traceId": link.trace.to_string(), "spanId": id(link.span)})).collect();
-    let mut document = json!({
-        "traceId": span.place.trace.to_string(),
-        "spanId": id(span.place.span),
-        "name": span.name,
-        "kind": span.kind as u8,
-        // As texts: JSON's numbers end at 2^53.
-        "startTimeUnixNano": span.began.to_string(),
-        "endTimeUnixNano": span.ended.to_string(),
-        "attributes": attributes,
-        "links": links,
-        "status": if span.is_error { json!({"code": 2}) } else { json!({}) },
-    });
-    if span.parent != 0 {
-        document["parentSpanId"] = Value::from(id(span.parent));
-    }
-    if let Some(state) = &span.state {
-        document["traceState"] = Value::from(&**state);
-    }
-    document
+/// With `trace_id` and `span_id`, which spans and links have at the same place.
+fn placed(message: Message, place: Place) -> Message {
+    message.with(1, "traceId", Value::Id(place.trace.0.to_be_bytes().to_vec())).with(2, "spanId", id(place.span))
 }
 
-fn id(span: u64) -> String {
-    format!("{span:016x}")
+fn id(span: u64) -> Value {
+    Value::Id(span.to_be_bytes().to_vec())
 }
 
-fn attribute(name: &str, value: &AttributeValue) -> Value {
+fn any(value: &AttributeValue) -> Message {
     match value {
-        AttributeValue::Text(text) => text_attribute(name, text),
-        AttributeValue::Number(number) => json!({"key": name, "value": {"intValue": number.to_string()}}),
+        AttributeValue::Text(text) => Message::text(text),
+        AttributeValue::Number(number) => Message::integer(*number),
     }
-}
-
-fn text_attribute(name: &str, text: &str) -> Value {
-    json!({"key": name, "value": {"stringValue": text}})
 }
