@@ -165,7 +165,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "factum_auth_requests_total",
         &["outcome"],
-        "Requests where authentication is on: accepted, missing a token, refused with one that does not count, forbidden, throttled to its bearer",
+        "Requests where authentication is on: accepted, missing a token, refused with one that does not count, forbidden to its bearer, or throttled by a quota",
     ),
     counter("factum_auth_grants_total", &["outcome"], "Tokens that clients have asked for: issued, or the error of RFC 6749 that they got"),
     counter(
