@@ -9,6 +9,7 @@ use futures::future::try_join_all;
 
 use super::super::Analytics;
 use super::super::sql::nearest;
+use super::super::telemetry::Table;
 use crate::Error;
 use crate::projection::Place;
 
@@ -23,6 +24,8 @@ pub(crate) enum Named {
     View(String),
     /// What an export has published.
     Export(String),
+    /// What the server tells of itself.
+    Telemetry(Table),
 }
 
 /// What a name in a query means.
@@ -76,6 +79,9 @@ async fn named(analytics: &Analytics, schema: &str, name: &str) -> Result<Option
     if [PUBLIC, EXPORTS].contains(&schema) && analytics.exports.get(name).is_some() {
         return Ok(Some(Named::Export(name.to_owned())));
     }
+    if [PUBLIC, TELEMETRY].contains(&schema) && analytics.telemetry.is_some() {
+        return Ok(Table::ALL.into_iter().find(|table| table.name() == name).map(Named::Telemetry));
+    }
     Ok(None)
 }
 
@@ -90,7 +96,7 @@ async fn is_category(analytics: &Analytics, name: &str) -> Result<bool, Error> {
 }
 
 fn no_schema(schema: &str, table: &str) -> Error {
-    let detail = format!("there is no schema {schema:?}, in which {table:?} could be; there are categories, views and exports");
+    let detail = format!("there is no schema {schema:?}, in which {table:?} could be; there are categories, views, exports and telemetry");
     Error::InvalidQuery { detail, line: None, column: None }
 }
 
@@ -104,6 +110,7 @@ async fn no_table(analytics: &Analytics, schema: &'static str, written: &str) ->
         Named::Category(_) => [PUBLIC, CATEGORIES].contains(&schema),
         Named::View(_) => [PUBLIC, VIEWS].contains(&schema),
         Named::Export(_) => [PUBLIC, EXPORTS].contains(&schema),
+        Named::Telemetry(_) => [PUBLIC, TELEMETRY].contains(&schema),
     };
     let nearest = nearest(written, known.iter().filter(of_schema).map(Named::name));
     let advice = if nearest.is_empty() {
@@ -114,7 +121,7 @@ async fn no_table(analytics: &Analytics, schema: &'static str, written: &str) ->
     Error::InvalidQuery { detail: format!("there is no table {written:?}; {advice}"), line: None, column: None }
 }
 
-/// All tables, `events` first, then categories, views and exports by name.
+/// All tables, `events` first, then categories, views and exports by name, then those of telemetry.
 ///
 /// # Errors
 ///
@@ -127,7 +134,8 @@ pub(in crate::analytics) async fn all(analytics: &Analytics) -> Result<Vec<Named
     let handles = analytics.projections.all();
     let views = handles.iter().filter(|handle| matches!(handle.place, Place::Embedded(_))).map(|handle| Named::View(handle.name.clone()));
     let exports = analytics.exports.all().into_iter().map(|handle| Named::Export(handle.spec.name.clone()));
-    Ok(std::iter::once(Named::Events).chain(categories).chain(views).chain(exports).collect())
+    let telemetry = Table::ALL.into_iter().filter(|_| analytics.telemetry.is_some()).map(Named::Telemetry);
+    Ok(std::iter::once(Named::Events).chain(categories).chain(views).chain(exports).chain(telemetry).collect())
 }
 
 impl Named {
@@ -136,6 +144,7 @@ impl Named {
         match self {
             Self::Events => EVENTS,
             Self::Category(name) | Self::View(name) | Self::Export(name) => name,
+            Self::Telemetry(table) => table.name(),
         }
     }
 }
@@ -145,4 +154,5 @@ const PUBLIC: &str = "public";
 const CATEGORIES: &str = "categories";
 const VIEWS: &str = "views";
 const EXPORTS: &str = "exports";
-const SCHEMAS: [&str; 4] = [PUBLIC, CATEGORIES, VIEWS, EXPORTS];
+const TELEMETRY: &str = "telemetry";
+const SCHEMAS: [&str; 5] = [PUBLIC, CATEGORIES, VIEWS, EXPORTS, TELEMETRY];
