@@ -126,9 +126,8 @@ impl Database {
         }
     }
 
-    /// The tables that can be queried: `events`, then categories, views and exports by name. One whose name somebody before it has is
-    /// listed
-    /// as it has to be written: `views.order`, if there is a category `order`.
+    /// The tables that can be queried: `events`, then categories, views and exports by name, then those of telemetry. One whose name
+    /// somebody before it has is listed as it has to be written: `views.order`, if there is a category `order`.
     ///
     /// # Errors
     ///
