@@ -19,6 +19,8 @@ use crate::auth::AuthError;
 use crate::auth::AuthOptions;
 use crate::config;
 use crate::config::Settings;
+#[cfg(feature = "analytics")]
+use crate::config::TelemetrySettings;
 use crate::config::TlsSettings;
 use crate::database;
 use crate::database::Durability;
@@ -163,6 +165,11 @@ impl Server {
         let watch = tokio::spawn(watch_for_poison(database.clone(), poisoned));
         let measuring = tokio::spawn(telemetry::metrics::keep());
         let sending = tokio::spawn(telemetry::otlp::run());
+        #[cfg(feature = "analytics")]
+        let writing = tokio::spawn({
+            let database = database.clone();
+            async move { database.write_telemetry().await }
+        });
         let reporting = tokio::spawn(report(database.clone(), settings.telemetry.otlp_interval));
         let stop = async move {
             tokio::select! {
@@ -193,6 +200,13 @@ impl Server {
         let closed = close(&database, settings.server.shutdown_timeout).await;
         if tokio::time::timeout(TELEMETRY_TIMEOUT, telemetry::otlp::flush()).await.is_err() {
             tracing::warn!("the last traces and lines of the log were not sent in time");
+        }
+        #[cfg(feature = "analytics")]
+        {
+            if tokio::time::timeout(TELEMETRY_TIMEOUT, telemetry::lake::flush()).await.is_err() {
+                tracing::warn!("the last traces and lines of the log were not written in time");
+            }
+            writing.abort();
         }
         sending.abort();
         served.map_err(ServerError::Http)?;
@@ -325,6 +339,11 @@ fn database_options(settings: &Settings) -> database::Options {
     options.sql.queries = settings.sql.queries;
     options.sql.queue = settings.sql.queue;
     options.sql.threads = settings.sql.threads.unwrap_or(options.sql.threads);
+    #[cfg(feature = "analytics")]
+    {
+        let TelemetrySettings { lake, lake_interval: interval, lake_keep: keep, lake_bytes: bytes, .. } = settings.telemetry;
+        options.telemetry = lake.then_some(database::TelemetryLimits { interval, keep, bytes });
+    }
     options.export_allow.clone_from(&settings.exports.allow);
     options.storage.segment_bytes = settings.storage.segment;
     options.storage.index_flush_events = settings.storage.index_flush_events;

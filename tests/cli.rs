@@ -68,6 +68,9 @@ mod status;
 mod strace;
 #[path = "cli/subscriptions.rs"]
 mod subscriptions;
+#[cfg(feature = "analytics")]
+#[path = "cli/telemetry_lake.rs"]
+mod telemetry_lake;
 #[path = "cli/tls.rs"]
 mod tls;
 #[path = "cli/traces.rs"]

@@ -18,6 +18,7 @@ pub(crate) mod query;
 pub(crate) mod rows;
 pub(crate) mod sql;
 pub(crate) mod tables;
+pub(crate) mod telemetry;
 mod type_name;
 mod visible;
 
@@ -31,6 +32,8 @@ use sql::Engine;
 use sql::Limits;
 use tables::Confidence;
 use tables::Footers;
+use telemetry::TelemetryLake;
+pub use telemetry::TelemetryLimits;
 pub(crate) use type_name::type_name;
 pub use visible::VisibleStreams;
 
@@ -47,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) schemas: Arc<Registry>,
     pub(crate) projections: Arc<Projections>,
     pub(crate) exports: Arc<Exports>,
+    /// What is kept of the server's own doings.
+    pub(crate) telemetry: Option<Arc<TelemetryLake>>,
     /// Where what is derived is kept; `None`: in memory, and what queries spill in a temporary folder.
     pub(crate) folder: Option<PathBuf>,
     pub(crate) limits: Limits,
@@ -58,6 +63,7 @@ pub(crate) struct Analytics {
     pub(crate) reshape: Arc<dyn Reshape>,
     pub(crate) projections: Arc<Projections>,
     pub(crate) exports: Arc<Exports>,
+    pub(crate) telemetry: Option<Arc<TelemetryLake>>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) inference: Arc<Inference>,
     footers: Arc<Footers>,
@@ -66,11 +72,12 @@ pub(crate) struct Analytics {
 
 impl Analytics {
     pub(crate) fn new(options: Options) -> Self {
-        let Options { router, reshape, schemas, projections, exports, folder, limits } = options;
+        let Options { router, reshape, schemas, projections, exports, telemetry, folder, limits } = options;
         let engine = Arc::new(Engine::new(limits, folder.as_ref().map(|folder| folder.join(SPILL))));
         let kept = folder.map(|folder| folder.join(COLUMNS));
         let inference = Arc::new(Inference::new(Arc::clone(&router), Arc::clone(&reshape), schemas, kept));
-        Self { router, reshape, projections, exports, engine, inference, footers: Arc::default(), confidence: Arc::default() }
+        let (footers, confidence) = (Arc::default(), Arc::default());
+        Self { router, reshape, projections, exports, telemetry, engine, inference, footers, confidence }
     }
 }
 

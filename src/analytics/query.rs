@@ -21,6 +21,7 @@ use super::tables::ExportTable;
 use super::tables::Found;
 use super::tables::Named;
 use super::tables::Place;
+use super::tables::TelemetryTable;
 use super::tables::ViewTable;
 use crate::Error;
 use crate::projection;
@@ -47,7 +48,7 @@ impl Prepared {
     pub(crate) fn views(&self) -> impl Iterator<Item = &str> {
         self.found.iter().filter_map(|found| match &found.table {
             Named::View(name) => Some(name.as_str()),
-            Named::Events | Named::Category(_) | Named::Export(_) => None,
+            Named::Events | Named::Category(_) | Named::Export(_) | Named::Telemetry(_) => None,
         })
     }
 }
@@ -158,6 +159,11 @@ impl Analytics {
             Named::Export(name) => {
                 let published = state.published.iter().find(|(export, _)| export == name).map(|(_, published)| Arc::clone(published));
                 Ok(Arc::new(ExportTable::new(name, published, Arc::clone(&self.footers))))
+            }
+            Named::Telemetry(table) => {
+                let detail = "telemetry.lake is off".to_owned();
+                let lake = self.telemetry.clone().ok_or_else(|| Error::TargetUnavailable { view: table.name().to_owned(), detail })?;
+                Ok(Arc::new(TelemetryTable::new(lake, *table)))
             }
         }
     }

@@ -110,7 +110,17 @@ fn install_telemetry(settings: &TelemetrySettings) -> Result<(), Failure> {
     let traces = traces::Options { sample_of_a_million: settings.sample_of_a_million, slow: settings.slow };
     let (protocol, signals) = (settings.otlp_protocol, settings.otlp_signals.clone());
     let otlp = settings.otlp_endpoint.clone().map(|endpoint| otlp::Options { endpoint, protocol, signals });
-    let installed = telemetry::install_outputs(&Outputs { traces, otlp });
+    #[cfg(not(feature = "analytics"))]
+    if settings.lake {
+        return Err(Failure::usage("telemetry.lake cannot be turned on").detail("this program was built without SQL and Parquet"));
+    }
+    let outputs = Outputs {
+        traces,
+        otlp,
+        #[cfg(feature = "analytics")]
+        lake: settings.lake,
+    };
+    let installed = telemetry::install_outputs(&outputs);
     installed.map_err(|error| Failure::usage("traces and logs cannot be sent").detail(error))
 }
 

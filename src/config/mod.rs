@@ -9,6 +9,7 @@ mod issuers;
 mod quotas;
 mod reference;
 mod table;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -27,14 +28,13 @@ pub use quotas::QuotaSettings;
 pub use reference::markdown;
 pub use table::SETTINGS;
 pub use table::Setting;
+pub use telemetry::TelemetrySettings;
 pub use value::bytes_text;
 pub use value::duration_text;
 pub use value::parse_bytes;
 pub use value::parse_duration;
 
 use crate::telemetry::LogFormat;
-use crate::telemetry::otlp::Protocol;
-use crate::telemetry::otlp::Signal;
 
 /// All settings, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,25 +167,6 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// A level, or directives such as `info,factum=debug`.
     pub level: String,
-}
-
-/// What is measured and traced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TelemetrySettings {
-    /// Whether measurements are kept for `GET /metrics`.
-    pub metrics: bool,
-    /// The collector that is told by OTLP; `None`: there is none.
-    pub otlp_endpoint: Option<String>,
-    /// How it is spoken to.
-    pub otlp_protocol: Protocol,
-    /// What it is told.
-    pub otlp_signals: Vec<Signal>,
-    /// How often it is told the measurements.
-    pub otlp_interval: Duration,
-    /// How many of a million requests become a trace.
-    pub sample_of_a_million: u32,
-    /// A request that takes longer always becomes one.
-    pub slow: Duration,
 }
 
 /// What an acknowledgement means.

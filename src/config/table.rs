@@ -684,6 +684,46 @@ pub const SETTINGS: &[Setting] = &[
         help: "A request that takes longer to its answer always becomes a trace.",
         apply: |settings, text| value::duration_within(text, MILLISECOND, HOUR).map(|duration| settings.telemetry.slow = duration),
     },
+    Setting {
+        section: "telemetry",
+        key: "lake",
+        default: "false",
+        form: "true or false",
+        flag: None,
+        help: "Whether lines of the log and spans of traces are also written as Parquet files, into telemetry/ in the data directory, and can be asked for in SQL as logs and spans.",
+        apply: |settings, text| value::truth(text).map(|truth| settings.telemetry.lake = truth),
+    },
+    Setting {
+        section: "telemetry",
+        key: "lake_interval",
+        default: "5s",
+        form: "time",
+        flag: None,
+        help: "They are in a file within this time.",
+        apply: |settings, text| {
+            value::duration_within(text, 100 * MILLISECOND, HOUR).map(|duration| settings.telemetry.lake_interval = duration)
+        },
+    },
+    Setting {
+        section: "telemetry",
+        key: "lake_keep",
+        default: "7d",
+        form: "time",
+        flag: None,
+        help: "Files of them are removed when all in them is older.",
+        apply: |settings, text| {
+            value::duration_within(text, MINUTE, 3_660 * 24 * HOUR).map(|duration| settings.telemetry.lake_keep = duration)
+        },
+    },
+    Setting {
+        section: "telemetry",
+        key: "lake_bytes",
+        default: "1GiB",
+        form: "size",
+        flag: None,
+        help: "Most bytes of these files, half of it for logs and half for spans; the oldest are removed first.",
+        apply: |settings, text| value::bytes_within(text, 64 * MIB, 1024 * GIB).map(|bytes| settings.telemetry.lake_bytes = bytes),
+    },
 ];
 
 /// Settings before any line of the table was applied; every field is overwritten.
@@ -721,6 +761,10 @@ pub(super) fn blank() -> Settings {
             otlp_interval: Duration::ZERO,
             sample_of_a_million: 0,
             slow: Duration::ZERO,
+            lake: false,
+            lake_interval: Duration::ZERO,
+            lake_keep: Duration::ZERO,
+            lake_bytes: 0,
         },
     }
 }

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::*;
+use crate::telemetry::otlp::Protocol;
+use crate::telemetry::otlp::Signal;
 
 fn file(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");

@@ -72,11 +72,17 @@ use crate::analytics::Analytics;
 #[cfg(feature = "analytics")]
 pub use crate::analytics::SqlAnswer;
 #[cfg(feature = "analytics")]
+pub use crate::analytics::TelemetryLimits;
+#[cfg(feature = "analytics")]
 use crate::analytics::export;
 #[cfg(feature = "analytics")]
 pub use crate::analytics::export::ExportFailure;
 #[cfg(feature = "analytics")]
 pub use crate::analytics::export::ExportState;
+#[cfg(feature = "analytics")]
+use crate::analytics::telemetry::TelemetryLake;
+#[cfg(feature = "analytics")]
+use crate::analytics::telemetry::folder as telemetry_folder;
 pub use crate::definition::Definition;
 use crate::definition::Definitions;
 pub use crate::definition::Format;
@@ -314,7 +320,9 @@ impl Database {
             clock: Arc::new(SystemClock),
         }));
         #[cfg(feature = "analytics")]
-        let analytics = sql::analytics(options.sql, (&router, &schemas, &projections, &exports), folder);
+        let telemetry = options.telemetry.zip(folder).map(|(limits, data)| TelemetryLake::new(&telemetry_folder(data), limits));
+        #[cfg(feature = "analytics")]
+        let analytics = sql::analytics(options.sql, (&router, &schemas, &projections, &exports), (folder, telemetry));
         let inner = Inner {
             router,
             schemas,

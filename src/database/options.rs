@@ -24,6 +24,10 @@ pub struct Options {
     pub view_cache_bytes: usize,
     /// What queries in SQL may use.
     pub sql: SqlLimits,
+    /// Whether what the process tells of itself is written below the data directory, and can be queried as `logs` and `spans`; it is where
+    /// [`crate::telemetry::install_outputs`] keeps it.
+    #[cfg(feature = "analytics")]
+    pub telemetry: Option<super::TelemetryLimits>,
     /// Where the lakes of exports may lie beside the folder that they have in the data directory: urls that theirs may be or begin with.
     /// `file:///` stands for every folder, `s3://` for every bucket.
     pub export_allow: Vec<String>,
@@ -106,6 +110,8 @@ impl Options {
             aggregate_cache_bytes: AGGREGATE_CACHE_BYTES,
             view_cache_bytes: VIEW_CACHE_BYTES,
             sql: SqlLimits::default(),
+            #[cfg(feature = "analytics")]
+            telemetry: None,
             export_allow: Vec::new(),
             storage: storage::Options::default(),
         }

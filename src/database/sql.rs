@@ -19,6 +19,7 @@ use crate::analytics::VisibleStreams;
 use crate::analytics::export::Exports;
 use crate::analytics::sql::Limits;
 use crate::analytics::tables::Named;
+use crate::analytics::telemetry::TelemetryLake;
 use crate::analytics::type_name;
 use crate::projection::Projections;
 use crate::schema::Registry;
@@ -62,6 +63,8 @@ pub enum TableKind {
     View,
     /// What an export has published.
     Export,
+    /// What the server tells of itself.
+    Telemetry,
 }
 
 /// A column of a table.
@@ -119,9 +122,15 @@ impl Database {
         analytics.answer(prepared).await
     }
 
-    /// The tables that can be queried: `events`, then categories, views and exports by name. One whose name somebody before it has is
-    /// listed
-    /// as it has to be written: `views.order`, if there is a category `order`.
+    /// Writes what the process tells of itself, for ever, if the options say so; ends at once else, or if it is written already.
+    pub async fn write_telemetry(&self) {
+        if let Some(telemetry) = &self.inner.analytics.telemetry {
+            telemetry.run().await;
+        }
+    }
+
+    /// The tables that can be queried: `events`, then categories, views and exports by name, then those of telemetry. One whose name
+    /// somebody before it has is listed as it has to be written: `views.order`, if there is a category `order`.
     ///
     /// # Errors
     ///
@@ -153,7 +162,7 @@ impl Database {
 pub(super) fn analytics(
     limits: SqlLimits,
     (router, schemas, projections, exports): (&Arc<Router>, &Arc<Registry>, &Arc<Projections>, &Arc<Exports>),
-    folder: Option<&Path>,
+    (folder, telemetry): (Option<&Path>, Option<TelemetryLake>),
 ) -> Arc<Analytics> {
     let SqlLimits { threads, memory_bytes, spill_bytes, time, rows, queries, queue } = limits;
     Arc::new(Analytics::new(analytics::Options {
@@ -162,6 +171,7 @@ pub(super) fn analytics(
         schemas: Arc::clone(schemas),
         projections: Arc::clone(projections),
         exports: Arc::clone(exports),
+        telemetry: telemetry.map(Arc::new),
         folder: folder.map(|folder| folder.join(FOLDER)),
         limits: Limits { threads, memory_bytes, spill_bytes, time, rows, queries, queue },
     }))
@@ -173,6 +183,7 @@ fn info(table: &Named, schema: &Schema) -> TableInfo {
         Named::Category(_) => TableKind::Category,
         Named::View(_) => TableKind::View,
         Named::Export(_) => TableKind::Export,
+        Named::Telemetry(_) => TableKind::Telemetry,
     };
     let column = |field: &Field| TableColumn { name: field.name().clone(), data_type: type_name(field), nullable: field.is_nullable() };
     TableInfo { name: table.name().to_owned(), kind, columns: schema.fields().iter().map(|field| column(field)).collect() }
@@ -185,6 +196,7 @@ fn qualifier(kind: TableKind) -> &'static str {
         TableKind::Category => "categories",
         TableKind::View => "views",
         TableKind::Export => "exports",
+        TableKind::Telemetry => "telemetry",
     }
 }
 

@@ -125,6 +125,7 @@ fn push_table(out: &mut Vec<u8>, table: &TableInfo) {
         TableKind::Category => b",\"kind\":\"category\",\"columns\":[",
         TableKind::View => b",\"kind\":\"view\",\"columns\":[",
         TableKind::Export => b",\"kind\":\"export\",\"columns\":[",
+        TableKind::Telemetry => b",\"kind\":\"telemetry\",\"columns\":[",
     });
     for (number, column) in table.columns.iter().enumerate() {
         out.extend_from_slice(if number > 0 { b",{\"name\":" } else { b"{\"name\":" });

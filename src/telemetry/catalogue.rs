@@ -179,6 +179,11 @@ pub const METRICS: &[Metric] = &[
         "Lines of the log for a collector: exported, dropped because too many waited, or failed at the collector",
     ),
     counter("factum_otlp_metric_exports_total", &["outcome"], "How often all measurements were sent to a collector: exported or failed"),
+    counter(
+        "factum_telemetry_lake_rows_total",
+        &["table", "outcome"],
+        "Lines of the log and spans for the tables of them: written, dropped because too many waited, or failed at the disk",
+    ),
     gauge("factum_build_info", &["version"], "1, for the version that runs"),
     gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970"),
     counter("process_cpu_seconds_total", &[], "Time that the process has spent on processors"),

@@ -79,9 +79,11 @@ mod tests {
         exemplars::note("factum_http_request_seconds", &[("route", "open")], std::time::Duration::from_micros(150), place);
         let plain = "# HELP factum_append_bytes_total Bytes\n# TYPE factum_append_bytes_total counter\nfactum_append_bytes_total{shard=\"0\"} 9\n\n\
                      # HELP factum_http_request_seconds How \"long\"\n# TYPE factum_http_request_seconds histogram\n\
-                     factum_http_request_seconds_bucket{route=\"open\",le=\"0.0001\"} 0\nfactum_http_request_seconds_bucket{route=\"open\",le=\"0.00025\"} 2\n\
+                     factum_http_request_seconds_bucket{route=\"open\",le=\"0.0001\"} 0\n\
+                     factum_http_request_seconds_bucket{route=\"open\",le=\"0.00025\"} 2\n\
                      factum_http_request_seconds_bucket{route=\"open\",le=\"+Inf\"} 2\nfactum_http_request_seconds_sum{route=\"open\"} 1\n\
-                     factum_http_request_seconds_bucket{route=\"b\",le=\"0.0001\"} 0\nfactum_http_request_seconds_bucket{route=\"b\",le=\"0.00025\"} 1\n";
+                     factum_http_request_seconds_bucket{route=\"b\",le=\"0.0001\"} 0\n\
+                     factum_http_request_seconds_bucket{route=\"b\",le=\"0.00025\"} 1\n";
         let text = text(&families::read(plain));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(

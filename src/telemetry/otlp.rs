@@ -42,12 +42,19 @@ pub struct Options {
     pub signals: Vec<Signal>,
 }
 
+/// Where spans and lines of the log go in, if they go anywhere.
+#[derive(Clone, Default)]
+pub(super) struct Queues {
+    pub(super) spans: Option<Queue<Span>>,
+    pub(super) lines: Option<Queue<Record>>,
+}
+
 /// Makes what sends; nothing leaves before [`run`]. Returns where spans and lines of the log go in.
 ///
 /// # Errors
 ///
 /// A sentence: the endpoint is none.
-pub(super) fn install(options: &Options) -> Result<(Option<Queue<Span>>, Option<Queue<Record>>), String> {
+pub(super) fn install(options: &Options) -> Result<Queues, String> {
     let collector = |signal: Signal| {
         let is_wanted = options.signals.contains(&signal);
         is_wanted.then(|| Collector::new(&options.endpoint, options.protocol, signal)).transpose()
@@ -56,8 +63,9 @@ pub(super) fn install(options: &Options) -> Result<(Option<Queue<Span>>, Option<
     let (spans, traces) = traces.map(|traces| exporter(traces, SPANS, span::message)).unzip();
     let (lines, logs) = logs.map(|logs| exporter(logs, LINES, lines::log_record)).unzip();
     let metrics = metrics.map(|collector| tokio::sync::Mutex::new(told(collector, METRICS)));
-    HOUSE.get_or_init(|| House { spans: spans.clone(), lines: lines.clone(), exporters: Mutex::new((traces, logs)), metrics });
-    Ok((spans, lines))
+    let queues = Queues { spans, lines };
+    HOUSE.get_or_init(|| House { queues: queues.clone(), exporters: Mutex::new(Exporters { traces, logs }), metrics });
+    Ok(queues)
 }
 
 fn exporter<T>(collector: Collector, name: &'static str, written: fn(&T) -> message::Message) -> (Queue<T>, Exporter<T>) {
@@ -76,7 +84,7 @@ fn counted(name: &'static str, outcome: &'static str) -> Counter {
 /// Sends spans and lines of the log, for ever; ends at once where neither goes anywhere.
 pub async fn run() {
     let Some(house) = HOUSE.get() else { return };
-    let (traces, logs) = std::mem::take(&mut *house.exporters.lock());
+    let Exporters { traces, logs } = std::mem::take(&mut *house.exporters.lock());
     let traces = async {
         if let Some(traces) = traces {
             traces.run().await;
@@ -110,20 +118,26 @@ pub async fn send_metrics(present: &[Present]) {
 /// Waits until the spans and lines that were kept so far are sent.
 pub async fn flush() {
     let Some(house) = HOUSE.get() else { return };
-    if let Some(spans) = &house.spans {
+    if let Some(spans) = &house.queues.spans {
         spans.flush().await;
     }
-    if let Some(lines) = &house.lines {
+    if let Some(lines) = &house.queues.lines {
         lines.flush().await;
     }
 }
 
 struct House {
-    spans: Option<Queue<Span>>,
-    lines: Option<Queue<Record>>,
-    exporters: Mutex<(Option<Exporter<Span>>, Option<Exporter<Record>>)>,
+    queues: Queues,
+    exporters: Mutex<Exporters>,
     /// Held while they are sent: the last ones before the end wait for those before them.
     metrics: Option<tokio::sync::Mutex<Told>>,
+}
+
+/// What sends; taken by who runs it.
+#[derive(Default)]
+struct Exporters {
+    traces: Option<Exporter<Span>>,
+    logs: Option<Exporter<Record>>,
 }
 
 static HOUSE: OnceLock<House> = OnceLock::new();

@@ -3,7 +3,7 @@
 //! Nothing is made while a request runs but a few notes of when what began and ended. When it is answered they become spans, or are
 //! forgotten: kept are those that are sampled, and any request that failed inside or was slow. So a trace costs where it is kept.
 
-pub(super) mod span;
+pub(crate) mod span;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -32,7 +32,7 @@ async fn a_parser_of_others_reads_open_metrics_and_its_exemplars() {
     let place = Place::new();
     // The collector is away: exemplars need traces to be kept, not to be taken.
     let start = place.start().env("FACTUM_TELEMETRY__OTLP_ENDPOINT", "http://127.0.0.1:1").env("FACTUM_TELEMETRY__SAMPLE", "0");
-    let server = start.ready();
+    let server = if cfg!(feature = "analytics") { start.env("FACTUM_TELEMETRY__LAKE", "true") } else { start }.ready();
     keep_busy(&Api::new(&server.url)).await;
     let body = r#"{"events": [{"type": "Paid", "data": {"amount": 1}}]}"#;
     let request = reqwest::Client::new().post(format!("{}/v1/streams/bill-1/events", server.url)).body(body);
@@ -78,7 +78,8 @@ async fn whoever_does_not_ask_for_open_metrics_gets_the_text_format() {
 
 /// As Prometheus asks.
 const OF_PROMETHEUS: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
-    application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+    application/openmetrics-text;version=0.0.1;q=0.4,\
+    text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
 
 const PARSER: &str = r#"
 import json, sys

@@ -167,7 +167,8 @@ fn prometheus_understands_what_the_dashboard_asks() {
 #[tokio::test]
 async fn dashboard_and_alerts_ask_for_what_a_server_says_and_for_all_of_it() {
     let place = Place::new();
-    let server = place.start().env("FACTUM_TELEMETRY__OTLP_ENDPOINT", "http://127.0.0.1:1").ready();
+    let start = place.start().env("FACTUM_TELEMETRY__OTLP_ENDPOINT", "http://127.0.0.1:1");
+    let server = start.env("FACTUM_TELEMETRY__LAKE", "true").ready();
     let api = Api::new(&server.url);
     keep_busy(&api).await;
     api.text("/metrics").await.expect("measurements");

@@ -70,6 +70,30 @@ fn append(server: &Server, words: &[&str]) -> crate::process::Ran {
     server.run(&[&["append", "order-1", "Placed", "{}"], words].concat())
 }
 
+/// One that is signed by nobody known gets nothing. The other takes nothing either, but says so in HTTP: so far it is trusted.
+#[test]
+fn a_collector_at_https_is_held_to_the_systems_authorities() {
+    let other = Place::new();
+    let Some(authority) = Authority::new("a collector at https", other.path("authority")) else { return };
+    authority.signs("collector");
+    let collector = with_tls(other.start(), &authority, "collector").ready();
+    assert!(collector.url.starts_with("https://"), "{}", collector.url);
+    for protocol in ["grpc", "http/protobuf"] {
+        for is_known in [true, false] {
+            let place = Place::new();
+            let start =
+                place.start().env("FACTUM_TELEMETRY__OTLP_ENDPOINT", &collector.url).env("FACTUM_TELEMETRY__OTLP_PROTOCOL", protocol);
+            let start = if is_known { start.env("SSL_CERT_FILE", &authority.file("ca.pem")) } else { start };
+            // What is left is sent before it ends.
+            assert_eq!(start.ready().terminate(), Some(0));
+            let log = fs::read_to_string(place.data().with_extension("log")).expect("a log");
+            assert!(log.contains("the collector of logs does not take them"), "{protocol}: {log}");
+            assert_eq!(log.contains("404 Not Found"), is_known, "{protocol}: {log}");
+        }
+    }
+    assert_eq!(collector.terminate(), Some(0));
+}
+
 #[test]
 fn clients_that_trust_the_authority_are_served_and_nobody_else() {
     let place = Place::new();

@@ -60,7 +60,10 @@ async fn what_is_wrong_with_a_query_is_told() {
         ("select * from evnts", "there is no table \"evnts\"; did you mean events?"),
         ("select * from orders", "there is no table \"orders\"; did you mean order?"),
         ("select * from views.events", "there is no table \"events\"; GET /v1/tables lists those that there are"),
-        ("select * from lake.events", "there is no schema \"lake\", in which \"events\" could be; there are categories, views and exports"),
+        (
+            "select * from lake.events",
+            "there is no schema \"lake\", in which \"events\" could be; there are categories, views, exports and telemetry",
+        ),
         ("select amout from \"order\"", "there is no column \"amout\"; did you mean amount?"),
         ("select duedate from \"order\"", "there is no column \"duedate\"; did you mean \"dueDate\"?"),
         ("select $1", "$1 has no value: there are 0 params"),

@@ -10,6 +10,7 @@ use futures::future::try_join_all;
 use super::super::Analytics;
 use super::super::VisibleStreams;
 use super::super::sql::nearest;
+use super::super::telemetry::Table;
 use crate::Error;
 use crate::projection::Place;
 
@@ -24,6 +25,8 @@ pub(crate) enum Named {
     View(String),
     /// What an export has published.
     Export(String),
+    /// What the server tells of itself.
+    Telemetry(Table),
 }
 
 /// What a name in a query means.
@@ -81,6 +84,9 @@ async fn named(analytics: &Analytics, schema: &str, name: &str) -> Result<Option
     if [PUBLIC, EXPORTS].contains(&schema) && analytics.exports.get(name).is_some() {
         return Ok(Some(Named::Export(name.to_owned())));
     }
+    if [PUBLIC, TELEMETRY].contains(&schema) && analytics.telemetry.is_some() {
+        return Ok(Table::ALL.into_iter().find(|table| table.name() == name).map(Named::Telemetry));
+    }
     Ok(None)
 }
 
@@ -95,7 +101,7 @@ async fn is_category(analytics: &Analytics, name: &str) -> Result<bool, Error> {
 }
 
 fn no_schema(schema: &str, table: &str) -> Error {
-    let detail = format!("there is no schema {schema:?}, in which {table:?} could be; there are categories, views and exports");
+    let detail = format!("there is no schema {schema:?}, in which {table:?} could be; there are categories, views, exports and telemetry");
     Error::InvalidQuery { detail, line: None, column: None }
 }
 
@@ -109,6 +115,7 @@ async fn no_table(analytics: &Analytics, schema: &'static str, written: &str, on
         Named::Category(_) => [PUBLIC, CATEGORIES].contains(&schema),
         Named::View(_) => [PUBLIC, VIEWS].contains(&schema),
         Named::Export(_) => [PUBLIC, EXPORTS].contains(&schema),
+        Named::Telemetry(_) => [PUBLIC, TELEMETRY].contains(&schema),
     };
     let nearest = nearest(written, known.iter().filter(of_schema).map(Named::name));
     let advice = if only.is_some() {
@@ -121,7 +128,7 @@ async fn no_table(analytics: &Analytics, schema: &'static str, written: &str, on
     Error::InvalidQuery { detail: format!("there is no table {written:?}; {advice}"), line: None, column: None }
 }
 
-/// All tables that whoever asks may see, `events` first, then categories, views and exports by name.
+/// All tables that whoever asks may see, `events` first, then categories, views and exports by name, then those of telemetry.
 ///
 /// # Errors
 ///
@@ -134,7 +141,8 @@ pub(in crate::analytics) async fn all(analytics: &Analytics, only: Option<&Visib
     let handles = analytics.projections.all();
     let views = handles.iter().filter(|handle| matches!(handle.place, Place::Embedded(_))).map(|handle| Named::View(handle.name.clone()));
     let exports = analytics.exports.all().into_iter().map(|handle| Named::Export(handle.spec.name.clone()));
-    let all = std::iter::once(Named::Events).chain(categories).chain(views).chain(exports);
+    let telemetry = Table::ALL.into_iter().filter(|_| analytics.telemetry.is_some()).map(Named::Telemetry);
+    let all = std::iter::once(Named::Events).chain(categories).chain(views).chain(exports).chain(telemetry);
     Ok(all.filter(|table| table.is_seen_by(only)).collect())
 }
 
@@ -145,7 +153,7 @@ impl Named {
         match self {
             Self::Events => true,
             Self::Category(name) => only.shows_category(name),
-            Self::View(_) | Self::Export(_) => false,
+            Self::View(_) | Self::Export(_) | Self::Telemetry(_) => false,
         }
     }
 
@@ -154,6 +162,7 @@ impl Named {
         match self {
             Self::Events => EVENTS,
             Self::Category(name) | Self::View(name) | Self::Export(name) => name,
+            Self::Telemetry(table) => table.name(),
         }
     }
 }
@@ -163,4 +172,5 @@ const PUBLIC: &str = "public";
 const CATEGORIES: &str = "categories";
 const VIEWS: &str = "views";
 const EXPORTS: &str = "exports";
-const SCHEMAS: [&str; 4] = [PUBLIC, CATEGORIES, VIEWS, EXPORTS];
+const TELEMETRY: &str = "telemetry";
+const SCHEMAS: [&str; 5] = [PUBLIC, CATEGORIES, VIEWS, EXPORTS, TELEMETRY];

@@ -146,6 +146,7 @@ async fn tables_of_directory(database: &Database) -> Result<Vec<Table>, Failure>
             TableKind::Category => "category",
             TableKind::View => "view",
             TableKind::Export => "export",
+            TableKind::Telemetry => "telemetry",
         }
         .to_owned(),
         columns: table.columns.into_iter().map(|column| Column { name: column.name, data_type: column.data_type }).collect(),

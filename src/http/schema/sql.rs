@@ -43,7 +43,7 @@ pub(crate) struct TableList {
 pub(crate) struct Table {
     #[schema(example = "declaration")]
     name: String,
-    /// `events`, `category`, `view` or `export`.
+    /// `events`, `category`, `view`, `export` or `telemetry`.
     #[schema(example = "category")]
     kind: String,
     columns: Vec<TableColumn>,

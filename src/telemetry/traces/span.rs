@@ -8,21 +8,21 @@ use crate::telemetry::request::TraceId;
 
 /// A piece of work within a trace.
 #[derive(Clone, Debug)]
-pub(in crate::telemetry) struct Span {
-    pub(in crate::telemetry) place: Place,
+pub(crate) struct Span {
+    pub(crate) place: Place,
     /// The span that it is a part of; 0 if it is of none.
-    pub(in crate::telemetry) parent: u64,
-    pub(in crate::telemetry) name: &'static str,
-    pub(in crate::telemetry) kind: SpanKind,
+    pub(crate) parent: u64,
+    pub(crate) name: &'static str,
+    pub(crate) kind: SpanKind,
     /// In nanoseconds since 1970.
-    pub(in crate::telemetry) began: i128,
-    pub(in crate::telemetry) ended: i128,
-    pub(in crate::telemetry) attributes: Vec<Attribute>,
+    pub(crate) began: i128,
+    pub(crate) ended: i128,
+    pub(crate) attributes: Vec<Attribute>,
     /// Other spans that have caused it.
-    pub(in crate::telemetry) links: Vec<Place>,
-    pub(in crate::telemetry) is_error: bool,
+    pub(crate) links: Vec<Place>,
+    pub(crate) is_error: bool,
     /// What the client's own tracing has sent along.
-    pub(in crate::telemetry) state: Option<Arc<str>>,
+    pub(crate) state: Option<Arc<str>>,
 }
 
 /// Where a span stands.
@@ -60,10 +60,22 @@ impl From<u64> for AttributeValue {
 
 /// Which side of a call a span is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::telemetry) enum SpanKind {
+pub(crate) enum SpanKind {
     Internal = 1,
     Server = 2,
     Consumer = 5,
+}
+
+#[cfg(feature = "analytics")]
+impl SpanKind {
+    /// As people write it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Server => "server",
+            Self::Consumer => "consumer",
+        }
+    }
 }
 
 /// One `Span` of OTLP.
