@@ -49,6 +49,8 @@ mod promtool;
 mod rules;
 #[path = "cli/settings.rs"]
 mod settings;
+#[path = "cli/shards.rs"]
+mod shards;
 #[path = "cli/snapshots.rs"]
 mod snapshots;
 #[cfg(feature = "analytics")]

@@ -21,6 +21,7 @@ mod issuers;
 mod operations;
 mod reads;
 mod schemas;
+mod shards;
 #[cfg(feature = "analytics")]
 mod sql;
 mod streams;
