@@ -25,10 +25,12 @@ pub enum Error {
         stream: String,
     },
     /// The streams (with their shards) of one transaction live on several shards.
-    #[error("the streams live on several shards; give them a common partition key: {{key}} in their names")]
+    #[error("the streams live on several shards; give them a common partition key: {{{partition_key}}} in their names")]
     CrossShard {
         /// Each stream with its shard.
         streams: Arc<[(String, u16)]>,
+        /// One that would lead all of them to one shard.
+        partition_key: String,
     },
     /// The stream was never written, or is deleted.
     #[error("stream {stream} was not found")]
@@ -62,6 +64,22 @@ pub enum Error {
         /// Which shard.
         shard: u16,
         /// Why.
+        detail: String,
+    },
+    /// A shard's files are missing, not its own, or can't be opened: nothing was stored. The other shards serve; a restart looks again.
+    #[error("shard {shard} can't be used: {detail}")]
+    ShardFailed {
+        /// Which shard.
+        shard: u16,
+        /// Why.
+        detail: String,
+    },
+    /// What was to be written may not be kept where it would be: its region is another, or it has none.
+    #[error("{field}: {detail}")]
+    Residency {
+        /// The field, as the caller wrote it.
+        field: String,
+        /// Which region it would have to be.
         detail: String,
     },
     /// A definition (a module, a schema) that can't be taken: what was in force before still is.

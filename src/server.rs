@@ -1,5 +1,6 @@
 //! How does a server come up and go down? Bottom-up: lock and log, then HTTP; top-down within a deadline.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -19,11 +20,15 @@ use crate::auth::AuthError;
 use crate::auth::AuthOptions;
 use crate::config;
 use crate::config::Settings;
+use crate::config::ShardSettings;
+use crate::config::StrategyName;
 #[cfg(feature = "analytics")]
 use crate::config::TelemetrySettings;
 use crate::config::TlsSettings;
 use crate::database;
 use crate::database::Durability;
+use crate::database::Region;
+use crate::database::Strategy;
 use crate::definition::folder;
 use crate::definition::folder::FolderFault;
 use crate::http;
@@ -283,18 +288,28 @@ async fn told_while_waiting<T>(opening: impl Future<Output = T>, data: &str) -> 
     }
 }
 
-/// After a failed sync only a restart can tell what is on the disk, so the process ends and its supervisor starts it anew.
+/// After a failed sync only a restart can tell what is on the disk, so the process ends and its supervisor starts it anew. With several
+/// shards the others serve on, and somebody has to choose the time.
 async fn watch_for_poison(database: Database, poisoned: tokio::sync::oneshot::Sender<ServerError>) {
+    let mut told = BTreeSet::new();
     let mut every = tokio::time::interval(POISON_CHECK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         let Ok(shards) = database.status().await else { continue };
-        let failed = shards.into_iter().find_map(|shard| match shard.appends {
-            Err(storage::Error::Poisoned(detail)) => Some(ServerError::Poisoned { shard: shard.shard, detail }),
+        let is_alone = shards.len() == 1;
+        let failed = shards.into_iter().filter_map(|shard| match shard.appends {
+            Err(storage::Error::Poisoned(detail)) => Some((shard.shard, detail)),
             _ => None,
         });
-        if let Some(error) = failed {
+        for (shard, detail) in failed {
+            let error = ServerError::Poisoned { shard, detail };
+            if !is_alone {
+                if told.insert(shard) {
+                    tracing::error!(%error, "a disk has failed; the other shards serve on, a restart finds out what is on it");
+                }
+                continue;
+            }
             tracing::error!(%error, "a disk has failed; stopping, a restart finds out what is on it");
             // Nobody listens any more if the server stops already.
             drop(poisoned.send(error));
@@ -326,7 +341,8 @@ fn database_options(settings: &Settings) -> database::Options {
         tracing::warn!("durability is relaxed: a power cut may lose what was acknowledged");
     }
     let mut options = database::Options::new(&settings.server.data);
-    options.shards = settings.server.shards;
+    options.shards = settings.shards.count;
+    options.strategy = strategy(&settings.shards);
     options.durability = durability(settings);
     options.aggregate_cache_bytes = size(settings.storage.aggregate_cache);
     options.scripts.memory_bytes = size(settings.scripts.memory);
@@ -349,6 +365,22 @@ fn database_options(settings: &Settings) -> database::Options {
     options.storage.index_flush_events = settings.storage.index_flush_events;
     options.storage.index_cache_bytes = size(settings.storage.index_cache);
     options
+}
+
+/// What is asked for, as far as it is said.
+fn strategy(settings: &ShardSettings) -> Option<Strategy> {
+    let region = |region: &config::RegionSettings| {
+        let config::RegionSettings { name, shards, keys } = region.clone();
+        Region { name, shards, keys }
+    };
+    settings.strategy.map(|name| match name {
+        StrategyName::Hash => Strategy::Hash,
+        StrategyName::Ring => Strategy::Ring { weights: settings.weights.clone() },
+        StrategyName::Range => Strategy::Range { splits: settings.splits.clone() },
+        StrategyName::Geo => {
+            Strategy::Geo { regions: settings.regions.iter().map(region).collect(), default_region: settings.default_region.clone() }
+        }
+    })
 }
 
 fn size(bytes: u64) -> usize {

@@ -29,10 +29,10 @@ mod logs;
 mod measurements;
 #[path = "cli/offline.rs"]
 mod offline;
-#[path = "cli/openid.rs"]
-mod openid;
 #[path = "cli/open_metrics.rs"]
 mod open_metrics;
+#[path = "cli/openid.rs"]
+mod openid;
 #[path = "cli/oracle.rs"]
 mod oracle;
 #[path = "cli/others.rs"]
@@ -57,6 +57,8 @@ mod promtool;
 mod rules;
 #[path = "cli/settings.rs"]
 mod settings;
+#[path = "cli/shards.rs"]
+mod shards;
 #[path = "cli/snapshots.rs"]
 mod snapshots;
 #[cfg(feature = "analytics")]

@@ -25,6 +25,8 @@ mod fixture;
 mod groups;
 #[path = "embedded/imports.rs"]
 mod imports;
+#[path = "embedded/missing_shards.rs"]
+mod missing_shards;
 #[path = "embedded/opening.rs"]
 mod opening;
 #[path = "embedded/pages.rs"]
@@ -41,5 +43,7 @@ mod snapshots;
 mod streams;
 #[path = "embedded/subscriptions.rs"]
 mod subscriptions;
+#[path = "embedded/topologies.rs"]
+mod topologies;
 #[path = "embedded/typed.rs"]
 mod typed;

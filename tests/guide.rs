@@ -20,7 +20,7 @@ impl Server {
     /// With the settings that the document shows first, if it shows any of a server's.
     fn start(document: &[Block]) -> Self {
         let data = tempfile::tempdir().expect("a temporary directory");
-        if let Some(settings) = document.iter().find(|block| block.language == "toml" && block.text.starts_with("[auth]")) {
+        if let Some(settings) = document.iter().find(|block| is_of_server(block)) {
             std::fs::write(data.path().join("factum.toml"), &settings.text).expect("settings can be written");
             std::fs::write(data.path().join("root.secret"), "cm9vdCBpcyB3aG8gbWFrZXMgb3RoZXJz\n").expect("a secret can be written");
         }
@@ -39,6 +39,10 @@ impl Server {
         let url = line.trim().strip_prefix("factum ready on ").unwrap_or_else(|| panic!("the server said {line:?}")).to_owned();
         Self { process, url, data }
     }
+}
+
+fn is_of_server(block: &Block) -> bool {
+    block.language == "toml" && ["[auth]", "[shards]"].iter().any(|section| block.text.starts_with(section))
 }
 
 impl Drop for Server {
@@ -189,6 +193,12 @@ fn the_guide_to_what_happens_is_true() {
 #[test]
 fn the_guide_to_analytics_is_true() {
     let wrong = run("docs/guide/analytics.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn the_guide_to_sharding_is_true() {
+    let wrong = run("docs/guide/sharding.md");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 

@@ -42,7 +42,6 @@ const LONG_FILES: &[(&str, &str)] = &[
     ("storage/src/log/recover.rs", "recovery is one decision after another over the same state; its order is what a reader checks"),
     ("storage/tests/suite/faults.rs", "one fault after another, each a table of what may come of it; `plants.rs` uses its checks"),
     ("src/database/definitions.rs", "what each kind of definition means is told in one place, side by side"),
-    ("src/database/mod.rs", "the face of a database, and in which order its parts are opened and closed"),
     ("src/http/projections.rs", "every call about projections, with its description, and the one shape of their state"),
     ("tests/embedded/projections.rs", "one model of the rows, and everything that must not change them"),
     ("tests/embedded/subscriptions.rs", "one group after another, over the same few helpers"),

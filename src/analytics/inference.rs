@@ -118,9 +118,7 @@ impl Inference {
                 known.unsaved_events += events;
                 known.given = None;
             }
-            if let Some(place) = known.through.0.get_mut(usize::from(number)) {
-                *place = through;
-            }
+            known.through.advance(number, through);
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ use super::tables::TelemetryTable;
 use super::tables::ViewTable;
 use crate::Error;
 use crate::projection;
+use crate::shard::Handle;
 use crate::subscription::Cursor;
 
 /// A query whose tables are known to be there.
@@ -149,8 +150,12 @@ impl Analytics {
     /// One table, in one state.
     async fn table(&self, table: &Named, state: &State) -> Result<Arc<dyn TableProvider>, Error> {
         match table {
-            Named::Events => Ok(Arc::new(EventsTable::all(self.place(None, state)))),
+            Named::Events => {
+                self.check_shards()?;
+                Ok(Arc::new(EventsTable::all(self.place(None, state))))
+            }
             Named::Category(name) => {
+                self.check_shards()?;
                 let threads = self.engine.handle()?;
                 let columns = self.inference.columns(name, &state.cut, (&threads, self.engine.threads())).await?;
                 Ok(Arc::new(EventsTable::of_category(self.place(Some(name), state), name.clone(), columns)))
@@ -166,6 +171,11 @@ impl Analytics {
                 Ok(Arc::new(TelemetryTable::new(lake, *table)))
             }
         }
+    }
+
+    /// Of a shard that is absent the cut has nothing: its events would be left out in silence.
+    fn check_shards(&self) -> Result<(), Error> {
+        self.router.shards().iter().try_for_each(Handle::check_open)
     }
 
     /// Where the events of a table are.

@@ -23,6 +23,7 @@ mod read;
 mod reindex;
 mod repair;
 mod serve;
+mod shards;
 #[cfg(feature = "analytics")]
 mod sql;
 mod sse;
@@ -74,6 +75,8 @@ enum Command {
     Tail(tail::Arguments),
     /// List streams.
     Streams(streams::Arguments),
+    /// List shards, and say where a stream lives.
+    Shards(shards::Arguments),
     /// List projections, and tell them to pause, resume, rebuild or skip.
     Projections(projections::Arguments),
     /// List subscriptions (consumer groups), and see to what they have put aside.
@@ -142,6 +145,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Read(arguments) => block_on(read::run(&arguments, &mut output))?,
         Command::Tail(arguments) => block_on(tail::run(&arguments, &mut output))?,
         Command::Streams(arguments) => block_on(streams::run(&arguments, &mut output))?,
+        Command::Shards(arguments) => block_on(shards::run(&arguments, &mut output))?,
         Command::Projections(arguments) => block_on(projections::run(&arguments, &mut output))?,
         Command::Subscriptions(arguments) => block_on(subscriptions::run(&arguments, &mut output))?,
         #[cfg(feature = "analytics")]

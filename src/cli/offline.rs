@@ -131,4 +131,4 @@ pub(crate) fn damage_json(damage: &Damage) -> serde_json::Value {
 const META_FILE: &str = "factum.meta";
 const LOCK_FILE: &str = "factum.lock";
 /// The newest format of a data directory that this build knows.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -46,9 +45,9 @@ pub(crate) struct Arguments {
     /// How many shards a new data directory gets [default: 1]
     #[arg(long, value_name = "N")]
     shards: Option<String>,
-    /// How streams are spread over the shards.
-    #[arg(long, value_enum, default_value_t = Strategy::Hash)]
-    strategy: Strategy,
+    /// By what a new data directory spreads streams over them [default: hash]
+    #[arg(long, value_name = "hash|ring|range|geo")]
+    strategy: Option<String>,
     /// A folder of definitions that are put in force before the server is ready, as `factum apply` takes it.
     #[arg(long, value_name = "DIR")]
     definitions: Option<String>,
@@ -63,13 +62,6 @@ pub(crate) struct Arguments {
     insecure: bool,
 }
 
-/// How streams are spread over the shards.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Strategy {
-    /// By a hash of the stream's partition key.
-    Hash,
-}
-
 impl Arguments {
     fn flags(&self) -> Vec<(&'static str, String)> {
         let log_format = self.log_format.map(|format| match format {
@@ -80,7 +72,8 @@ impl Arguments {
             ("server.data", self.data.clone()),
             ("server.definitions", self.definitions.clone()),
             ("server.listen", self.listen.clone()),
-            ("server.shards", self.shards.clone()),
+            ("shards.count", self.shards.clone()),
+            ("shards.strategy", self.strategy.clone()),
             ("server.insecure", self.insecure.then(|| "true".to_owned())),
             ("storage.durability", self.durability.clone()),
             ("log.format", log_format),
@@ -90,8 +83,6 @@ impl Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    // There is one strategy so far; it needs no setting.
-    let Strategy::Hash = arguments.strategy;
     let settings = super::config::load(arguments.config.clone(), arguments.flags())?.settings;
     telemetry::install(settings.log.format, &settings.log.level)
         .map_err(|error| Failure::usage("the log cannot be set up").detail(error))?;
@@ -222,6 +213,9 @@ pub(crate) fn told(error: &ServerError) -> Failure {
         ServerError::Listen { .. } => failure.next("choose another address with --listen"),
         // It says itself who has the directory, and what to do.
         ServerError::Open { source: crate::Error::Storage(factum_storage::Error::Locked { .. }), .. } => failure,
+        ServerError::Open { source: crate::Error::Invalid { .. }, .. } => {
+            failure.next("correct the setting or the flag; `factum config` prints what holds and where it comes from")
+        }
         ServerError::Open { data, .. } => failure.next(format!("if it is damaged, `factum verify {data}` says where")),
         ServerError::Auth(_) => failure.next("correct the setting or the file; `factum config` prints what holds and where it comes from"),
         ServerError::Definitions(_) => failure.next("correct the definition and start again; what was in force before still is"),

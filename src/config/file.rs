@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Error;
+use super::SETTINGS;
 use super::Source;
 use super::Value;
 use super::put;
@@ -26,6 +27,7 @@ pub(super) fn apply(values: &mut [Value], path: &Path) -> Result<(), Error> {
         for (name, value) in flat(&section, content) {
             let text = scalar_text(&value)
                 .or_else(|| tables_text(&value))
+                .or_else(|| list_text(&name, &value))
                 .ok_or_else(|| failed(format!("{name}: a text, a number or true/false is needed")));
             put(values, &name, text?, source.clone())?;
         }
@@ -50,6 +52,13 @@ fn flat(section: &str, content: toml::Table) -> Vec<(String, toml::Value)> {
 /// An array of tables, as JSON: for settings that are lists of such.
 fn tables_text(value: &toml::Value) -> Option<String> {
     let list = value.as_array().filter(|list| !list.is_empty() && list.iter().all(toml::Value::is_table))?;
+    serde_json::to_string(list).ok()
+}
+
+/// An array of texts or numbers, as JSON: for settings that are lists of such.
+fn list_text(name: &str, value: &toml::Value) -> Option<String> {
+    let is_list = SETTINGS.iter().any(|setting| setting.name() == name && setting.form.starts_with("list of"));
+    let list = value.as_array().filter(|list| is_list && list.iter().all(|item| item.is_str() || item.is_integer()))?;
     serde_json::to_string(list).ok()
 }
 

@@ -8,6 +8,7 @@ mod file;
 mod issuers;
 mod quotas;
 mod reference;
+mod shards;
 mod table;
 mod telemetry;
 #[cfg(test)]
@@ -26,6 +27,9 @@ pub use auth::SigningAlgorithm;
 pub use issuers::IssuerSettings;
 pub use quotas::QuotaSettings;
 pub use reference::markdown;
+pub use shards::RegionSettings;
+pub use shards::ShardSettings;
+pub use shards::StrategyName;
 pub use table::SETTINGS;
 pub use table::Setting;
 pub use telemetry::TelemetrySettings;
@@ -41,6 +45,8 @@ use crate::telemetry::LogFormat;
 pub struct Settings {
     /// `[server]`
     pub server: ServerSettings,
+    /// `[shards]`
+    pub shards: ShardSettings,
     /// `[tls]`
     pub tls: TlsSettings,
     /// `[auth]`
@@ -72,8 +78,6 @@ pub struct ServerSettings {
     pub data: PathBuf,
     /// A folder of definitions that are put in force at the start.
     pub definitions: Option<PathBuf>,
-    /// How many shards a new data directory gets; `None` takes what is there, 1 if it is new.
-    pub shards: Option<u16>,
     /// Whether it may listen beyond loopback without authentication.
     pub insecure: bool,
     /// How long work under way may take when the server stops.
@@ -318,6 +322,11 @@ pub fn load(sources: &Sources) -> Result<Config, Error> {
             source_text: value.source.to_string(),
             detail,
         })?;
+    }
+    if let Err((name, detail)) = settings.shards.settle() {
+        let value = values.iter().find(|value| value.setting.name() == name).expect("it names a setting");
+        let (value, source_text) = (value.text.clone(), value.source.to_string());
+        return Err(Error::BadValue { name: name.to_owned(), value, source_text, detail });
     }
     for value in values.iter_mut().filter(|value| value.setting.is_secret() && value.source != Source::Default) {
         auth::HIDDEN.clone_into(&mut value.text);

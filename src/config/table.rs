@@ -16,6 +16,7 @@ use super::ScriptSettings;
 use super::Secret;
 use super::ServerSettings;
 use super::Settings;
+use super::ShardSettings;
 use super::SigningAlgorithm;
 use super::SqlSettings;
 use super::StorageSettings;
@@ -24,6 +25,7 @@ use super::TlsSettings;
 use super::auth;
 use super::issuers;
 use super::quotas;
+use super::shards;
 use super::value;
 use crate::telemetry::LogFormat;
 use crate::telemetry::logs;
@@ -111,21 +113,6 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         section: "server",
-        key: "shards",
-        default: "auto",
-        form: "number or auto",
-        flag: Some("--shards"),
-        help: "How many shards a new data directory gets. An existing one keeps what it has; auto takes that, and 1 for a new one.",
-        apply: |settings, text| {
-            settings.server.shards = match text {
-                "auto" => None,
-                number => Some(narrow(value::number_within(number, 1, SHARDS_MAX)?)?),
-            };
-            Ok(())
-        },
-    },
-    Setting {
-        section: "server",
         key: "insecure",
         default: "false",
         form: "true or false",
@@ -141,6 +128,66 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         help: "How long requests under way may take after SIGTERM or SIGINT. Acknowledged events are safe whatever it is.",
         apply: |settings, text| value::duration_within(text, MILLISECOND, HOUR).map(|duration| settings.server.shutdown_timeout = duration),
+    },
+    Setting {
+        section: "shards",
+        key: "count",
+        default: "auto",
+        form: "number or auto",
+        flag: Some("--shards"),
+        help: "How many shards a new data directory gets. An existing one keeps what it has, another number is an error; auto takes that, and for a new one what the strategy is given, else 1.",
+        apply: |settings, text| {
+            settings.shards.count = match text {
+                "auto" => None,
+                number => Some(narrow(value::number_within(number, 1, SHARDS_MAX)?)?),
+            };
+            Ok(())
+        },
+    },
+    Setting {
+        section: "shards",
+        key: "strategy",
+        default: "auto",
+        form: "hash, ring, range, geo or auto",
+        flag: Some("--strategy"),
+        help: "By what a new data directory spreads streams: hash and ring by a hash of their partition key, range by its order, geo by the region that it belongs to. An existing one keeps what it has, another one is an error; auto takes that, and hash for a new one.",
+        apply: |settings, text| shards::strategy(text).map(|strategy| settings.shards.strategy = strategy),
+    },
+    Setting {
+        section: "shards",
+        key: "weights",
+        default: "none",
+        form: "list of numbers, or none",
+        flag: None,
+        help: "With ring: what share each shard has, such as 2,1,1; from 1 to 100. None: all have the same.",
+        apply: |settings, text| shards::weights(text).map(|weights| settings.shards.weights = weights),
+    },
+    Setting {
+        section: "shards",
+        key: "splits",
+        default: "none",
+        form: "list of keys, or none",
+        flag: None,
+        help: "With range: the first key of each shard but the first, in ascending order of their bytes, such as g,n,t for four shards.",
+        apply: |settings, text| shards::splits(text).map(|splits| settings.shards.splits = splits),
+    },
+    Setting {
+        section: "shards",
+        key: "regions",
+        default: "none",
+        form: "tables",
+        flag: None,
+        help: "With geo: the regions, one table `[[shards.regions]]` each: `name`, `shards` (an array of numbers, no shard in two regions) and `keys` (an array of patterns of partition keys; `*` is any text). The first region with a pattern that matches has the key.",
+        apply: |settings, text| shards::regions(text).map(|regions| settings.shards.regions = regions),
+    },
+    Setting {
+        section: "shards",
+        key: "default_region",
+        default: "none",
+        form: "name or none",
+        flag: None,
+        help: "With geo: where keys go that belong to no region. None: nowhere, what would write such a stream is refused.",
+        apply: |settings, text| shards::region(text).map(|region| settings.shards.default_region = region),
     },
     Setting {
         section: "tls",
@@ -733,10 +780,10 @@ pub(super) fn blank() -> Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             data: PathBuf::new(),
             definitions: None,
-            shards: None,
             insecure: false,
             shutdown_timeout: Duration::ZERO,
         },
+        shards: ShardSettings::default(),
         tls: TlsSettings::default(),
         auth: auth::blank(),
         quotas: QuotaSettings::default(),

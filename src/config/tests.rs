@@ -38,7 +38,7 @@ fn defaults_are_valid_and_documented() {
 
 #[test]
 fn later_layers_win() {
-    let toml = file("[server]\nlisten = \"127.0.0.1:1\"\nshards = 2\n[limits]\nbody = \"1MiB\"\nconnections = 5\n");
+    let toml = file("[server]\nlisten = \"127.0.0.1:1\"\n[shards]\ncount = 2\n[limits]\nbody = \"1MiB\"\nconnections = 5\n");
     let mut sources = Sources { file: Some(toml.path().to_owned()), ..Sources::default() };
     sources.environment =
         variables(&[("FACTUM_SERVER__LISTEN", "127.0.0.1:2"), ("FACTUM_LIMITS__BODY", "2MiB"), ("PATH", "x"), ("FACTUM_URL", "y")]);
@@ -49,7 +49,7 @@ fn later_layers_win() {
     assert_eq!(source_of(&config, "limits.connections"), ("5".to_owned(), Source::File(toml.path().to_owned())));
     assert_eq!(source_of(&config, "log.level").1, Source::Default);
     assert_eq!(config.settings.server.listen.port(), 3);
-    assert_eq!(config.settings.server.shards, Some(2));
+    assert_eq!(config.settings.shards.count, Some(2));
     assert_eq!(config.settings.limits.body, 2 << 20);
 }
 
@@ -92,7 +92,12 @@ fn bad_values_say_what_would_be_right() {
     check_bad("FACTUM_LIMITS__HEADER_READ_TIMEOUT", "10", "250ms");
     check_bad("FACTUM_STORAGE__DURABILITY", "maybe", "strict or relaxed");
     check_bad("FACTUM_SERVER__INSECURE", "yes", "true or false");
-    check_bad("FACTUM_SERVER__SHARDS", "0", "from 1 to");
+    check_bad("FACTUM_SHARDS__COUNT", "0", "from 1 to");
+    check_bad("FACTUM_SHARDS__STRATEGY", "fair", "hash, ring, range, geo");
+    check_bad("FACTUM_SHARDS__WEIGHTS", "1,two", "whole numbers");
+    check_bad("FACTUM_SHARDS__SPLITS", "[1]", "array of texts");
+    check_bad("FACTUM_SHARDS__REGIONS", "[{\"name\":\"eu\",\"shards\":[0],\"key\":[]}]", "unknown field `key`");
+    check_bad("FACTUM_SHARDS__DEFAULT_REGION", "", "must name a region");
     check_bad("FACTUM_LOG__LEVEL", "info,a=b=c=d", "");
 }
 
@@ -105,6 +110,34 @@ fn a_file_that_is_named_must_be_there_and_the_usual_one_need_not() {
     assert!(matches!(load(&Sources { file: Some(broken.path().to_owned()), ..Sources::default() }), Err(Error::File { .. })));
     let array = file("[server]\nlisten = [1]\n");
     assert!(matches!(load(&Sources { file: Some(array.path().to_owned()), ..Sources::default() }), Err(Error::File { .. })));
+}
+
+#[test]
+fn shards_are_spread_by_lists_and_tables() {
+    let toml = file(
+        "[shards]\nstrategy = \"geo\"\ndefault_region = \"eu\"\n\
+        [[shards.regions]]\nname = \"eu\"\nshards = [0, 1]\n[[shards.regions]]\nname = \"us\"\nshards = [2]\nkeys = [\"us-*\"]\n",
+    );
+    let shards = load(&Sources { file: Some(toml.path().to_owned()), ..Sources::default() }).unwrap().settings.shards;
+    assert_eq!((shards.strategy, shards.count), (Some(StrategyName::Geo), None));
+    let us = RegionSettings { name: "us".to_owned(), shards: vec![2], keys: vec!["us-*".to_owned()] };
+    assert_eq!((shards.regions.len(), shards.regions.last()), (2, Some(&us)));
+    let of_file = |text: &str| {
+        let toml = file(text);
+        load(&Sources { file: Some(toml.path().to_owned()), ..Sources::default() }).map(|config| config.settings.shards)
+    };
+    let of_environment = |pairs: &[(&str, &str)]| {
+        load(&Sources { environment: variables(pairs), ..Sources::default() }).map(|config| config.settings.shards)
+    };
+    // What belongs to one strategy names it.
+    let ring = of_file("[shards]\nweights = [2, 1]\n").unwrap();
+    assert_eq!((ring.strategy, ring.weights.as_slice()), (Some(StrategyName::Ring), &[2, 1][..]));
+    assert_eq!(of_environment(&[("FACTUM_SHARDS__WEIGHTS", "2, 1")]).unwrap(), ring);
+    let range = of_file("[shards]\nsplits = [\"g\", \"n,o\"]\n").unwrap();
+    assert_eq!((range.strategy, range.splits), (Some(StrategyName::Range), vec!["g".to_owned(), "n,o".to_owned()]));
+    assert_eq!(of_environment(&[("FACTUM_SHARDS__SPLITS", "g, n")]).unwrap().splits, ["g", "n"]);
+    let both = of_file("[shards]\nstrategy = \"hash\"\nweights = [2, 1]\n").unwrap_err().to_string();
+    assert!(both.contains("shards.weights") && both.contains("belongs to the strategy ring"), "{both}");
 }
 
 #[test]

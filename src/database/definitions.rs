@@ -159,7 +159,7 @@ impl Database {
                 Ok(Some(slice)) => slice,
                 Ok(None) => break,
                 // The rest of the log can still be read, and that is what somebody with a damaged log needs most.
-                Err(Error::Storage(error @ storage::Error::Corrupt(_))) => {
+                Err(error @ (Error::Storage(storage::Error::Corrupt(_)) | Error::ShardFailed { .. })) => {
                     tracing::error!(%error, "$definitions can't be read: what it defines is not in force");
                     break;
                 }

@@ -5,58 +5,134 @@ use std::path::Path;
 use std::sync::Arc;
 
 use factum_storage as storage;
-use serde::Deserialize;
-use serde::Serialize;
 use storage::Clock;
 use storage::Damage;
 use storage::Disk;
-use storage::DiskFile;
 use storage::LockGuard;
 use storage::Position;
 use storage::RealDisk;
 use storage::SystemClock;
 
 use super::Durability;
+use super::meta;
+use super::meta::META_FILE;
+use super::meta::Meta;
 use crate::Error;
+use crate::shard::Strategy;
+use crate::shard::Topology;
 
 /// A data directory that this process owns.
 pub(super) struct Directory {
-    /// A disk for each shard.
-    pub(super) shards: Vec<Arc<dyn Disk>>,
+    /// What each shard is opened on.
+    pub(super) homes: Vec<Home>,
+    /// What is known of it as a whole.
+    pub(super) meta: Meta,
+    /// The directory itself.
+    pub(super) root: Arc<dyn Disk>,
     /// Keeps other processes out while it lives.
     pub(super) lock: Arc<dyn LockGuard>,
 }
 
-/// What `factum.meta` says.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Meta {
-    format: u32,
-    shards: u16,
+/// The folder of one shard.
+pub(super) struct Home {
+    /// The disk below it.
+    pub(super) disk: Arc<dyn Disk>,
+    /// Why what lies there is not this shard.
+    pub(super) fault: Option<String>,
+}
+
+/// What a caller wants the directory to be; nothing is what there is.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) shards: Option<u16>,
+    pub(super) strategy: Option<Strategy>,
 }
 
 /// Takes a data directory for this process, and makes it if it is new.
 ///
 /// # Errors
 ///
-/// [`Error::Storage`]: `Locked`, `UnknownFormat`, `Corrupt`, `Io`. [`Error::Invalid`] if it has another number of shards.
-pub(super) fn open(root: &Path, shards: Option<u16>, durability: Durability) -> Result<Directory, Error> {
+/// [`Error::Storage`]: `Locked`, `UnknownFormat`, `Corrupt`, `Io`. [`Error::Invalid`] if it has other shards, or another strategy.
+pub(super) fn open(root: &Path, asked: Asked, durability: Durability) -> Result<Directory, Error> {
     let disk = disk(root, durability);
     disk.create_dir("").map_err(|error| failed("creating the data directory", error))?;
     let lock = lock(&*disk, root)?;
-    let count = match read_meta(&*disk)? {
+    let meta = match meta::read(&*disk)? {
         Some(meta) => {
-            check_count(meta.shards, shards)?;
-            check_shards(&*disk, meta.shards)?;
-            meta.shards
+            check_count(meta.topology.shards(), asked.shards)?;
+            if let Some(strategy) = &asked.strategy {
+                meta.topology.strategy().check_asked(strategy)?;
+            }
+            meta
         }
         None => {
-            let count = shards.unwrap_or(1);
-            create(&*disk, count)?;
-            count
+            let (count, strategy) = asked.strategy.unwrap_or(Strategy::Hash).settled(asked.shards)?;
+            let meta = Meta { topology: Topology::new(count, strategy), logs: None };
+            create(&*disk, &meta)?;
+            meta
         }
     };
-    let shards = (0..count).map(|shard| self::disk(&root.join("shards").join(shard.to_string()), durability)).collect();
-    Ok(Directory { shards, lock })
+    let homes = (0..meta.topology.shards()).map(|shard| home(root, &*disk, &meta, shard, durability)).collect::<Result<_, _>>()?;
+    Ok(Directory { homes, meta, root: disk, lock })
+}
+
+/// The folder of a shard, and whether it is the shard's own.
+fn home(root: &Path, directory: &dyn Disk, meta: &Meta, shard: u16, durability: Durability) -> Result<Home, Error> {
+    let disk = disk(&root.join("shards").join(shard.to_string()), durability);
+    let fault = match directory.list(&log_folder(shard)) {
+        Ok(_) => stranger(&disk, meta, shard)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Some(format!("{META_FILE} says that there are {} shards, but its folder is missing", meta.topology.shards()))
+        }
+        Err(error) => Some(format!("its folder can't be read: {error}")),
+    };
+    match fault {
+        // Nothing else could serve.
+        Some(fault) if meta.topology.shards() == 1 => Err(damaged_file(log_folder(shard), fault)),
+        fault => Ok(Home { disk, fault }),
+    }
+}
+
+/// Why the log in a shard's folder is not the shard's, as far as its id is known.
+fn stranger(disk: &Arc<dyn Disk>, meta: &Meta, shard: u16) -> Result<Option<String>, Error> {
+    let Some(own) = meta.logs.as_ref().and_then(|logs| logs.get(usize::from(shard))) else { return Ok(None) };
+    match storage::log_id(disk) {
+        Ok(Some(found)) if found == *own => Ok(None),
+        Ok(Some(found)) => {
+            let other = meta.logs.iter().flatten().position(|known| *known == found);
+            Ok(Some(other.map_or_else(
+                || "its folder holds a log of another database".to_owned(),
+                |other| format!("its folder holds the log of shard {other}"),
+            )))
+        }
+        // Segments without a header that can be read are damage, which opening tells.
+        Ok(None) => Ok(has_no_segment(&**disk)?.then(|| "its log is gone: the folder has no segment".to_owned())),
+        Err(error @ storage::Error::UnknownFormat { .. }) => Err(error.into()),
+        Err(error) => Ok(Some(format!("its log can't be read: {}", told(&error)))),
+    }
+}
+
+fn has_no_segment(disk: &dyn Disk) -> Result<bool, Error> {
+    Ok(!list(disk, "log")?.iter().any(|name| name.ends_with(".seg")))
+}
+
+/// An error with what has caused it.
+pub(super) fn told(error: &storage::Error) -> String {
+    let cause = std::error::Error::source(error);
+    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}
+
+/// Keeps the ids of the shards' logs, now that each has one.
+pub(super) fn know_logs(root: &dyn Disk, meta: &Meta, logs: Vec<[u8; 16]>) -> Result<(), Error> {
+    if let Some((one, other)) = twice(&logs) {
+        return Err(damaged_file(log_folder(other), format!("the log is that of shard {one}: one of the two folders is a copy")));
+    }
+    meta::write(root, &Meta { logs: Some(logs), ..meta.clone() }).map_err(|error| failed("writing factum.meta", error))
+}
+
+fn twice(logs: &[[u8; 16]]) -> Option<(u16, u16)> {
+    let numbered = || (0_u16..).zip(logs);
+    numbered().find_map(|(other, id)| numbered().take(usize::from(other)).find(|(_, before)| *before == id).map(|(one, _)| (one, other)))
 }
 
 fn disk(root: &Path, durability: Durability) -> Arc<dyn Disk> {
@@ -95,85 +171,23 @@ fn check_count(found: u16, asked: Option<u16>) -> Result<(), Error> {
     }
 }
 
-fn read_meta(disk: &dyn Disk) -> Result<Option<Meta>, Error> {
-    let file = match disk.open(META_FILE) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed("opening factum.meta", error)),
-    };
-    let text = read_start(&*file).map_err(|error| failed("reading factum.meta", error))?;
-    let format =
-        serde_json::from_slice::<Format>(&text).map_err(|error| damaged(format!("not a line of JSON as it should be: {error}")))?.format;
-    if format > FORMAT {
-        return Err(storage::Error::UnknownFormat { file: META_FILE.into(), found: format, known: FORMAT }.into());
-    }
-    match serde_json::from_slice::<Meta>(&text) {
-        Ok(meta) if meta.format == FORMAT && meta.shards > 0 => Ok(Some(meta)),
-        Ok(meta) => Err(damaged(format!("says format {} and {} shards", meta.format, meta.shards))),
-        Err(error) => Err(damaged(format!("not a line of JSON as it should be: {error}"))),
-    }
-}
-
-/// The part of `factum.meta` that every format has.
-#[derive(Deserialize)]
-struct Format {
-    format: u32,
-}
-
-fn read_start(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
-    let length = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(META_BYTES_MAX);
-    let mut text = vec![0; length];
-    storage::disk::read_exact_at(file, &mut text, 0)?;
-    Ok(text)
-}
-
-/// Each shard's folder was made before `factum.meta` was: one that is not there now has been taken away.
-fn check_shards(disk: &dyn Disk, count: u16) -> Result<(), Error> {
-    for shard in 0..count {
-        let folder = log_folder(shard);
-        match disk.list(&folder) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let detail = format!("{META_FILE} says that there are {count} shards, but this folder is missing");
-                return Err(damaged_file(folder, detail));
-            }
-            Err(error) => return Err(failed("listing a shard's folder", error)),
-        }
-    }
-    Ok(())
-}
-
 /// Makes the folders, then `factum.meta`, each durable before the next: an interrupted creation begins anew and is never taken for a loss.
-fn create(disk: &dyn Disk, count: u16) -> Result<(), Error> {
-    if count == 0 {
-        return Err(Error::Invalid { field: "shards".to_owned(), detail: "must be at least 1".to_owned() });
-    }
+fn create(disk: &dyn Disk, meta: &Meta) -> Result<(), Error> {
     for name in list(disk, "shards")? {
         if !list(disk, &format!("shards/{name}/log"))?.is_empty() {
             return Err(damaged(format!("missing, but shards/{name} has a log")));
         }
     }
-    make(disk, count).map_err(|error| failed("creating the data directory", error))
+    make(disk, meta).map_err(|error| failed("creating the data directory", error))
 }
 
-fn make(disk: &dyn Disk, count: u16) -> io::Result<()> {
-    for shard in 0..count {
+fn make(disk: &dyn Disk, meta: &Meta) -> io::Result<()> {
+    for shard in 0..meta.topology.shards() {
         disk.create_dir(&log_folder(shard))?;
         disk.sync_dir(&format!("shards/{shard}"))?;
     }
     disk.sync_dir("shards")?;
-    match disk.remove(META_TEMPORARY) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let file = disk.create_new(META_TEMPORARY)?;
-    let mut line = serde_json::to_vec(&Meta { format: FORMAT, shards: count })?;
-    line.push(b'\n');
-    storage::disk::write_all_at(&*file, &line, 0)?;
-    file.sync_data()?;
-    disk.rename(META_TEMPORARY, META_FILE)?;
-    disk.sync_dir("")
+    meta::write(disk, meta)
 }
 
 fn list(disk: &dyn Disk, folder: &str) -> Result<Vec<String>, Error> {
@@ -188,7 +202,7 @@ fn log_folder(shard: u16) -> String {
     format!("shards/{shard}/log")
 }
 
-fn damaged(detail: String) -> Error {
+pub(super) fn damaged(detail: String) -> Error {
     damaged_file(META_FILE.to_owned(), detail)
 }
 
@@ -197,13 +211,8 @@ fn damaged_file(file: String, detail: String) -> Error {
     storage::Error::Corrupt(Arc::new(damage)).into()
 }
 
-fn failed(context: &str, source: io::Error) -> Error {
+pub(super) fn failed(context: &str, source: io::Error) -> Error {
     storage::Error::Io { context: context.into(), source: Arc::new(source) }.into()
 }
 
 const LOCK_FILE: &str = "factum.lock";
-const META_FILE: &str = "factum.meta";
-const META_TEMPORARY: &str = "factum.meta.tmp";
-/// The newest format of a data directory that this build knows.
-const FORMAT: u32 = 1;
-const META_BYTES_MAX: usize = 4_096;

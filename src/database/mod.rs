@@ -54,13 +54,12 @@ pub use storage::Timestamp;
 pub use storage::TypeInfo;
 pub use storage::Version;
 
-use storage::Clock;
 use storage::Disk;
 use storage::LockGuard;
 use storage::MemDisk;
+#[cfg(feature = "analytics")]
 use storage::SystemClock;
 use tokio::task::AbortHandle;
-use uuid::Uuid;
 
 use crate::Error;
 use crate::aggregate;
@@ -111,9 +110,14 @@ pub use crate::projection::ViewQuery;
 use crate::schema::Registry;
 use crate::script;
 use crate::script::Sandbox;
-use crate::shard;
 use crate::shard::Handle;
+pub use crate::shard::Placement;
+pub use crate::shard::Reason;
+pub use crate::shard::Region;
 use crate::shard::Router;
+pub use crate::shard::SLOTS;
+pub use crate::shard::Strategy;
+use crate::shard::Topology;
 pub use crate::subscription::After;
 pub use crate::subscription::Cursor;
 pub use crate::subscription::Event;
@@ -133,6 +137,8 @@ pub use crate::subscription::group::ParkedPage;
 pub use crate::subscription::group::Terms;
 use crate::telemetry;
 
+use directory::Asked;
+
 mod aggregates;
 mod command;
 mod definitions;
@@ -143,11 +149,14 @@ mod exports;
 #[path = "exports_absent.rs"]
 mod exports;
 mod measure;
+mod meta;
+mod opening;
 mod options;
 mod overview;
 mod projections;
 mod reads;
 mod refusals;
+mod residency;
 mod same_content;
 mod shape;
 #[cfg(feature = "analytics")]
@@ -234,25 +243,30 @@ impl Database {
     /// [`Error::Storage`] (locked, of a newer format, disk), [`Error::Invalid`] (another number of shards).
     pub async fn open(options: Options) -> Result<Self, Error> {
         let Some(root) = options.data.clone() else {
-            let disks = (0..options.shards.unwrap_or(1)).map(|_| Arc::new(MemDisk::new()) as Arc<dyn Disk>).collect();
-            return Self::open_on(disks, options).await;
+            let (shards, strategy) = options.strategy.clone().unwrap_or(Strategy::Hash).settled(options.shards)?;
+            let disks = (0..shards).map(|_| Arc::new(MemDisk::new()) as Arc<dyn Disk>).collect();
+            return Self::start(Topology::new(shards, strategy), opening::on_disks(disks, &options).await?, None, options).await;
         };
-        let (shards, durability) = (options.shards, options.durability);
-        let directory = blocking(move || directory::open(&root, shards, durability)).await?;
+        let asked = Asked { shards: options.shards, strategy: options.strategy.clone() };
+        let durability = options.durability;
+        let directory = blocking(move || directory::open(&root, asked, durability)).await?;
         if durability == Durability::Relaxed {
             tracing::warn!("durability is relaxed: a power cut may lose what was acknowledged");
         }
-        Self::start(directory.shards, Some(directory.lock), options).await
+        let shards = opening::in_directory(&directory, &options).await?;
+        Self::start(directory.meta.topology, shards, Some(directory.lock), options).await
     }
 
     /// Opens or creates a database on disks that the caller brings, one for each shard and always in the same order, and owns for itself.
-    /// `data`, `shards` and `durability` of the options do not count.
+    /// `data`, `shards` and `durability` of the options do not count; `strategy` must always be the same.
     ///
     /// # Errors
     ///
-    /// [`Error::Storage`] (of a newer format, disk); [`Error::Invalid`] without any disk.
+    /// [`Error::Storage`] (of a newer format, disk); [`Error::Invalid`] without any disk, or if they do not go with the strategy.
     pub async fn open_on(disks: Vec<Arc<dyn Disk>>, options: Options) -> Result<Self, Error> {
-        Self::start(disks, None, options).await
+        let count = u16::try_from(disks.len()).unwrap_or(u16::MAX);
+        let (shards, strategy) = options.strategy.clone().unwrap_or(Strategy::Hash).settled(Some(count))?;
+        Self::start(Topology::new(shards, strategy), opening::on_disks(disks, &options).await?, None, options).await
     }
 
     /// A new, empty database in memory.
@@ -281,16 +295,12 @@ impl Database {
         close(self.router().shards()).await
     }
 
-    async fn start(disks: Vec<Arc<dyn Disk>>, lock: Option<Arc<dyn LockGuard>>, options: Options) -> Result<Self, Error> {
+    async fn start(topology: Topology, shards: Vec<Handle>, lock: Option<Arc<dyn LockGuard>>, options: Options) -> Result<Self, Error> {
         telemetry::catalogue::describe();
-        if disks.is_empty() {
-            return Err(Error::Invalid { field: "shards".to_owned(), detail: "must be at least 1".to_owned() });
-        }
         #[cfg(feature = "analytics")]
         let allowed = export::Allowed::parse(options.export_allow.iter().map(String::as_str))
             .map_err(|detail| Error::Invalid { field: "exports.allow".to_owned(), detail })?;
-        let shards = open_shards(disks, lock.as_ref(), &options).await?;
-        let router = Arc::new(Router::new(shards));
+        let router = Arc::new(Router::new(shards, topology));
         let ScriptLimits { threads, memory_bytes, time } = options.scripts;
         let sandbox = Sandbox::new(script::Options { threads, memory_bytes, wall: time, ..script::Options::default() });
         let schemas = Arc::new(Registry::new(sandbox.clone()));
@@ -360,56 +370,11 @@ impl Database {
 /// The folder of the embedded views below the data directory.
 const VIEWS: &str = "views";
 
-/// Opens shards side by side: all of them, or none.
-async fn open_shards(disks: Vec<Arc<dyn Disk>>, lock: Option<&Arc<dyn LockGuard>>, options: &Options) -> Result<Vec<Handle>, Error> {
-    // All of this machine's shards get the same time.
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let opening: Vec<_> = (0_u16..)
-        .zip(disks)
-        .map(|(shard, disk)| {
-            let settings = shard_settings(&options.storage, shard);
-            let (clock, lock) = (Arc::clone(&clock), lock.cloned());
-            let options = shard::Options { shard, disk, clock, queue_appends: options.queue_appends, storage: settings, lock };
-            blocking(move || shard::open(options))
-        })
-        .collect();
-    let opened = futures::future::join_all(opening).await;
-    let mut shards = Vec::with_capacity(opened.len());
-    let mut failure = None;
-    for shard in opened {
-        match shard {
-            Ok(shard) => shards.push(shard),
-            Err(error) => failure = failure.or(Some(error)),
-        }
-    }
-    if let Some(error) = failure {
-        // The others have nothing to flush that the next open would not find in their logs.
-        if let Err(second) = close(&shards).await {
-            tracing::warn!(error = %second, "closing the shards that could be opened has failed too");
-        }
-        return Err(error);
-    }
-    Ok(shards)
-}
-
 /// Closes shards side by side.
 async fn close(shards: &[Handle]) -> Result<(), Error> {
     shards.iter().for_each(Handle::close);
     let closed = futures::future::join_all(shards.iter().map(Handle::closed)).await;
     closed.into_iter().collect()
-}
-
-/// The engine's settings for one shard: its log gets an id of its own, so that the file of another shard or database is noticed.
-fn shard_settings(settings: &storage::Options, shard: u16) -> storage::Options {
-    let mut settings = storage::Options { same_content: same_content::same_content, ..settings.clone() };
-    if settings.new_log_id == [0; 16] {
-        settings.new_log_id = *Uuid::now_v7().as_bytes();
-    }
-    let [high, low] = shard.to_be_bytes();
-    let [.., last_high, last_low] = &mut settings.new_log_id;
-    *last_high ^= high;
-    *last_low ^= low;
-    settings
 }
 
 /// Runs what waits for a disk beside the runtime's own threads.

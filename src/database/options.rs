@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use factum_storage as storage;
 
+use crate::shard::Strategy;
+
 /// How a database is opened. Begin with [`Options::new`] or [`Options::in_memory`] and change what is to be different.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -12,6 +14,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// How many shards a new database gets; an existing one must have as many (`None`: as many as it has, 1 if new).
     pub shards: Option<u16>,
+    /// How a new database spreads streams over its shards (`None`: by hash); an existing one must do so already (`None`: as it does).
+    pub strategy: Option<Strategy>,
     /// Do not sync: for bulk loads that can be repeated and for measurements.
     pub durability: Durability,
     /// How many appends may wait for each shard before it answers [`crate::Error::Overloaded`].
@@ -104,6 +108,7 @@ impl Options {
         Self {
             data: Some(data.into()),
             shards: None,
+            strategy: None,
             durability: Durability::Strict,
             queue_appends: QUEUE_APPENDS,
             scripts: ScriptLimits::default(),

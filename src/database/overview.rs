@@ -107,6 +107,10 @@ fn of_shard(status: &ShardStatus) -> Vec<Trouble> {
     let trouble =
         |severity, problem: String, todo: &str| Trouble { severity, part: "shard", name: name.clone(), problem, todo: todo.to_owned() };
     let mut found = Vec::new();
+    if let (Err(error), true) = (&status.appends, status.is_absent) {
+        let todo = "bring its folder back from where it is, or from a backup, and restart the server: the other shards can't stand for it";
+        return vec![trouble(Severity::Critical, format!("can't be used, neither for appends nor for reads: {error}"), todo)];
+    }
     if let Err(error) = &status.appends {
         found.push(trouble(Severity::Critical, format!("takes no appends: {error}"), what_to_do(error)));
     }

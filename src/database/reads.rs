@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use factum_storage as storage;
+use futures::future::join_all;
 use futures::future::try_join_all;
 use storage::CategoryInfo;
 use storage::Direction;
@@ -16,7 +17,9 @@ use storage::Version;
 use super::Database;
 use super::EventsPage;
 use super::EventsQuery;
+use super::Placement;
 use super::ShardStatus;
+use super::Strategy;
 use super::StreamPage;
 use super::StreamsQuery;
 use crate::Error;
@@ -86,8 +89,19 @@ impl Database {
     ///
     /// [`Error::EventNotFound`], [`Error::Storage`].
     pub async fn event_by_id(&self, id: EventId) -> Result<Event, Error> {
-        let found = try_join_all(self.router().shards().iter().map(|shard| shard.event_by_id(id))).await?;
-        let mut found = self.router().shards().iter().zip(found).filter_map(|(shard, record)| Some((shard.number(), record?)));
+        let (mut found, mut failure) = (Vec::new(), None);
+        let answers = join_all(self.router().shards().iter().map(|shard| shard.event_by_id(id))).await;
+        for (shard, answer) in self.router().shards().iter().zip(answers) {
+            match answer {
+                Ok(record) => found.extend(record.map(|record| (shard.number(), record))),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        // One shard has it, or none: only if it is on none that answers does it count that one does not.
+        if let Some(error) = failure.filter(|_| found.is_empty()) {
+            return Err(error);
+        }
+        let mut found = found.into_iter();
         let not_found = || Error::EventNotFound { what: format!("an event with id {}", uuid::Uuid::from_bytes(*id.as_bytes())) };
         let (shard, record) = found.next().ok_or_else(not_found)?;
         let record = self.shaped(shard, vec![record]).await?.pop().ok_or_else(not_found)?;
@@ -161,7 +175,7 @@ impl Database {
     pub fn follow_stream(&self, stream: &StreamName, from: Version) -> Result<Feed, Error> {
         match self.router().locate(stream.as_str()).stream_now(stream.as_str())? {
             Some(info) if info.is_tombstoned => Err(storage::Error::StreamDeleted(stream.clone()).into()),
-            _ => Ok(Feed::of_stream(&self.shared_router(), stream.clone(), from).reshaped_by(self.reshaper())),
+            _ => Ok(Feed::of_stream(&self.shared_router(), stream.clone(), from)?.reshaped_by(self.reshaper())),
         }
     }
 
@@ -186,6 +200,26 @@ impl Database {
         self.router().shard_of(stream)
     }
 
+    /// Where a stream lives or would live, and why.
+    #[must_use]
+    pub fn locate(&self, stream: &StreamName) -> Placement {
+        self.router().topology().explain(stream.as_str())
+    }
+
+    /// By what streams are spread over the shards, and the version of the table that says so.
+    #[must_use]
+    pub fn strategy(&self) -> (Strategy, u64) {
+        let topology = self.router().topology();
+        (topology.strategy().clone(), topology.version())
+    }
+
+    /// How many slots a shard owns (with `hash` and `ring`), and in which region it is (with `geo`).
+    #[must_use]
+    pub fn share_of(&self, shard: u16) -> (Option<usize>, Option<String>) {
+        let topology = self.router().topology();
+        (topology.slots_of(shard), topology.region_of(shard).map(str::to_owned))
+    }
+
     /// How each shard is.
     ///
     /// # Errors
@@ -197,6 +231,7 @@ impl Database {
         Ok(with_shard
             .map(|(shard, status)| ShardStatus {
                 shard: shard.number(),
+                is_absent: status.is_absent,
                 appends: status.appends,
                 position: status.position,
                 streams: status.streams,
@@ -220,7 +255,7 @@ impl Database {
             (After::Start, _) => Ok(Cursor::start(router)),
             (After::End, Direction::Forward) => Ok(Cursor::end(router)),
             // Backward reads what is before a position, so the last event is before the position behind it.
-            (After::End, Direction::Backward) => Ok(Cursor(Cursor::end(router).0.into_iter().map(storage::Position::next).collect())),
+            (After::End, Direction::Backward) => Ok(Cursor::end(router).behind()),
             (After::Cursor(cursor), direction) => {
                 cursor.check(router, if direction == Direction::Backward { 1 } else { 0 })?;
                 Ok(cursor)

@@ -90,6 +90,8 @@ pub struct ConditionRequest {
 pub struct ShardStatus {
     /// Its number.
     pub shard: u16,
+    /// Its files are missing, not its own, or can't be opened: it takes no reads either, and nothing below is known of it.
+    pub is_absent: bool,
     /// `Ok`, or why it takes no appends.
     pub appends: Result<(), storage::Error>,
     /// Its last committed position.

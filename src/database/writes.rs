@@ -6,6 +6,7 @@ use factum_storage as storage;
 use storage::Appended;
 use storage::Condition;
 use storage::EventId;
+use storage::ExpectedVersion;
 use storage::NewEvent;
 use storage::Retention;
 use storage::StreamAppend;
@@ -19,6 +20,7 @@ use super::ImportResult;
 use super::TransactionRequest;
 use super::validate;
 use crate::Error;
+use crate::shard;
 use crate::shard::Control;
 use crate::shard::Handle;
 use crate::shard::Write;
@@ -38,6 +40,7 @@ impl Database {
     pub async fn append(&self, mut append: StreamAppend) -> Result<AppendResult, Error> {
         validate::appends(std::slice::from_ref(&append), |_| "events".to_owned())?;
         self.check_shapes(&mut append.events, || "events".to_owned())?;
+        self.check_residency(std::slice::from_ref(&append), |_, part| part.to_owned())?;
         let shard = self.router().locate(append.stream.as_str());
         let transaction = Transaction { appends: vec![append], conditions: Vec::new() };
         self.write(shard, Write::Transaction(transaction)).await
@@ -58,6 +61,7 @@ impl Database {
         for (index, append) in request.appends.iter_mut().enumerate() {
             self.check_shapes(&mut append.events, || format!("appends[{index}].events"))?;
         }
+        self.check_residency(&request.appends, |append, part| format!("appends[{append}].{part}"))?;
         let shard = self.transaction_shard(&request)?;
         let condition = |asked: super::ConditionRequest| {
             let after = match &asked.after {
@@ -88,6 +92,9 @@ impl Database {
     pub async fn import(&self, stream: StreamName, mut events: Vec<NewEvent>) -> Result<ImportResult, Error> {
         validate::import(&stream, &events)?;
         self.check_shapes(&mut events, || "events".to_owned())?;
+        let append = StreamAppend { stream, expected: ExpectedVersion::Any, events };
+        self.check_residency(std::slice::from_ref(&append), |_, part| part.to_owned())?;
+        let StreamAppend { stream, events, .. } = append;
         let shard = self.router().locate(stream.as_str());
         let done = shard.import(stream, events).await?;
         Ok(ImportResult { imported: done.imported, duplicates: done.duplicates, position: done.position })
@@ -131,7 +138,7 @@ impl Database {
     /// A point that has seen the append.
     fn cursor_behind(&self, shard: &Handle, appended: &Appended) -> Cursor {
         let at = |other: &Handle| if other.number() == shard.number() { appended.position } else { other.committed() };
-        Cursor(self.router().shards().iter().map(at).collect())
+        Cursor::of(self.router(), self.router().shards().iter().map(at).collect())
     }
 
     /// The one shard that all streams of a transaction live on.
@@ -146,14 +153,18 @@ impl Database {
                 }
             };
         };
-        let shard = router.shard_of(first.stream.as_str());
-        if request.appends.iter().all(|append| router.shard_of(append.stream.as_str()) == shard) {
-            return Ok(router.shard(shard));
+        let number = router.shard_of(first.stream.as_str());
+        if request.appends.iter().all(|append| router.shard_of(append.stream.as_str()) == number) {
+            return Ok(router.shard(number));
         }
         let mut streams: Vec<(String, u16)> =
             request.appends.iter().map(|append| (append.stream.to_string(), router.shard_of(append.stream.as_str()))).collect();
         streams.sort();
         streams.dedup();
-        Err(Error::CrossShard { streams: Arc::from(streams) })
+        // Streams with the key of one of them in braces join it where it is.
+        let mut keys = request.appends.iter().map(|append| shard::partition_key(append.stream.as_str()));
+        let partition_key = keys.find(|key| shard::partition_key(&format!("{{{key}}}")) == *key);
+        let partition_key = partition_key.unwrap_or("together").to_owned();
+        Err(Error::CrossShard { streams: Arc::from(streams), partition_key })
     }
 }

@@ -55,11 +55,9 @@ pub(crate) fn empty(status: StatusCode) -> Response {
 
 /// A cursor as text.
 pub(crate) fn push_cursor(out: &mut Vec<u8>, cursor: &Cursor) {
-    for (shard, position) in cursor.0.iter().enumerate() {
-        if shard > 0 {
-            out.push(b'.');
-        }
-        push_number(out, position.get());
+    match cursor.positions() {
+        [only] => push_number(out, only.get()),
+        _ => out.extend_from_slice(cursor.to_string().as_bytes()),
     }
 }
 

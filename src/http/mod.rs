@@ -42,6 +42,7 @@ mod schema;
 mod schemas;
 mod serve;
 mod settings;
+mod shards;
 #[cfg(feature = "analytics")]
 mod sql;
 mod stalled;
@@ -147,6 +148,8 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(listings::streams))
         .routes(routes!(listings::categories))
         .routes(routes!(listings::types))
+        .routes(routes!(shards::list))
+        .routes(routes!(shards::locate))
         .routes(routes!(definitions::list))
         .routes(routes!(definitions::definition, definitions::define, definitions::remove))
         .routes(routes!(aggregates::state))
@@ -222,6 +225,7 @@ fn routes() -> OpenApiRouter<Shared> {
         (name = "analytics", description = "What all events say together, in SQL"),
         (name = "subscriptions", description = "Who shares the work on which events, and how far they are"),
         (name = "exports", description = "Which Parquet files follow the log, and how they fare"),
+        (name = "shards", description = "Which logs streams are spread over, and where each stream lives"),
         (name = "identity", description = "Who gets tokens, which count, and which keys sign them"),
         (name = "operations", description = "How the server is"),
     ),

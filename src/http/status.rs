@@ -18,6 +18,7 @@ use crate::http::exports;
 use crate::http::problem::Problem;
 use crate::http::projections;
 use crate::http::query::Query;
+use crate::http::shards;
 
 /// Whether all is well, what is not and what to do then, and how each part is.
 #[utoipa::path(get, path = "/v1/status", tag = "operations", responses((status = 200, description = "The status", body = Status)))]
@@ -88,9 +89,9 @@ impl Trouble {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Shard {
     shard: u16,
-    /// `ok`, or `refuses-appends`.
+    /// `ok`; `refuses-appends`; or `unavailable`, which takes no reads either.
     state: &'static str,
-    /// Why it refuses appends.
+    /// Why it is not `ok`.
     reason: Option<String>,
     position: u64,
     streams: u64,
@@ -176,7 +177,7 @@ impl Shard {
         let (position, hash) = status.receipt;
         Self {
             shard: status.shard,
-            state: if status.appends.is_ok() { "ok" } else { "refuses-appends" },
+            state: shards::state_name(status),
             reason: status.appends.as_ref().err().map(ToString::to_string),
             position: status.position.get(),
             streams: status.streams,

@@ -23,6 +23,8 @@ use storage::TypeInfo;
 use storage::Version;
 use tokio::sync::oneshot;
 
+use super::absent::Absent;
+use super::absent::unusable;
 use super::interest::Interest;
 use super::live::Follower;
 use super::local::Local;
@@ -38,12 +40,22 @@ use crate::telemetry::traces;
 /// One shard, as the rest of the house sees it. Clones are the same shard.
 #[derive(Clone)]
 pub(crate) struct Handle {
-    local: Arc<Local>,
+    seat: Seat,
+}
+
+/// Where a shard is.
+#[derive(Clone)]
+enum Seat {
+    /// In this process.
+    Local(Arc<Local>),
+    /// Nowhere: what lies in its folder is not the shard, or can't be opened.
+    Absent(Arc<Absent>),
 }
 
 /// How a shard is.
 #[derive(Debug)]
 pub(crate) struct Status {
+    pub(crate) is_absent: bool,
     pub(crate) appends: Result<(), storage::Error>,
     pub(crate) position: Position,
     pub(crate) streams: u64,
@@ -70,22 +82,48 @@ pub(crate) struct StreamListing {
 
 impl Handle {
     pub(super) fn new(local: Arc<Local>) -> Self {
-        Self { local }
+        Self { seat: Seat::Local(local) }
+    }
+
+    /// A shard that can't be served until the next start: whatever is asked of it is answered [`Error::ShardFailed`].
+    pub(crate) fn absent(shard: u16, log_id: [u8; 16], detail: String) -> Self {
+        Self { seat: Seat::Absent(Arc::new(Absent { shard, log_id, detail })) }
+    }
+
+    fn local(&self) -> Result<&Arc<Local>, Error> {
+        match &self.seat {
+            Seat::Local(local) => Ok(local),
+            Seat::Absent(absent) => Err(Error::ShardFailed { shard: absent.shard, detail: absent.detail.clone() }),
+        }
+    }
+
+    /// Whether it is there at all.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self.seat, Seat::Absent(_))
     }
 
     /// Its number.
     pub(crate) fn number(&self) -> u16 {
-        self.local.shard
+        match &self.seat {
+            Seat::Local(local) => local.shard,
+            Seat::Absent(absent) => absent.shard,
+        }
     }
 
     /// What tells its log from every other; a copy has the same.
     pub(crate) fn log_id(&self) -> [u8; 16] {
-        self.local.reader.log_id()
+        match &self.seat {
+            Seat::Local(local) => local.reader.log_id(),
+            Seat::Absent(absent) => absent.log_id,
+        }
     }
 
-    /// Its last committed position.
+    /// Its last committed position; none if it is absent, so that who goes on from there misses nothing of it.
     pub(crate) fn committed(&self) -> Position {
-        self.local.reader.committed()
+        match &self.seat {
+            Seat::Local(local) => local.reader.committed(),
+            Seat::Absent(_) => Position::ZERO,
+        }
     }
 
     /// Changes the log and returns once that is on disk. Queued before the first time that the future waits.
@@ -107,12 +145,13 @@ impl Handle {
     }
 
     async fn ask<T>(&self, bytes: usize, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, Error> {
+        let local = self.local()?;
         let (reply, answer) = oneshot::channel();
         let queued_at = Instant::now();
         let request = Request { work: work(reply), bytes: REQUEST_BYTES + bytes, queued_at };
-        self.local.queue.push(request).inspect_err(|error| {
+        local.queue.push(request).inspect_err(|error| {
             if matches!(error, Error::Overloaded { .. }) {
-                self.local.meters.overloaded();
+                local.meters.overloaded();
             }
         })?;
         match answer.await {
@@ -121,7 +160,7 @@ impl Handle {
                 answer.result.map_err(Error::from)
             }
             Err(_dropped) => {
-                let detail = self.local.queue.death().map_or_else(|| "its writer has ended".to_owned(), |detail| detail.to_string());
+                let detail = local.queue.death().map_or_else(|| "its writer has ended".to_owned(), |detail| detail.to_string());
                 Err(Error::Unavailable { shard: self.number(), detail: format!("{detail}; the outcome is unknown") })
             }
         }
@@ -143,7 +182,7 @@ impl Handle {
     /// The same without leaving the thread: for those that can't wait.
     pub(crate) fn stream_now(&self, stream: &str) -> Result<Option<StreamInfo>, Error> {
         self.check_open()?;
-        Ok(self.local.reader.stream(stream)?)
+        Ok(self.local()?.reader.stream(stream)?)
     }
 
     /// Visible events of a stream; `None` if there is no such stream.
@@ -251,14 +290,19 @@ impl Handle {
 
     /// How it is.
     pub(crate) async fn status(&self) -> Result<Status, Error> {
-        let queued_appends = self.local.queue.len();
-        let opened = self.local.opened.clone();
-        let death = self.local.queue.death();
-        let (disk, feeds) = (Arc::clone(&self.local.disk), self.local.live.followers());
+        let local = match &self.seat {
+            Seat::Local(local) => local,
+            Seat::Absent(absent) => return Ok(absent.status()),
+        };
+        let queued_appends = local.queue.len();
+        let opened = local.opened.clone();
+        let death = local.queue.death();
+        let (disk, feeds) = (Arc::clone(&local.disk), local.live.followers());
         self.read(move |reader| {
-            let refusal = reader.refuses_appends().or_else(|| death.map(|detail| panicked(&detail)));
+            let refusal = reader.refuses_appends().or_else(|| death.map(|detail| unusable(&detail)));
             let (log_bytes, index_bytes) = reader.disk_bytes();
             Ok(Status {
+                is_absent: false,
                 appends: refusal.map_or(Ok(()), Err),
                 position: reader.committed(),
                 streams: reader.stream_count()?,
@@ -277,33 +321,42 @@ impl Handle {
     }
 
     /// A place at the live end, for who wants such events.
-    pub(crate) fn follow(&self, interest: Interest) -> Follower {
-        Follower::new(&self.local.live, interest)
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShardFailed`].
+    pub(crate) fn follow(&self, interest: Interest) -> Result<Follower, Error> {
+        Ok(Follower::new(&self.local()?.live, interest))
     }
 
     /// Takes nothing new from here on. What is queued is still done, by the shard's own threads.
     pub(crate) fn close(&self) {
-        self.local.close();
+        if let Seat::Local(local) = &self.seat {
+            local.close();
+        }
     }
 
     /// Waits until the shard has let go of its files, and returns what the last flush said.
     pub(crate) async fn closed(&self) -> Result<(), Error> {
-        self.local.closed().await
+        match &self.seat {
+            Seat::Local(local) => local.closed().await,
+            Seat::Absent(_) => Ok(()),
+        }
     }
 
     /// Whether [`Handle::close`] was called.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] if so.
+    /// [`Error::Unavailable`] if so, [`Error::ShardFailed`] if it is absent.
     pub(crate) fn check_open(&self) -> Result<(), Error> {
-        self.local.check_open()
+        self.local()?.check_open()
     }
 
     /// Reads on a thread that may wait for a disk.
     async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Reader) -> Result<T, storage::Error> + Send + 'static) -> Result<T, Error> {
         self.check_open()?;
-        let reader = self.local.reader.clone();
+        let reader = self.local()?.reader.clone();
         match tokio::task::spawn_blocking(move || read(&reader)).await {
             Ok(answer) => answer.map_err(Error::from),
             Err(error) => {
@@ -312,11 +365,6 @@ impl Handle {
             }
         }
     }
-}
-
-/// Not `Poisoned`: no disk is in doubt, and the other shards go on.
-fn panicked(detail: &Arc<str>) -> storage::Error {
-    storage::Error::Io { context: Arc::clone(detail), source: Arc::new(std::io::ErrorKind::Other.into()) }
 }
 
 fn events_bytes(events: &[NewEvent]) -> usize {

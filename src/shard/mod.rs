@@ -4,9 +4,11 @@
 //! [`Handle`] is all that anybody else sees of one, and does not say where it lives. Nothing but this module holds a
 //! [`factum_storage::Store`].
 
+mod absent;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod handle;
+mod hash_ring;
 mod import;
 mod interest;
 mod live;
@@ -17,7 +19,9 @@ mod partition;
 mod queue;
 mod ring;
 mod router;
+mod strategy;
 mod timed_disk;
+mod topology;
 mod writer;
 
 pub(crate) use handle::Handle;
@@ -26,7 +30,14 @@ pub(crate) use interest::Interest;
 pub(crate) use live::Follower;
 pub(crate) use local::Options;
 pub(crate) use local::open;
+pub use partition::SLOTS;
+pub(crate) use partition::partition_key;
 pub(crate) use ring::ends;
 pub(crate) use router::Router;
+pub use strategy::Region;
+pub use strategy::Strategy;
+pub use topology::Placement;
+pub use topology::Reason;
+pub(crate) use topology::Topology;
 pub(crate) use writer::Control;
 pub(crate) use writer::Write;

@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How many slots there are. Streams belong to slots for ever; slots belong to shards.
-pub(crate) const SLOTS: u16 = 4_096;
+pub const SLOTS: u16 = 4_096;
 
 /// What of a name decides where it lives: the text between the first `{` and the `}` behind it, if there is any; else all of it.
 pub(crate) fn partition_key(stream: &str) -> &str {
@@ -16,7 +16,12 @@ pub(crate) fn partition_key(stream: &str) -> &str {
 
 /// The slot of a stream.
 pub(crate) fn slot(stream: &str) -> u16 {
-    let slot = xxh3_64(partition_key(stream).as_bytes()) % u64::from(SLOTS);
+    slot_of_key(partition_key(stream))
+}
+
+/// The slot of a partition key.
+pub(crate) fn slot_of_key(key: &str) -> u16 {
+    let slot = xxh3_64(key.as_bytes()) % u64::from(SLOTS);
     u16::try_from(slot).expect("a remainder of a u16 fits into one")
 }
 

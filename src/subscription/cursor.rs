@@ -1,17 +1,40 @@
 //! How is a point in the log of all shards told to a client, and read back?
 
 use std::fmt;
+use std::hash::Hash;
+use std::hash::Hasher;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use factum_storage::Position;
 use factum_storage::RecordedEvent;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Error;
 use crate::shard::Router;
 
-/// A point in the log of all shards. With one shard it reads as the position in decimal; with several as the positions joined by `.`,
-/// shard 0 first.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Cursor(pub(crate) Vec<Position>);
+/// A point in the log of all shards. With one shard it reads as the position in decimal; with several as `c` and a text that holds all
+/// positions, which database and topology they are of, and a checksum. Two that hold the same positions are the same.
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    positions: Vec<Position>,
+    /// Of which database and topology; 0: of the one that it was found in.
+    stamp: u32,
+}
+
+impl PartialEq for Cursor {
+    fn eq(&self, other: &Self) -> bool {
+        self.positions == other.positions
+    }
+}
+
+impl Eq for Cursor {}
+
+impl Hash for Cursor {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.positions.hash(state);
+    }
+}
 
 /// Where a read or a feed begins (exclusive).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,40 +58,67 @@ pub struct Event {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (shard, position) in self.0.iter().enumerate() {
-            if shard > 0 {
-                f.write_str(".")?;
-            }
-            position.fmt(f)?;
+        match self.positions.as_slice() {
+            [only] => only.fmt(f),
+            several => f.write_str(&packed(several, self.stamp)),
         }
-        Ok(())
     }
 }
 
 impl Cursor {
+    /// A point that was kept: it is of the database that it lies in.
+    pub(crate) fn new(positions: Vec<Position>) -> Self {
+        Self { positions, stamp: 0 }
+    }
+
+    /// A point of this database.
+    pub(crate) fn of(router: &Router, positions: Vec<Position>) -> Self {
+        Self { positions, stamp: router.stamp() }
+    }
+
     /// Where each shard stands, shard 0 first.
     #[must_use]
     pub fn positions(&self) -> &[Position] {
-        &self.0
+        &self.positions
     }
 
     /// Whether everything that `other` has seen was seen here too.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(here, there)| here >= there)
+        self.positions.len() == other.positions.len() && self.positions.iter().zip(&other.positions).all(|(here, there)| here >= there)
     }
 
     pub(crate) fn start(router: &Router) -> Self {
-        Self(router.shards().iter().map(|_| Position::ZERO).collect())
+        Self::of(router, router.shards().iter().map(|_| Position::ZERO).collect())
     }
 
     pub(crate) fn end(router: &Router) -> Self {
-        Self(router.shards().iter().map(|shard| shard.committed()).collect())
+        Self::of(router, router.shards().iter().map(|shard| shard.committed()).collect())
     }
 
     /// The position in one shard's log.
     pub(crate) fn position(&self, shard: u16) -> Position {
-        self.0.get(usize::from(shard)).copied().unwrap_or_default()
+        self.positions.get(usize::from(shard)).copied().unwrap_or_default()
+    }
+
+    /// Moves on in one shard's log; never back.
+    pub(crate) fn advance(&mut self, shard: u16, position: Position) {
+        if let Some(here) = self.positions.get_mut(usize::from(shard)) {
+            *here = position.max(*here);
+        }
+    }
+
+    /// The same, at the start of one shard's log.
+    pub(crate) fn at_start_of(mut self, shard: u16) -> Self {
+        if let Some(here) = self.positions.get_mut(usize::from(shard)) {
+            *here = Position::ZERO;
+        }
+        self
+    }
+
+    /// The same, one position further in each shard: a backward read from there begins with the event at this one.
+    pub(crate) fn behind(self) -> Self {
+        Self { positions: self.positions.into_iter().map(Position::next).collect(), stamp: self.stamp }
     }
 
     /// Reads a cursor. One that leads on from a backward read may stand just behind a shard's end; none may stand further.
@@ -77,12 +127,13 @@ impl Cursor {
         if text == "0" {
             return Ok(Self::start(router));
         }
-        let positions: Option<Vec<Position>> = text.split('.').take(usize::from(router.count()) + 1).map(position).collect();
-        let cursor = Self(positions.ok_or_else(|| bad(text, "it is made of numbers; take it from an answer as it is".to_owned()))?);
-        let found = text.split('.').count();
-        if found != usize::from(router.count()) {
-            let detail = format!("it has {found} position(s), this database has {} shard(s)", router.count());
-            return Err(bad(text, detail));
+        let cursor = match router.count() {
+            1 => position(text).map(|position| Self::of(router, vec![position])).ok_or("it is a number; take it from an answer as it is"),
+            _ => unpacked(text),
+        };
+        let cursor = cursor.map_err(|detail| bad(text, detail.to_owned()))?;
+        if cursor.stamp != 0 && cursor.stamp != router.stamp() {
+            return Err(bad(text, "it is of another database, or of another topology of this one".to_owned()));
         }
         cursor.check(router, 1)?;
         Ok(cursor)
@@ -90,11 +141,12 @@ impl Cursor {
 
     /// Checks that the cursor is of this database, and not from its future: that would skip what is appended until then.
     pub(crate) fn check(&self, router: &Router, beyond_max: u64) -> Result<(), Error> {
-        if self.0.len() != router.shards().len() {
-            let detail = format!("it has {} position(s), this database has {} shard(s)", self.0.len(), router.count());
+        if self.positions.len() != router.shards().len() {
+            let detail = format!("it has {} position(s), this database has {} shard(s)", self.positions.len(), router.count());
             return Err(bad(&self.to_string(), detail));
         }
-        for (shard, position) in router.shards().iter().zip(&self.0) {
+        // How far an absent shard is, nobody knows; whoever reads is told that it is absent.
+        for (shard, position) in router.shards().iter().zip(&self.positions).filter(|(shard, _)| !shard.is_absent()) {
             let committed = shard.committed();
             if position.get() > committed.get().saturating_add(beyond_max) {
                 let detail = format!("position {position} is beyond the end of shard {}, which is {committed}", shard.number());
@@ -110,12 +162,73 @@ fn position(text: &str) -> Option<Position> {
     if is_plain { text.parse().ok().map(Position::new) } else { None }
 }
 
+/// The text of a cursor over several shards.
+fn packed(positions: &[Position], stamp: u32) -> String {
+    let mut bytes = vec![FORMAT];
+    bytes.extend_from_slice(&stamp.to_le_bytes());
+    for position in positions {
+        let mut rest = position.get();
+        while rest >= 0x80 {
+            bytes.push((rest & 0x7F) as u8 | 0x80);
+            rest >>= 7;
+        }
+        bytes.push((rest & 0x7F) as u8);
+    }
+    let check = checksum(&bytes);
+    bytes.extend_from_slice(&check);
+    format!("{MARK}{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Reads [`packed`] back; there is one text for each cursor.
+fn unpacked(text: &str) -> Result<Cursor, &'static str> {
+    const FOREIGN: &str = "it is none of a database with several shards; take it from an answer as it is";
+    const BROKEN: &str = "a part of it is missing or was changed; take it from an answer as it is";
+    let coded = text.strip_prefix(MARK).filter(|coded| coded.len() <= CODED_BYTES_MAX).ok_or(FOREIGN)?;
+    let bytes = URL_SAFE_NO_PAD.decode(coded).map_err(|_| BROKEN)?;
+    let (content, check) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or(BROKEN)?;
+    if checksum(content) != *check {
+        return Err(BROKEN);
+    }
+    let ([format, stamp @ ..], mut rest) = content.split_first_chunk::<5>().ok_or(BROKEN)?;
+    if *format != FORMAT {
+        return Err("it is of another version of Factum");
+    }
+    let mut positions = Vec::new();
+    while !rest.is_empty() {
+        let (position, behind) = varint(rest).ok_or(BROKEN)?;
+        positions.push(Position::new(position));
+        rest = behind;
+    }
+    Ok(Cursor { positions, stamp: u32::from_le_bytes(*stamp) })
+}
+
+/// A number in its only form, and what stands behind it.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let length = bytes.iter().position(|byte| byte & 0x80 == 0)? + 1;
+    let (own, behind) = bytes.split_at_checked(length)?;
+    let has_zeros_in_front = length > 1 && own.last() == Some(&0);
+    let number = own.iter().rev().try_fold(0_u64, |sum, byte| Some(sum.checked_mul(0x80)? + u64::from(byte & 0x7F)));
+    number.filter(|_| !has_zeros_in_front).map(|number| (number, behind))
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECK_BYTES] {
+    let [check @ .., _, _, _, _, _] = xxh3_64(bytes).to_le_bytes();
+    check
+}
+
 /// What was given may be anything, of any length: only its beginning is repeated.
 fn bad(text: &str, detail: String) -> Error {
     Error::BadCursor { cursor: text.chars().take(CURSOR_TOLD_MAX).collect(), detail }
 }
 
 const CURSOR_TOLD_MAX: usize = 200;
+/// What the text of a cursor over several shards begins with.
+const MARK: char = 'c';
+/// Of what is in it.
+const FORMAT: u8 = 1;
+const CHECK_BYTES: usize = 3;
+/// More than the positions of as many shards as there can be take.
+const CODED_BYTES_MAX: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
@@ -131,13 +244,56 @@ mod tests {
         }
     }
 
+    fn cursor(positions: &[u64]) -> Cursor {
+        Cursor::new(positions.iter().copied().map(Position::new).collect())
+    }
+
     #[test]
-    fn cursors_read_as_their_positions() {
-        let cursor = |positions: &[u64]| Cursor(positions.iter().copied().map(Position::new).collect());
+    fn a_cursor_covers_what_it_has_seen_in_every_shard() {
         assert_eq!(cursor(&[42]).to_string(), "42");
-        assert_eq!(cursor(&[1, 0, 7]).to_string(), "1.0.7");
         assert!(cursor(&[2, 2]).covers(&cursor(&[2, 1])));
         assert!(!cursor(&[2, 0]).covers(&cursor(&[2, 1])));
         assert!(!cursor(&[2]).covers(&cursor(&[2, 1])));
+    }
+
+    #[test]
+    fn cursors_over_several_shards_are_short_and_pinned() {
+        let four = Cursor { stamp: 0x1234_5678, ..cursor(&[1_042, 0, 7, 1_000_000]) };
+        assert_eq!(four.to_string(), "cAXhWNBKSCAAHwIQ9-Boe");
+        assert_eq!(unpacked(&four.to_string()).map(|read| (read.positions, read.stamp)), Ok((four.positions, 0x1234_5678)));
+        let many = cursor(&[u64::MAX; 256]).to_string();
+        assert!(many.len() <= CODED_BYTES_MAX);
+        assert_eq!(unpacked(&many), Ok(cursor(&[u64::MAX; 256])));
+    }
+
+    /// S6: whatever is changed, left out or put behind a cursor, it is not taken for another one.
+    #[test]
+    fn s6_a_cursor_that_was_changed_is_none() {
+        let text = cursor(&[1_042, 0, 7, 1_000_000]).to_string();
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=";
+        for at in 0..text.len() {
+            assert!(unpacked(text.get(..at).unwrap()).is_err(), "cut at {at}");
+            for letter in letters {
+                let mut changed = text.clone().into_bytes();
+                changed[at] = *letter;
+                let changed = String::from_utf8(changed).unwrap();
+                assert!(changed == text || unpacked(&changed).is_err(), "{changed}");
+            }
+        }
+        for longer in [format!("{text}A"), format!("{text}="), format!(" {text}"), format!("{text}{text}"), "c".repeat(100_000)] {
+            assert!(unpacked(&longer).is_err(), "{longer}");
+        }
+        // A checksum is not hard to make; what is in it must be in its one form all the same.
+        for content in [
+            &[][..],
+            &[FORMAT],
+            &[FORMAT, 0, 0, 0, 0, 0x80],
+            &[FORMAT, 0, 0, 0, 0, 0x80, 0],
+            &[2, 0, 0, 0, 0, 1],
+            &[&[FORMAT, 0, 0, 0, 0][..], &[0xFF; 10], &[1]].concat(),
+        ] {
+            let bytes = [content, &checksum(content)].concat();
+            assert!(unpacked(&format!("{MARK}{}", URL_SAFE_NO_PAD.encode(bytes))).is_err(), "{content:?}");
+        }
     }
 }

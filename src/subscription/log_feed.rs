@@ -25,7 +25,7 @@ pub(super) struct LogFeed {
     router: Arc<Router>,
     filter: Arc<Filter>,
     lanes: Vec<Lane>,
-    /// One for each lane.
+    /// One for each lane, unless a shard is absent: then nothing is read.
     followers: Vec<Follower>,
     lane_events_max: usize,
     lane_bytes_max: usize,
@@ -61,7 +61,7 @@ impl LogFeed {
         let shards = router.shards();
         // Following begins before anything is read, so no commit falls between the two.
         let interest = Interest::of(&filter);
-        let followers = shards.iter().map(|shard| shard.follow(interest.clone())).collect();
+        let followers = follow_all(&router, &interest);
         let lanes = shards.iter().map(|shard| Lane::new(shard.number(), Direction::Forward, after.position(shard.number()))).collect();
         let lane_events_max = FEED_BOUNDS.events_max.div_ceil(shards.len()).max(LANE_EVENTS_MIN);
         let lane_bytes_max = (FEED_BOUNDS.bytes_max / shards.len()).max(LANE_BYTES_MIN);
@@ -83,7 +83,7 @@ impl LogFeed {
     pub(super) fn telling_progress(mut self) -> Self {
         // Whatever is written moves the end, so it is woken for that.
         self.progress = Progress::ToldWithin(PROGRESS_FAR);
-        self.followers = self.router.shards().iter().map(|shard| shard.follow(Interest::Everything)).collect();
+        self.followers = follow_all(&self.router, &Interest::Everything);
         self
     }
 
@@ -102,7 +102,7 @@ impl LogFeed {
             if self.read_from_memory() == Memory::TooShort {
                 if self.stage != Stage::History {
                     self.stage = Stage::History;
-                    return Ok(FeedItem::FellBehind(merge::cursor(&self.lanes)));
+                    return Ok(FeedItem::FellBehind(merge::cursor(&self.router, &self.lanes)));
                 }
                 self.read_from_disk().await?;
             }
@@ -112,11 +112,11 @@ impl LogFeed {
                 if self.stage == Stage::CaughtUp {
                     self.stage = Stage::Live;
                 }
-                self.told = merge::cursor(&self.lanes);
+                self.told = merge::cursor(&self.router, &self.lanes);
                 return Ok(FeedItem::Events(events));
             }
             if self.lanes.iter().all(Lane::is_done) {
-                let end = merge::cursor(&self.lanes);
+                let end = merge::cursor(&self.router, &self.lanes);
                 if self.stage != Stage::CaughtUp || (self.progress != Progress::Untold && end != self.told) {
                     self.stage = Stage::CaughtUp;
                     self.told = end.clone();
@@ -183,10 +183,15 @@ impl LogFeed {
         while events.len() < FEED_BOUNDS.events_max
             && let Next::Event(event) = merge::next(&mut self.lanes)
         {
-            events.push((event, merge::cursor(&self.lanes)));
+            events.push((event, merge::cursor(&self.router, &self.lanes)));
         }
         events
     }
+}
+
+fn follow_all(router: &Router, interest: &Interest) -> Vec<Follower> {
+    // Of a shard that is absent the feed's reader is told before any lane is looked at.
+    router.shards().iter().filter_map(|shard| shard.follow(interest.clone()).ok()).collect()
 }
 
 /// Whether memory reached back to where the lanes stand.

@@ -11,6 +11,7 @@ use factum_storage::RecordedEvent;
 
 use super::Cursor;
 use super::Event;
+use crate::shard::Router;
 
 /// What a reader has of one shard: its place, and events read ahead.
 pub(super) struct Lane {
@@ -102,6 +103,6 @@ fn comes_before<T: PartialOrd>(one: T, other: T, direction: Direction) -> bool {
 }
 
 /// Where all lanes stand: behind it comes what [`next`] gives next.
-pub(super) fn cursor(lanes: &[Lane]) -> Cursor {
-    Cursor(lanes.iter().map(|lane| lane.at).collect())
+pub(super) fn cursor(router: &Router, lanes: &[Lane]) -> Cursor {
+    Cursor::of(router, lanes.iter().map(|lane| lane.at).collect())
 }

@@ -70,8 +70,8 @@ impl Feed {
         Self { source: Source::Log(LogFeed::new(router, filter, after)), reshape: None, taken: None }
     }
 
-    pub(crate) fn of_stream(router: &Router, stream: factum_storage::StreamName, from: factum_storage::Version) -> Self {
-        Self { source: Source::Stream(StreamFeed::new(router, stream, from)), reshape: None, taken: None }
+    pub(crate) fn of_stream(router: &Router, stream: factum_storage::StreamName, from: factum_storage::Version) -> Result<Self, Error> {
+        Ok(Self { source: Source::Stream(StreamFeed::new(router, stream, from)?), reshape: None, taken: None })
     }
 
     /// The same feed, which also gives [`FeedItem::CaughtUp`] each time that the end has moved over events that the filter leaves out:

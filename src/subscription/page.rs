@@ -53,7 +53,7 @@ pub(crate) async fn read(router: &Router, filter: Filter, after: &Cursor, direct
             Next::ReadOn | Next::Done => break,
         }
     }
-    Ok(Page { events, cursor: merge::cursor(&lanes), at_end: lanes.iter().all(Lane::is_done) })
+    Ok(Page { events, cursor: merge::cursor(router, &lanes), at_end: lanes.iter().all(Lane::is_done) })
 }
 
 /// Reads all empty lanes on, side by side.

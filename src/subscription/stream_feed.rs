@@ -43,14 +43,11 @@ enum Stage {
 }
 
 impl StreamFeed {
-    pub(super) fn new(router: &Router, stream: StreamName, from: Version) -> Self {
+    pub(super) fn new(router: &Router, stream: StreamName, from: Version) -> Result<Self, Error> {
         let shard = router.locate(stream.as_str()).clone();
-        let follower = shard.follow(Interest::of_stream(stream.as_str()));
-        let mut cursor = Cursor::end(router);
-        if let Some(here) = cursor.0.get_mut(usize::from(shard.number())) {
-            *here = Position::ZERO;
-        }
-        Self { shard, follower, stream, next: from.max(Version::new(1)), cursor, stage: Stage::History, was_caught_up: false }
+        let follower = shard.follow(Interest::of_stream(stream.as_str()))?;
+        let cursor = Cursor::end(router).at_start_of(shard.number());
+        Ok(Self { shard, follower, stream, next: from.max(Version::new(1)), cursor, stage: Stage::History, was_caught_up: false })
     }
 
     pub(super) async fn next(&mut self) -> Result<FeedItem, Error> {
@@ -141,9 +138,7 @@ impl StreamFeed {
     }
 
     fn seen(&mut self, position: Position) {
-        if let Some(here) = self.cursor.0.get_mut(usize::from(self.shard.number())) {
-            *here = position.max(*here);
-        }
+        self.cursor.advance(self.shard.number(), position);
     }
 }
 

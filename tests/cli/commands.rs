@@ -64,7 +64,8 @@ fn wrong_usage_exits_with_2_before_anything_is_sent() {
         &["read", "a", "--ca", "/nowhere.pem"],
         &["tail", "--after", "1", "--from-start"],
         &["import"],
-        &["serve", "--strategy", "geo"],
+        &["serve", "--strategy", "fair"],
+        &["shards", "locate"],
         &["nonsense"],
     ] {
         run(arguments, "", &[]).exits(2);

@@ -121,6 +121,7 @@ fn a_shard_that_is_missing_is_told() {
     assert_eq!(command(&place, &["verify"]).exits(0).json_lines().len(), 2);
     fs::remove_dir_all(place.data().join("shards/1")).unwrap();
     command(&place, &["verify"]).exits(1).says("missing");
-    let (status, said) = place.start().fails();
-    assert_eq!(status.code(), Some(1), "{said}");
+    // The other shard serves on; see `r6_a_shard_that_is_missing_is_told_and_the_others_serve`.
+    let server = place.start().ready();
+    assert!(server.log().contains("folder is missing"), "{}", server.log());
 }

@@ -25,6 +25,8 @@ pub(crate) struct Oracle {
     seen: Vec<Value>,
     ids: BTreeSet<Uuid>,
     versions: BTreeMap<String, u64>,
+    /// The last of each shard.
+    positions: BTreeMap<u64, u64>,
     cursor: Option<String>,
 }
 
@@ -40,7 +42,9 @@ impl Oracle {
         let mut found: BTreeMap<Uuid, (String, u64)> = BTreeMap::new();
         for event in events {
             let position = event["position"].as_u64().expect("a position");
-            assert_eq!(position, self.seen.len() as u64 + 1, "{context}: positions have no gap and no repeat");
+            let last = self.positions.entry(event["shard"].as_u64().expect("a shard")).or_default();
+            assert_eq!(position, *last + 1, "{context}: positions have no gap and no repeat");
+            *last = position;
             let stream = event["stream"].as_str().expect("a stream").to_owned();
             let version = event["version"].as_u64().expect("a version");
             assert_eq!(version, self.version(&stream) + 1, "{context}: versions of {stream} have no gap and no repeat");

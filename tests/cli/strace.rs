@@ -91,6 +91,56 @@ async fn l9_failed_write_fails_the_whole_append_strace() {
     check("l9", "pwrite64", 20).await;
 }
 
+/// R6: with several shards, one whose disk has failed is poisoned alone: the process goes on, and a restart finds what is there.
+#[tokio::test]
+async fn r6_a_disk_that_fails_under_one_shard_leaves_the_others_serving_strace() {
+    let test = "r6";
+    if let Err(reason) = strace_works() {
+        return skipped(test, &format!("strace cannot be used: {reason}"));
+    }
+    let place = Place::new();
+    assert_eq!(place.start().flag(&["--shards", "2"]).ready().terminate(), Some(0));
+    let trace = place.path("trace");
+    let words = ["-f", "-qq", "-o", trace.to_str().expect("text"), "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=20"];
+    let server = Start::behind("strace", &words, &place.data()).ready();
+    let api = Api::new(&server.url);
+    let mut homes: Vec<Option<String>> = vec![None, None];
+    for number in 0..100 {
+        let located = api.get(&format!("/v1/shards/locate/s-{number}")).await.expect("a place");
+        let shard = usize::try_from(located["shard"].as_u64().expect("a shard")).expect("0 or 1");
+        homes[shard].get_or_insert(format!("s-{number}"));
+    }
+    // Only one is written to, so the sync that fails is one of its own.
+    let [sound, failing] = [0, 1].map(|shard: usize| homes[shard].clone().expect("a hundred names lead to both"));
+    let mut attempts = Vec::new();
+    for version in 0..1_000 {
+        let ids = vec![Uuid::now_v7()];
+        let answer = api.append(&failing, version, &ids, "content").await;
+        let acknowledged = matches!(answer, Answer::Acknowledged(_));
+        attempts.push(Attempt { stream: failing.clone(), expected: version, ids, acknowledged });
+        if !acknowledged {
+            assert_eq!(answer, Answer::Unknown);
+            break;
+        }
+    }
+    while !server.log().contains("the other shards serve on") {
+        let answer = api.append(&failing, 0, &[Uuid::now_v7()], "content").await;
+        assert!(matches!(answer, Answer::Refused(503, _)), "{answer:?}");
+    }
+    for version in 0..10 {
+        let ids = vec![Uuid::now_v7()];
+        assert!(matches!(api.append(&sound, version, &ids, "content").await, Answer::Acknowledged(_)));
+        attempts.push(Attempt { stream: sound.clone(), expected: version, ids, acknowledged: true });
+    }
+    assert!(api.get(&format!("/v1/streams/{failing}/events")).await.is_some(), "what it has is read");
+    let traced = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.pid())).expect("a child");
+    send_signal("TERM", traced.trim().parse().expect("one child"));
+    server.ended();
+    let server = place.start().ready();
+    Oracle::default().check(&Api::new(&server.url), &attempts, test).await;
+    assert_eq!(server.terminate(), Some(0));
+}
+
 /// Every way to a file or a host that people have tried elsewhere; none may even be opened.
 fn ways_out(path: &str, host: &str) -> Vec<String> {
     let mut ways: Vec<String> = Vec::new();

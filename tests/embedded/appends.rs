@@ -208,9 +208,11 @@ async fn a_transaction_lives_on_one_shard() {
         conditions: Vec::new(),
     };
     let refused = database.transact(request(["s-0", &format!("s-{other}")])).await.unwrap_err();
-    let Error::CrossShard { streams } = refused else { panic!("{refused:?}") };
+    let Error::CrossShard { streams, partition_key } = refused else { panic!("{refused:?}") };
     assert_eq!(streams.len(), 2);
     assert!(streams.contains(&("s-0".to_owned(), shards[0])));
+    // What is suggested can be done.
+    database.transact(request(["s-0", &format!("{{{partition_key}}}-s-{other}")])).await.unwrap();
     // A partition key keeps what belongs together together.
     let done = database.transact(request(["order-{7}", "invoice-{7}"])).await.unwrap();
     assert_eq!(done.shard, database.shard_of("{7}"));

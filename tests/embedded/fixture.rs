@@ -1,5 +1,6 @@
 //! What do the tests of the embedded face begin with?
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -127,6 +128,19 @@ pub(crate) fn through_text(database: &Database, cursor: &Cursor) -> Cursor {
     let read = database.parse_cursor(&cursor.to_string()).expect("a cursor of this database");
     assert_eq!(read, *cursor);
     read
+}
+
+/// A folder with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
 }
 
 /// Numbers that look random, from a seed that is printed when a test fails and taken from `SEED` when it is set.

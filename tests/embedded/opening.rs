@@ -46,7 +46,8 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
         database.close().await.unwrap();
     }
     let meta = std::fs::read_to_string(directory.path().join("factum.meta")).unwrap();
-    assert_eq!(meta, "{\"format\":1,\"shards\":3}\n");
+    // With the ids of the three logs, by which a foreign one is found.
+    assert!(meta.starts_with("{\"format\":1,\"shards\":3,\"logs\":[\""), "{meta}");
     let database = Database::open(options(directory.path(), None)).await.unwrap();
     assert_eq!(database.end().positions().len(), 3);
     assert!(database.status().await.unwrap().iter().all(|shard| shard.opened.index_rebuilt.is_none()));
@@ -116,11 +117,21 @@ async fn a_directory_that_is_not_whole_is_not_taken_for_a_new_one() {
     };
     let write = |text: &'static str| move |root: &Path| std::fs::write(root.join("factum.meta"), text).unwrap();
     check(&|root| std::fs::remove_file(root.join("factum.meta")).unwrap(), "missing").await;
-    check(&|root| std::fs::remove_dir_all(root.join("shards/1")).unwrap(), "shards/1/log").await;
     check(&write(""), "factum.meta").await;
     check(&write("{\"format\":1}"), "factum.meta").await;
     check(&write("{\"format\":1,\"shards\":0}"), "factum.meta").await;
-    check(&write("{\"format\":2,\"shards\":[1,2]}"), "format version 2").await;
+    check(&write("{\"format\":3,\"shards\":[1,2]}"), "format version 3").await;
+    check(&write("{\"format\":2,\"shards\":2}"), "no topology").await;
+}
+
+#[tokio::test]
+async fn the_only_shard_must_be_there_and_its_files_are_as_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    Database::open(options(directory.path(), None)).await.unwrap().close().await.unwrap();
+    assert_eq!(std::fs::read_to_string(directory.path().join("factum.meta")).unwrap(), "{\"format\":1,\"shards\":1}\n");
+    std::fs::remove_dir_all(directory.path().join("shards/0")).unwrap();
+    let refused = Database::open(options(directory.path(), None)).await.err().unwrap();
+    assert!(refused.to_string().contains("shards/0/log"), "{refused}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use factum::database::EventId;
 use factum::database::EventsQuery;
 use factum::database::ExpectedVersion;
 use factum::database::Filter;
+use factum::database::Position;
 
 use crate::fixture::Random;
 use crate::fixture::append;
@@ -170,6 +171,7 @@ async fn s6_a_cursor_that_is_not_of_this_database_is_refused() {
     let single = memory().await;
     append(&single, "s", ExpectedVersion::Any, vec![event(1, "E"), event(2, "E")]).await.unwrap();
     let triple = sharded(3).await;
+    let (other, fewer) = (sharded(3).await.end().to_string(), sharded(2).await.end().to_string());
     for (database, text) in [
         (&single, ""),
         (&single, "x"),
@@ -187,6 +189,9 @@ async fn s6_a_cursor_that_is_not_of_this_database_is_refused() {
         (&triple, "0.0.0.0"),
         (&triple, "0.0.2"),
         (&triple, "0..0"),
+        (&triple, "0.0.0"),
+        (&triple, &other),
+        (&triple, &fewer),
     ] {
         let refused = database.parse_cursor(text).unwrap_err();
         assert!(matches!(&refused, Error::BadCursor { cursor, detail } if cursor == text && !detail.is_empty()), "{text}: {refused:?}");
@@ -194,7 +199,10 @@ async fn s6_a_cursor_that_is_not_of_this_database_is_refused() {
     let long = "7".repeat(100_000);
     assert!(matches!(single.parse_cursor(&long), Err(Error::BadCursor { cursor, .. }) if cursor.len() <= 200));
     assert_eq!(single.parse_cursor("2").unwrap(), single.end());
-    assert_eq!(triple.parse_cursor("0").unwrap().to_string(), "0.0.0");
+    assert_eq!(triple.parse_cursor("0").unwrap().positions(), [0, 0, 0].map(Position::new));
+    append(&triple, "s", ExpectedVersion::Any, vec![event(3, "E")]).await.unwrap();
+    let end = triple.end();
+    assert_eq!(triple.parse_cursor(&end.to_string()).unwrap(), end);
     // Just behind the end is where a backward read may go on, and nothing else may.
     let beyond = single.parse_cursor("3").unwrap();
     assert!(single.read_events(EventsQuery { direction: Direction::Backward, ..query(After::Cursor(beyond.clone())) }).await.is_ok());

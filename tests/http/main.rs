@@ -22,6 +22,7 @@ mod operations;
 mod quotas;
 mod reads;
 mod schemas;
+mod shards;
 #[cfg(feature = "analytics")]
 mod sql;
 mod streams;

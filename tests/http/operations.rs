@@ -184,6 +184,8 @@ async fn the_description_is_whole() {
         "GET /v1/schemas/{type}",
         "GET /v1/schemas/{type}/{schema_version}",
         "GET /v1/log-level",
+        "GET /v1/shards",
+        "GET /v1/shards/locate/{stream}",
         "GET /v1/status",
         "GET /metrics",
         "GET /v1/streams",

@@ -260,7 +260,7 @@ impl Manifest {
 
 /// A cursor of positions.
 pub(super) fn cursor(positions: &[u64]) -> Cursor {
-    Cursor(positions.iter().copied().map(Position::new).collect())
+    Cursor::new(positions.iter().copied().map(Position::new).collect())
 }
 
 /// The positions of a cursor.

@@ -34,7 +34,7 @@ fn answer(schema: SchemaRef, batches: Vec<Result<RecordBatch, Error>>) -> SqlAns
         tokio::task::yield_now().await;
         batch
     });
-    SqlAnswer::new(schema, Cursor([Position::new(42)].into()), batches.boxed())
+    SqlAnswer::new(schema, Cursor::new([Position::new(42)].into()), batches.boxed())
 }
 
 fn of_batches(batches: Vec<RecordBatch>) -> SqlAnswer {

@@ -15,6 +15,7 @@ use crate::database::Terms;
 
 fn shard() -> ShardStatus {
     ShardStatus {
+        is_absent: false,
         shard: 3,
         appends: Ok(()),
         position: Position::new(10),
@@ -32,7 +33,7 @@ fn shard() -> ShardStatus {
 }
 
 fn cursor(position: u64) -> Cursor {
-    Cursor(vec![Position::new(position)])
+    Cursor::new(vec![Position::new(position)])
 }
 
 fn projection(state: State, error: Option<Failure>) -> ProjectionStatus {

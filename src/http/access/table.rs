@@ -68,6 +68,8 @@ pub(super) const ROUTES: &[(Method, &str, Access)] = &[
     (Method::GET, "/health/ready", Access::Open),
     (Method::GET, "/metrics", Access::AnyToken),
     (Method::GET, "/v1/status", Access::AnyToken),
+    (Method::GET, "/v1/shards", READ_ALL),
+    (Method::GET, "/v1/shards/locate/{stream}", READ),
     (Method::GET, "/v1/log-level", ADMIN),
     (Method::PUT, "/v1/log-level", ADMIN),
     // Clients show their secrets here instead of a token; who asks with a token is checked by the handler.

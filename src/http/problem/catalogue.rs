@@ -125,8 +125,11 @@ problems! {
         "`Content-Type` or `Content-Encoding` is missing or not one that this path reads; `detail` names those it does.",
         "Label the body as what it is, in one of the formats named.";
     CrossShardTransaction, UNPROCESSABLE_ENTITY, "cross-shard-transaction", "The streams live on several shards",
-        "A transaction holds within one shard; `streams` lists each stream with its shard. Nothing was stored.",
+        "A transaction holds within one shard; `streams` lists each stream with its shard, `partition_key` is one that they could share. Nothing was stored.",
         "Give streams that change together a common partition key: `{key}` in their names.";
+    ResidencyViolation, UNPROCESSABLE_ENTITY, "residency-violation", "It may not be kept where it would be",
+        "The stream's key belongs to no region, or an event's `metadata.residency` names another region than its stream is in. Nothing was stored.",
+        "Write to a stream whose key belongs to that region; `GET /v1/shards/locate/{stream}` says to which one does.";
     InvalidDefinition, UNPROCESSABLE_ENTITY, "invalid-definition", "The definition cannot be taken",
         "A module that does not run, a schema that is none, or one that breaks its promise to the version before. `field` names the definition, \
         `line` and `column` the place in a text, `pointer` the place in a document, `breaks` every broken promise. \

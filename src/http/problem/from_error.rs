@@ -22,10 +22,7 @@ impl From<Error> for Problem {
             Error::SystemStream { stream } => {
                 Self::new(Slug::Forbidden, "streams whose name begins with $ belong to the system").with_text("stream", &stream)
             }
-            Error::CrossShard { streams } => {
-                Self::new(Slug::CrossShardTransaction, "the streams of this transaction live on several shards")
-                    .with_json("streams", streams_json(&streams))
-            }
+            Error::CrossShard { streams, partition_key } => cross_shard(&streams, &partition_key),
             Error::StreamNotFound { stream } => Self::new(Slug::StreamNotFound, "the stream has no events").with_text("stream", &stream),
             Error::EventNotFound { what } => Self::new(Slug::EventNotFound, format!("{what} was not found")),
             Error::BadCursor { cursor: _, detail } => Self::malformed("after", format!("not a cursor of this database: {detail}")),
@@ -35,6 +32,8 @@ impl From<Error> for Problem {
             Error::Unavailable { shard, detail } => Self::new(Slug::ShardUnavailable, format!("shard {shard} is not available"))
                 .with_text("outcome", "unknown")
                 .caused_by(&detail),
+            Error::ShardFailed { shard, detail } => shard_failed(shard, &detail),
+            Error::Residency { field, detail } => Self::new(Slug::ResidencyViolation, detail).with_text("field", &field),
             Error::InvalidDefinition(fault) => invalid_definition(&fault),
             Error::DefinitionNotFound { what } => Self::new(Slug::DefinitionNotFound, format!("{what} is not defined")),
             Error::SubscriptionFailed { name, detail } => Self::new(Slug::SubscriptionFailed, detail).with_text("subscription", &name),
@@ -82,6 +81,22 @@ impl From<Error> for Problem {
             }
         }
     }
+}
+
+fn cross_shard(streams: &[(String, u16)], partition_key: &str) -> Problem {
+    let detail =
+        format!("the streams of this transaction live on several shards; with {{{partition_key}}} in their names they would share one");
+    Problem::new(Slug::CrossShardTransaction, detail)
+        .with_text("field", "appends")
+        .with_json("streams", streams_json(streams))
+        .with_text("partition_key", partition_key)
+}
+
+fn shard_failed(shard: u16, detail: &str) -> Problem {
+    Problem::new(Slug::ShardUnavailable, format!("shard {shard} can't be used; the others serve"))
+        .with_json("shard", shard.to_string())
+        .with_text("outcome", "not-stored")
+        .caused_by(&detail)
 }
 
 fn invalid_definition(fault: &DefinitionFault) -> Problem {
@@ -294,12 +309,14 @@ mod tests {
             (storage::Error::Io { context: hidden, source: io }.into(), "internal-error", 500),
             (Error::Invalid { field: "f".into(), detail: "d".into() }, "malformed-request", 400),
             (Error::SystemStream { stream: "$s".into() }, "forbidden", 403),
-            (Error::CrossShard { streams: [("s".into(), 0)].into() }, "cross-shard-transaction", 422),
+            (Error::CrossShard { streams: [("s".into(), 0)].into(), partition_key: "s".into() }, "cross-shard-transaction", 422),
             (Error::StreamNotFound { stream: "s".into() }, "stream-not-found", 404),
             (Error::EventNotFound { what: "it".into() }, "event-not-found", 404),
             (Error::BadCursor { cursor: "hidden".into(), detail: "d".into() }, "malformed-request", 400),
             (Error::Overloaded { shard: 0 }, "shard-unavailable", 503),
             (Error::Unavailable { shard: 0, detail: "hidden".into() }, "shard-unavailable", 503),
+            (Error::ShardFailed { shard: 0, detail: "hidden".into() }, "shard-unavailable", 503),
+            (Error::Residency { field: "f".into(), detail: "d".into() }, "residency-violation", 422),
             (Error::InvalidDefinition(Box::default()), "invalid-definition", 422),
             (Error::DefinitionNotFound { what: "it".into() }, "definition-not-found", 404),
             (Error::DefinitionExists { what: "it".into() }, "definition-exists", 409),

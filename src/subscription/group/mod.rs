@@ -127,11 +127,15 @@ impl Groups {
     ///
     /// # Errors
     ///
-    /// [`Error::BadCursor`].
+    /// [`Error::BadCursor`]; [`Error::ShardFailed`] if it is to begin at the end, and that is not known.
     pub(crate) fn beginning(&self, terms: &Terms) -> Result<Cursor, Error> {
         match &terms.after {
             Begin::Start => Ok(Cursor::start(&self.shared.router)),
-            Begin::End => Ok(Cursor::end(&self.shared.router)),
+            Begin::End => {
+                // Where an absent shard ends, nobody knows: a group that began there would be given all of it later.
+                self.shared.router.shards().iter().try_for_each(|shard| shard.check_open())?;
+                Ok(Cursor::end(&self.shared.router))
+            }
             Begin::Cursor(text) => {
                 let cursor = Cursor::parse(text, &self.shared.router)?;
                 cursor.check(&self.shared.router, 0)?;
@@ -294,7 +298,7 @@ impl Shared {
     async fn begin(self: &Arc<Self>, group: &Arc<Group>) -> Result<Arc<Session>, Error> {
         let (name, shards) = (Arc::clone(&group.name), self.router.count());
         let progress = self.in_store(&group.name, move |store| store.load(&name, shards)).await?;
-        let cursor = |positions: &[u64]| Cursor(positions.iter().copied().map(factum_storage::Position::new).collect());
+        let cursor = |positions: &[u64]| Cursor::of(&self.router, positions.iter().copied().map(factum_storage::Position::new).collect());
         let after = cursor(&progress.checkpoints);
         // The log of an older backup: what is appended to it would be skipped.
         cursor(&progress.reach()).check(&self.router, 0).map_err(|error| {

@@ -93,7 +93,7 @@ impl Groups {
             (None, false, 0) => GroupState::Idle,
             (None, false, _) => GroupState::Active,
         };
-        let checkpoint = Cursor(counts.checkpoints.iter().copied().map(factum_storage::Position::new).collect());
+        let checkpoint = Cursor::of(&self.shared.router, counts.checkpoints.iter().copied().map(factum_storage::Position::new).collect());
         let lag = head.positions().iter().zip(&counts.checkpoints).map(|(head, at)| head.get().saturating_sub(*at)).sum();
         Ok(GroupStatus {
             name: name.to_owned(),

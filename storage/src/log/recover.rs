@@ -141,8 +141,12 @@ pub(crate) fn recover(opening: Opening) -> Result<Recovered, Error> {
     settle(&opening, segments, newest, inspected, damages)
 }
 
-/// The log id in the first segment that has one.
-pub(crate) fn peek_log_id(disk: &Arc<dyn Disk>) -> Result<Option<[u8; 16]>, Error> {
+/// The id of the log that lies on a disk, without opening it; `None` if there is no segment whose header can be read.
+///
+/// # Errors
+///
+/// [`Error::UnknownFormat`], [`Error::Io`].
+pub fn log_id(disk: &Arc<dyn Disk>) -> Result<Option<[u8; 16]>, Error> {
     let names = match disk.list(LOG_DIR) {
         Ok(names) => names,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -165,7 +169,7 @@ pub(crate) fn peek_log_id(disk: &Arc<dyn Disk>) -> Result<Option<[u8; 16]>, Erro
 /// Opens every segment file and reads both its ends.
 fn read_candidates(opening: &Opening, ids: &[u64], damages: &mut Vec<Damage>) -> Result<Vec<Candidate>, Error> {
     let mut candidates: Vec<Candidate> = Vec::new();
-    let log_id = peek_log_id(&opening.disk)?;
+    let known_id = log_id(&opening.disk)?;
     for id in ids {
         let path = segment::path(*id);
         let file = opening.disk.open(&path).map_err(|error| Error::io(format!("open {path}"), error))?;
@@ -193,7 +197,7 @@ fn read_candidates(opening: &Opening, ids: &[u64], damages: &mut Vec<Damage>) ->
             bad(format!("holds segment {}: the file was copied or renamed", header.segment));
             continue;
         }
-        if log_id.is_some_and(|log_id| log_id != header.log_id) {
+        if known_id.is_some_and(|known| known != header.log_id) {
             bad("belongs to another log".to_owned());
             continue;
         }

@@ -10,7 +10,7 @@ use crate::Position;
 use crate::Version;
 use crate::index::Index;
 use crate::log::recover::Opening;
-use crate::log::recover::peek_log_id;
+use crate::log::recover::log_id;
 use crate::log::recover::recover;
 use crate::log::repair;
 use crate::log::writer::Sizes;
@@ -137,7 +137,7 @@ pub fn reindex(
 }
 
 fn inspect(disk: &Arc<dyn Disk>) -> Result<crate::log::recover::Recovered, Error> {
-    let index_durable = peek_log_id(disk)?.and_then(|log_id| Index::peek_durable(disk, log_id)).map_or(0, Position::get);
+    let index_durable = log_id(disk)?.and_then(|log_id| Index::peek_durable(disk, log_id)).map_or(0, Position::get);
     recover(Opening {
         disk: Arc::clone(disk),
         sizes: Sizes { small: 0 },

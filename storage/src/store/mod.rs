@@ -13,7 +13,7 @@ use crate::index::Index;
 use crate::log::Log;
 use crate::log::recover::Opening;
 use crate::log::recover::Recovered;
-use crate::log::recover::peek_log_id;
+use crate::log::recover::log_id;
 use crate::log::recover::recover;
 use crate::log::writer::LogWriter;
 use crate::log::writer::Sizes;
@@ -91,7 +91,7 @@ impl Store {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Self, OpenReport), Error> {
         // The index first: what it knows to be durable decides what the log may have lost.
-        let existing = match peek_log_id(&disk)? {
+        let existing = match log_id(&disk)? {
             Some(log_id) => Index::open_existing(Arc::clone(&disk), log_id, options.index_cache_bytes),
             None => Err("missing".to_owned()),
         };

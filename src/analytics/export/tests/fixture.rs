@@ -47,6 +47,8 @@ use crate::script;
 use crate::script::Sandbox;
 use crate::shard;
 use crate::shard::Router;
+use crate::shard::Strategy;
+use crate::shard::Topology;
 use crate::shard::Write;
 use crate::subscription::Cursor;
 
@@ -93,7 +95,7 @@ impl World {
         for number in 0..shards {
             handles.push(open(number).await.unwrap().unwrap());
         }
-        let router = Arc::new(Router::new(handles));
+        let router = Arc::new(Router::new(handles, Topology::new(shards, Strategy::Hash)));
         let schemas = Arc::new(Registry::new(Sandbox::new(script::Options::default())));
         Self { router, clock, threads: Arc::default(), schemas, rows: Vec::new(), versions: BTreeMap::new() }
     }

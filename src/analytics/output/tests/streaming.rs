@@ -94,7 +94,7 @@ async fn batches_are_worked_out_only_as_fast_as_they_are_read() {
         counter.fetch_add(1, Ordering::Relaxed);
         Ok(numbers(0..100_000))
     });
-    let answer = SqlAnswer::new(numbers(0..1).schema(), Cursor([Position::new(1)].into()), batches.boxed());
+    let answer = SqlAnswer::new(numbers(0..1).schema(), Cursor::new([Position::new(1)].into()), batches.boxed());
     let mut parts = Box::pin(chunks(answer, OutputFormat::Json));
     for _ in 0..3 {
         assert!(parts.next().await.unwrap().unwrap().len() >= 256 << 10);
@@ -107,7 +107,7 @@ async fn batches_are_worked_out_only_as_fast_as_they_are_read() {
 async fn what_there_is_goes_out() {
     let (sender, receiver) = mpsc::channel(1);
     let batches = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let answer = SqlAnswer::new(numbers(0..1).schema(), Cursor([Position::new(1)].into()), batches.boxed());
+    let answer = SqlAnswer::new(numbers(0..1).schema(), Cursor::new([Position::new(1)].into()), batches.boxed());
     let mut parts = Box::pin(chunks(answer, OutputFormat::Csv));
     // The head alone does not go out: an error may still come in its place.
     assert!(parts.next().now_or_never().is_none());

@@ -75,7 +75,7 @@ impl Server {
             tokio::task::yield_now().await;
             batch
         });
-        let answer = SqlAnswer::new(schema(), Cursor(vec![Position::new(7)]), batches.boxed());
+        let answer = SqlAnswer::new(schema(), Cursor::new(vec![Position::new(7)]), batches.boxed());
         self.answers.send((answer, format)).await.unwrap();
         client.get(format!("http://{}/", self.address)).send().await
     }

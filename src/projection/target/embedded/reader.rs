@@ -58,7 +58,7 @@ impl Reader {
     /// The checkpoint of a snapshot: everything up to it is in the rows.
     pub(crate) fn checkpoint(&self, snapshot: &ReadTransaction) -> Result<Cursor, Trouble> {
         let found = tables::read_checkpoint(&snapshot.open_table(tables::META)?)?;
-        Ok(found.unwrap_or_else(|| Cursor(vec![Position::ZERO; usize::from(self.file.shards)])))
+        Ok(found.unwrap_or_else(|| Cursor::new(vec![Position::ZERO; usize::from(self.file.shards)])))
     }
 
     /// The row of a key, and the checkpoint that it goes with.

@@ -66,7 +66,7 @@ pub(crate) fn read_checkpoint(meta: &impl ReadableTable<&'static str, &'static [
     if positions.is_empty() || !rest.is_empty() {
         return Err(Trouble::unusable("the checkpoint cannot be read"));
     }
-    Ok(Some(Cursor(positions.iter().map(|position| Position::new(u64::from_le_bytes(*position))).collect())))
+    Ok(Some(Cursor::new(positions.iter().map(|position| Position::new(u64::from_le_bytes(*position))).collect())))
 }
 
 /// How many rows there are, as it stands in a table.

@@ -109,5 +109,5 @@ async fn checkpoint(session: &Session, projection: &str, generation: &str, shard
         );
         return Err(Fault::Lasting(text).into());
     }
-    Ok(Some(Cursor(found.iter().map(|(_, position)| Position::new(position.unsigned_abs())).collect())))
+    Ok(Some(Cursor::new(found.iter().map(|(_, position)| Position::new(position.unsigned_abs())).collect())))
 }

@@ -85,7 +85,7 @@ pub(crate) fn key(number: u64) -> Value {
 }
 
 pub(crate) fn cursor(position: u64) -> Cursor {
-    Cursor(vec![Position::new(position)])
+    Cursor::new(vec![Position::new(position)])
 }
 
 pub(crate) fn opening(hash: u8, is_live: bool) -> Opening {

@@ -84,7 +84,7 @@ pub(super) fn delete(id: &str) -> Write {
 }
 
 pub(super) fn cursor(positions: [u64; 2]) -> Cursor {
-    Cursor(positions.map(Position::new).to_vec())
+    Cursor::new(positions.map(Position::new).to_vec())
 }
 
 pub(super) fn batch(writes: Vec<Write>, through: [u64; 2]) -> Batch {

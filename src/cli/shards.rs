@@ -1,0 +1,132 @@
+//! `factum shards`: which shards there are, and where a stream lives.
+
+use std::process::ExitCode;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::client::Client;
+use super::client::Connection;
+use super::failure::Failure;
+use super::output::Column;
+use super::output::Output;
+use super::output::grouped;
+use super::output::printable;
+use crate::config::bytes_text;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  factum shards\n  factum shards locate order-42 '{order-42}-invoice-7'\n  \
+    factum shards --json | jq -r '.shards[] | select(.state != \"ok\") | .reason'"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Say where streams live or would live, and why.
+    #[command(after_help = "Example:\n  factum shards locate order-42")]
+    Locate {
+        /// Names of streams; they need not be there.
+        #[arg(required = true)]
+        streams: Vec<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+#[derive(Deserialize)]
+struct List {
+    strategy: String,
+    topology_version: u64,
+    shards: Vec<Shard>,
+}
+
+#[derive(Deserialize)]
+struct Shard {
+    id: u16,
+    state: String,
+    reason: Option<String>,
+    position: u64,
+    streams: u64,
+    bytes: u64,
+    slots: Option<u64>,
+    region: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Located {
+    stream: String,
+    shard: Option<u16>,
+    explanation: String,
+}
+
+pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {
+    match &arguments.command {
+        Some(Command::Locate { streams, connection }) => locate(&Client::new(connection)?, streams, output).await,
+        None => list(&Client::new(&arguments.connection)?, output).await,
+    }
+}
+
+async fn list(client: &Client, output: &mut Output) -> Result<ExitCode, Failure> {
+    let text: Box<RawValue> = client.get(&["v1", "shards"], &[]).await?;
+    if !output.is_human() {
+        output.line(text.get())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let list: List = parsed(&text)?;
+    let head = format!("strategy {}, topology version {}", list.strategy, list.topology_version);
+    output.line(&output.dim(&head))?;
+    output.table(&COLUMNS, list.shards.iter().map(row).collect())?;
+    for shard in list.shards.iter().filter(|shard| shard.reason.is_some()) {
+        let reason = shard.reason.as_deref().unwrap_or_default();
+        output.line(&format!("shard {}: {}", shard.id, printable(reason)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn locate(client: &Client, streams: &[String], output: &mut Output) -> Result<ExitCode, Failure> {
+    let mut rows = Vec::new();
+    for stream in streams {
+        let text: Box<RawValue> = client.get(&["v1", "shards", "locate", stream], &[]).await?;
+        if !output.is_human() {
+            output.line(text.get())?;
+            continue;
+        }
+        let located: Located = parsed(&text)?;
+        let shard = located.shard.map_or_else(|| "none".to_owned(), |shard| shard.to_string());
+        rows.push(vec![printable(&located.stream), shard, printable(&located.explanation)]);
+    }
+    if output.is_human() {
+        output.table(&LOCATED_COLUMNS, rows)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parsed<T: for<'a> Deserialize<'a>>(text: &RawValue) -> Result<T, Failure> {
+    serde_json::from_str(text.get()).map_err(|error| Failure::failed("the answer cannot be read").detail(error.to_string()))
+}
+
+fn row(shard: &Shard) -> Vec<String> {
+    let share = match (shard.slots, &shard.region) {
+        (Some(slots), _) => format!("{} slots", grouped(slots)),
+        (None, Some(region)) => printable(region),
+        (None, None) => String::new(),
+    };
+    vec![shard.id.to_string(), shard.state.clone(), grouped(shard.position), grouped(shard.streams), bytes_text(shard.bytes), share]
+}
+
+const COLUMNS: [Column; 6] = [
+    Column::left("shard"),
+    Column::left("state"),
+    Column::right("events"),
+    Column::right("streams"),
+    Column::right("log"),
+    Column::left("owns"),
+];
+const LOCATED_COLUMNS: [Column; 3] = [Column::left("stream"), Column::right("shard"), Column::left("why")];

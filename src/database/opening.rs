@@ -1,0 +1,131 @@
+//! How do the shards of a database open, and what if one of them can't?
+
+use std::sync::Arc;
+
+use factum_storage as storage;
+use storage::Clock;
+use storage::Disk;
+use storage::LockGuard;
+use storage::SystemClock;
+use uuid::Uuid;
+
+use super::Options;
+use super::blocking;
+use super::close;
+use super::directory;
+use super::directory::Directory;
+use super::directory::told;
+use super::same_content;
+use crate::Error;
+use crate::shard;
+use crate::shard::Handle;
+
+/// Opens the shards on these disks: all of them, or none.
+pub(super) async fn on_disks(disks: Vec<Arc<dyn Disk>>, options: &Options) -> Result<Vec<Handle>, Error> {
+    let numbered = (0_u16..).zip(disks).collect();
+    let opened = side_by_side(numbered, None, options).await;
+    let failure = opened.iter().find_map(|opened| opened.as_ref().err().cloned());
+    let shards = opened.into_iter().filter_map(Result::ok).collect();
+    match failure {
+        Some(error) => Err(given_up(shards, error).await),
+        None => Ok(shards),
+    }
+}
+
+/// Opens the shards of a data directory. With several, one that can't be opened is absent, and the others serve.
+pub(super) async fn in_directory(directory: &Directory, options: &Options) -> Result<Vec<Handle>, Error> {
+    let there = (0_u16..).zip(&directory.homes).filter(|(_, home)| home.fault.is_none());
+    let disks: Vec<(u16, Arc<dyn Disk>)> = there.map(|(shard, home)| (shard, Arc::clone(&home.disk))).collect();
+    let numbers: Vec<u16> = disks.iter().map(|(shard, _)| *shard).collect();
+    let mut opened = numbers.into_iter().zip(side_by_side(disks, Some(&directory.lock), options).await).peekable();
+    let (mut shards, mut failure) = (Vec::with_capacity(directory.homes.len()), None);
+    for (number, home) in (0_u16..).zip(&directory.homes) {
+        let found = opened.next_if(|(shard, _)| *shard == number).map(|(_, found)| found);
+        let error = match found {
+            Some(Ok(shard)) => {
+                shards.push(shard);
+                continue;
+            }
+            Some(Err(error)) => error,
+            None => Error::ShardFailed { shard: number, detail: home.fault.clone().unwrap_or_default() },
+        };
+        match absent(directory, number, &error) {
+            Some(shard) => shards.push(shard),
+            None => failure = failure.or(Some(error)),
+        }
+    }
+    if failure.is_none() && shards.iter().all(Handle::is_absent) {
+        failure = shards.first().and_then(|shard| shard.check_open().err());
+    }
+    if let Some(error) = failure {
+        return Err(given_up(shards, error).await);
+    }
+    if directory.meta.logs.is_none() && shards.len() > 1 && !shards.iter().any(Handle::is_absent) {
+        let (root, meta) = (Arc::clone(&directory.root), directory.meta.clone());
+        let logs = shards.iter().map(Handle::log_id).collect();
+        if let Err(error) = blocking(move || directory::know_logs(&*root, &meta, logs)).await {
+            return Err(given_up(shards, error).await);
+        }
+    }
+    Ok(shards)
+}
+
+/// The place of a shard that can't be opened, if the others may serve without it.
+fn absent(directory: &Directory, shard: u16, error: &Error) -> Option<Handle> {
+    let detail = if let Error::ShardFailed { detail, .. } = error {
+        detail.clone()
+    } else if let Error::Storage(error) = error {
+        told(error)
+    } else {
+        return None;
+    };
+    // A build that does not know a format has to be exchanged, not a folder.
+    if matches!(error, Error::Storage(storage::Error::UnknownFormat { .. } | storage::Error::Locked { .. })) {
+        return None;
+    }
+    let known = directory.meta.logs.as_ref().and_then(|logs| logs.get(usize::from(shard)).copied());
+    // What the first shard's log is called is what the database is called: views and lakes are held to it.
+    let log_id = known.or_else(|| (shard > 0).then_some([0; 16]))?;
+    if directory.homes.len() == 1 {
+        return None;
+    }
+    tracing::error!(shard, detail, "the shard can't be used; the others serve, and a restart looks again");
+    Some(Handle::absent(shard, log_id, detail))
+}
+
+async fn given_up(shards: Vec<Handle>, error: Error) -> Error {
+    // The others have nothing to flush that the next open would not find in their logs.
+    if let Err(second) = close(&shards).await {
+        tracing::warn!(error = %second, "closing the shards that could be opened has failed too");
+    }
+    error
+}
+
+async fn side_by_side(
+    disks: Vec<(u16, Arc<dyn Disk>)>,
+    lock: Option<&Arc<dyn LockGuard>>,
+    options: &Options,
+) -> Vec<Result<Handle, Error>> {
+    // All of this machine's shards get the same time.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let opening = disks.into_iter().map(|(shard, disk)| {
+        let settings = settings(&options.storage, shard);
+        let (clock, lock) = (Arc::clone(&clock), lock.cloned());
+        let options = shard::Options { shard, disk, clock, queue_appends: options.queue_appends, storage: settings, lock };
+        blocking(move || shard::open(options))
+    });
+    futures::future::join_all(opening.collect::<Vec<_>>()).await
+}
+
+/// The engine's settings for one shard: its log gets an id of its own, so that the file of another shard or database is noticed.
+fn settings(settings: &storage::Options, shard: u16) -> storage::Options {
+    let mut settings = storage::Options { same_content: same_content::same_content, ..settings.clone() };
+    if settings.new_log_id == [0; 16] {
+        settings.new_log_id = *Uuid::now_v7().as_bytes();
+    }
+    let [high, low] = shard.to_be_bytes();
+    let [.., last_high, last_low] = &mut settings.new_log_id;
+    *last_high ^= high;
+    *last_low ^= low;
+    settings
+}

@@ -1,0 +1,265 @@
+//! Which shard owns which streams? One table with a version, whatever strategy has made it.
+
+use std::sync::Arc;
+
+use factum_storage::StreamName;
+use serde::Deserialize;
+use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::hash_ring;
+use super::partition;
+use super::partition::SLOTS;
+use super::strategy::Region;
+use super::strategy::Strategy;
+use crate::Error;
+
+/// Who owns what. Clones are the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Topology {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Inner {
+    version: u64,
+    shards: u16,
+    strategy: Strategy,
+    /// The owner of each slot; with ranges and regions there is none.
+    slots: Vec<u16>,
+}
+
+/// As it lies in the data directory.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u64,
+    shards: u16,
+    by: Strategy,
+    slots: Option<Vec<u16>>,
+}
+
+/// Where a stream lives, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// On which shard.
+    pub shard: u16,
+    /// What of its name decides: the text between braces, else all of it.
+    pub partition_key: String,
+    /// By what.
+    pub reason: Reason,
+}
+
+/// Why a stream lives where it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The key's hash leads to a slot, and the slot to the shard.
+    Slot {
+        /// XXH3 of the key.
+        hash: u64,
+        /// The hash modulo 4,096.
+        slot: u16,
+    },
+    /// The key lies in a range.
+    Range {
+        /// Where it begins (inclusive); `None`: with the first key.
+        from: Option<String>,
+        /// Where it ends (exclusive); `None`: with the last key.
+        to: Option<String>,
+    },
+    /// The key belongs to a region.
+    Region {
+        /// Which. `None`: to none, and there is no default: nothing can be written to the stream.
+        region: Option<String>,
+        /// The pattern that matches; `None`: it is the default.
+        pattern: Option<String>,
+    },
+    /// Streams of the system are on the first shard, if keys have an order or a place.
+    System,
+}
+
+impl Topology {
+    /// What a strategy makes of so many shards, once it is settled.
+    pub(crate) fn new(shards: u16, strategy: Strategy) -> Self {
+        let slots = match &strategy {
+            Strategy::Hash => (0..SLOTS).map(|slot| slot % shards).collect(),
+            Strategy::Ring { weights } => hash_ring::owners(weights),
+            Strategy::Range { .. } | Strategy::Geo { .. } => Vec::new(),
+        };
+        Self { inner: Arc::new(Inner { version: 1, shards, strategy, slots }) }
+    }
+
+    /// Counts up with each change.
+    pub(crate) fn version(&self) -> u64 {
+        self.inner.version
+    }
+
+    /// How many shards there are.
+    pub(crate) fn shards(&self) -> u16 {
+        self.inner.shards
+    }
+
+    /// What has made it.
+    pub(crate) fn strategy(&self) -> &Strategy {
+        &self.inner.strategy
+    }
+
+    /// How many slots a shard owns; `None` if it owns none by name.
+    pub(crate) fn slots_of(&self, shard: u16) -> Option<usize> {
+        let slots = &self.inner.slots;
+        (!slots.is_empty()).then(|| slots.iter().filter(|owner| **owner == shard).count())
+    }
+
+    /// Whether shards lie in regions.
+    pub(crate) fn has_regions(&self) -> bool {
+        matches!(self.inner.strategy, Strategy::Geo { .. })
+    }
+
+    /// The region that a shard is in.
+    pub(crate) fn region_of(&self, shard: u16) -> Option<&str> {
+        match &self.inner.strategy {
+            Strategy::Geo { regions, .. } => {
+                regions.iter().find(|region| region.shards.contains(&shard)).map(|region| region.name.as_str())
+            }
+            Strategy::Hash | Strategy::Ring { .. } | Strategy::Range { .. } => None,
+        }
+    }
+
+    /// The shard of a stream.
+    pub(crate) fn owner(&self, stream: &str) -> u16 {
+        let Inner { shards, strategy, slots, .. } = &*self.inner;
+        if *shards == 1 {
+            return 0;
+        }
+        match strategy {
+            Strategy::Hash | Strategy::Ring { .. } => {
+                let owner = slots.get(usize::from(partition::slot(stream)));
+                *owner.expect("the table has every slot")
+            }
+            Strategy::Range { .. } | Strategy::Geo { .. } if stream.starts_with('$') => SYSTEM_SHARD,
+            Strategy::Range { splits } => range(splits, partition::partition_key(stream)),
+            Strategy::Geo { regions, default_region } => {
+                let key = partition::partition_key(stream);
+                match region(regions, default_region.as_deref(), key) {
+                    Some((region, _)) => within(region, key),
+                    // Nothing can be written there, so there is nothing to find.
+                    None => SYSTEM_SHARD,
+                }
+            }
+        }
+    }
+
+    /// Where a stream lives, and why.
+    pub(crate) fn explain(&self, stream: &str) -> Placement {
+        let partition_key = partition::partition_key(stream).to_owned();
+        let reason = match &self.inner.strategy {
+            Strategy::Hash | Strategy::Ring { .. } => {
+                Reason::Slot { hash: xxh3_64(partition_key.as_bytes()), slot: partition::slot(stream) }
+            }
+            Strategy::Range { .. } | Strategy::Geo { .. } if stream.starts_with('$') => Reason::System,
+            Strategy::Range { splits } => {
+                let at = usize::from(range(splits, &partition_key));
+                let from = at.checked_sub(1).and_then(|before| splits.get(before)).cloned();
+                Reason::Range { from, to: splits.get(at).cloned() }
+            }
+            Strategy::Geo { regions, default_region } => match region(regions, default_region.as_deref(), &partition_key) {
+                Some((region, pattern)) => Reason::Region { region: Some(region.name.clone()), pattern: pattern.map(str::to_owned) },
+                None => Reason::Region { region: None, pattern: None },
+            },
+        };
+        Placement { shard: self.owner(stream), partition_key, reason }
+    }
+
+    /// Whether a stream may be written at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Residency`] if its key belongs to no region.
+    pub(crate) fn check_home(&self, stream: &StreamName, field: impl FnOnce() -> String) -> Result<(), Error> {
+        let Strategy::Geo { regions, default_region } = &self.inner.strategy else { return Ok(()) };
+        let key = partition::partition_key(stream.as_str());
+        if stream.is_system() || region(regions, default_region.as_deref(), key).is_some() {
+            return Ok(());
+        }
+        let names: Vec<&str> = regions.iter().map(|region| region.name.as_str()).collect();
+        let detail = format!("the key {key:?} belongs to none of the regions {}, and there is no default", names.join(", "));
+        Err(Error::Residency { field: field(), detail })
+    }
+
+    /// As it is kept.
+    pub(crate) fn to_json(&self) -> String {
+        let Inner { version, shards, strategy, slots } = &*self.inner;
+        let slots = (!slots.is_empty()).then(|| slots.clone());
+        let stored = Stored { version: *version, shards: *shards, by: strategy.clone(), slots };
+        serde_json::to_string(&stored).expect("numbers and text are JSON")
+    }
+
+    /// Reads what was kept.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words.
+    pub(crate) fn from_json(text: &str) -> Result<Self, String> {
+        let Stored { version, shards, by, slots } = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let (count, strategy) = by.settled(Some(shards)).map_err(|error| error.to_string())?;
+        let needs_slots = matches!(strategy, Strategy::Hash | Strategy::Ring { .. });
+        let slots = slots.unwrap_or_default();
+        let is_whole = if needs_slots { slots.len() == usize::from(SLOTS) } else { slots.is_empty() };
+        if !is_whole {
+            return Err(format!("{} slots have an owner, {SLOTS} would have to", slots.len()));
+        }
+        match slots.iter().find(|owner| **owner >= count) {
+            Some(owner) => Err(format!("a slot is owned by shard {owner}, and there are {count} shards")),
+            None => Ok(Self { inner: Arc::new(Inner { version, shards: count, strategy, slots }) }),
+        }
+    }
+}
+
+/// The number of the range that a key lies in.
+fn range(splits: &[String], key: &str) -> u16 {
+    let at = splits.partition_point(|split| split.as_str() <= key);
+    u16::try_from(at).expect("there are fewer splits than shards")
+}
+
+/// The region of a key, and the pattern that says so.
+fn region<'a>(regions: &'a [Region], default: Option<&str>, key: &str) -> Option<(&'a Region, Option<&'a str>)> {
+    let named = regions.iter().find_map(|region| {
+        let pattern = region.keys.iter().find(|pattern| matches(pattern, key))?;
+        Some((region, Some(pattern.as_str())))
+    });
+    named.or_else(|| regions.iter().find(|region| default == Some(region.name.as_str())).map(|region| (region, None)))
+}
+
+/// The shard of a key within its region.
+fn within(region: &Region, key: &str) -> u16 {
+    let slot = partition::slot_of_key(key);
+    let at = usize::from(slot) % region.shards.len().max(1);
+    region.shards.get(at).copied().unwrap_or(SYSTEM_SHARD)
+}
+
+/// Whether a pattern matches a whole text; `*` stands for any text, also none.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        // The first place is as good as any: what comes behind has most room then.
+        match rest.split_once(part) {
+            Some((_, behind)) => rest = behind,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// Where streams of the system are, if the order or the place of keys decides.
+const SYSTEM_SHARD: u16 = 0;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! A server over four shards, seen from outside: is everything there, once and in order, as with one?
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+
+use serde_json::Value;
+use serde_json::json;
+
+use crate::http::Api;
+use crate::process::Place;
+use crate::process::Start;
+use crate::process::run;
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/domestic-declarations.ndjson.gz");
+const EVENTS: usize = 55_628;
+
+fn four(place: &Place) -> Start {
+    place.start().flag(&["--shards", "4", "--strategy", "ring"])
+}
+
+/// Streams and ids of the file, in its order.
+fn file() -> Vec<(String, String)> {
+    let mut text = String::new();
+    let packed = fs::read(DATA).expect("the project's own data");
+    flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_string(&mut text).expect("it is gzip");
+    let member = |line: &Value, name: &str| line[name].as_str().expect("a text").to_owned();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    lines.map(|line| (member(&line, "stream"), member(&line, "id"))).collect()
+}
+
+/// What was read must be the file: each event once, each stream in its order, merged by time.
+fn check_all(events: &[Value], wanted: &[(String, String)]) {
+    assert_eq!(events.len(), wanted.len());
+    let mut streams: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (stream, id) in wanted {
+        streams.entry(stream).or_default().push(id);
+    }
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut positions: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut last = ("", 0);
+    for event in events {
+        let text = |name: &str| event[name].as_str().expect("a text");
+        let (stream, shard) = (text("stream"), event["shard"].as_u64().expect("a shard"));
+        let at = seen.entry(stream).or_default();
+        assert_eq!(streams.get(stream).and_then(|ids| ids.get(*at)), Some(&text("id")), "{stream}: its {at}. event");
+        *at += 1;
+        assert_eq!(event["version"].as_u64(), Some(*at as u64), "{stream}");
+        let position = positions.entry(shard).or_default();
+        *position += 1;
+        assert_eq!(event["position"].as_u64(), Some(*position), "shard {shard}");
+        let place = (text("recorded_at"), shard);
+        assert!(place >= last, "history is in the order of time, then shard: {place:?} behind {last:?}");
+        last = place;
+    }
+    assert_eq!(positions.len(), 4, "all shards have their part");
+    let share = |shard: &u64| positions[shard] as f64 / (events.len() as f64 / 4.0);
+    assert!(positions.keys().all(|shard| (0.9..=1.1).contains(&share(shard))), "{positions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_shards_hold_the_real_data_as_one_does() {
+    let (place, wanted) = (Place::new(), file());
+    assert_eq!(wanted.len(), EVENTS);
+    let server = four(&place).ready();
+    let done = server.run(&["import", DATA]).exits(0).json_lines().pop().expect("a last line");
+    assert_eq!(done["imported"], json!(EVENTS));
+    let api = Api::new(&server.url);
+    let (events, end) = api.events_after("0").await;
+    check_all(&events, &wanted);
+    // From any cursor on it goes on exactly there, also over a crash; and again nothing is imported twice.
+    let page = api.get("/v1/events?limit=23456&after=0").await;
+    assert!(page.is_none(), "a page has at most 10,000");
+    let page = api.get("/v1/events?limit=9876").await.expect("a page");
+    let middle = page["cursor"].as_str().expect("a cursor").to_owned();
+    assert!(middle.starts_with('c') && middle.len() < 32, "{middle}");
+    server.kill();
+    let server = place.start().ready();
+    let api = Api::new(&server.url);
+    let (rest, same_end) = api.events_after(&middle).await;
+    assert_eq!((rest.len(), same_end), (EVENTS - 9876, end.clone()));
+    assert_eq!([page["events"].as_array().expect("events").clone(), rest].concat(), events);
+    let again = server.run(&["import", DATA]).exits(0).json_lines().pop().expect("a last line");
+    assert_eq!((&again["imported"], &again["duplicates"]), (&json!(0), &json!(EVENTS)));
+    assert_eq!(api.get("/v1/status").await.expect("a status")["cursor"], json!(end));
+    check_listings(&api, &wanted).await;
+    assert_eq!(server.terminate(), Some(0));
+}
+
+async fn check_listings(api: &Api, wanted: &[(String, String)]) {
+    let streams: BTreeSet<&String> = wanted.iter().map(|(stream, _)| stream).collect();
+    let mut listed = Vec::new();
+    let mut path = "/v1/streams?limit=4000".to_owned();
+    loop {
+        let page = api.get(&path).await.expect("a page");
+        listed.extend(page["streams"].as_array().expect("streams").iter().map(|one| one["stream"].as_str().expect("a name").to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/v1/streams?limit=4000&after={next}");
+    }
+    assert!(listed.iter().eq(streams), "{} streams", listed.len());
+    let category = api.get("/v1/categories").await.expect("categories")["categories"][0].clone();
+    assert_eq!(category, json!({"category": "declaration", "streams": listed.len(), "events": EVENTS}));
+    let types = api.get("/v1/types").await.expect("types");
+    assert_eq!(
+        types["types"].as_array().expect("types").iter().map(|one| one["events"].as_u64().expect("a number")).sum::<u64>(),
+        EVENTS as u64
+    );
+    // Where the explanation says that a stream is, there it is.
+    for stream in listed.iter().step_by(500) {
+        let located = api.get(&format!("/v1/shards/locate/{stream}")).await.expect("a place");
+        let info = api.get(&format!("/v1/streams/{stream}")).await.expect("a stream");
+        assert_eq!((&located["shard"], &located["reason"]), (&info["shard"], &json!("slot")), "{located}");
+        let event = api.get(&format!("/v1/streams/{stream}/events/1")).await.expect("an event");
+        let by_id = api.get(&format!("/v1/events/{}", event["id"].as_str().expect("an id"))).await;
+        assert_eq!(by_id, Some(event));
+    }
+}
+
+#[test]
+fn the_choice_of_the_first_start_stays() {
+    let place = Place::new();
+    let server = four(&place).ready();
+    let shards = server.run(&["shards"]).exits(0).json_lines().remove(0);
+    assert_eq!((&shards["strategy"], &shards["topology_version"], &shards["weights"]), (&json!("ring"), &json!(1), &json!([1, 1, 1, 1])));
+    let slots: u64 = shards["shards"].as_array().expect("shards").iter().map(|shard| shard["slots"].as_u64().expect("a number")).sum();
+    assert_eq!(slots, 4_096);
+    let located = server.run(&["shards", "locate", "order-1", "{order-1}-invoice", "a b/c"]).exits(0).json_lines();
+    assert_eq!(located.len(), 3);
+    assert_eq!((&located[0]["shard"], &located[0]["slot"]), (&located[1]["shard"], &located[1]["slot"]));
+    assert_eq!(located[2]["stream"], "a b/c");
+    server.run(&["shards", "locate", ""]).exits(2);
+    assert_eq!(server.terminate(), Some(0));
+    let (status, said) = place.start().flag(&["--strategy", "hash"]).fails();
+    assert!(status.code() == Some(1) && said.contains("shards.strategy") && said.contains("made with ring"), "{said}");
+    let (status, said) = place.start().flag(&["--shards", "5"]).fails();
+    assert!(status.code() == Some(1) && said.contains("4 shard(s)"), "{said}");
+    assert_eq!(place.start().ready().terminate(), Some(0));
+    let path = place.data().display().to_string();
+    run(&["verify", &path], "", &[]).exits(0);
+}
+
+/// R6: what a client and an operator see when the files of a shard are gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r6_a_shard_that_is_missing_is_told_and_the_others_serve() {
+    let place = Place::new();
+    let server = four(&place).ready();
+    let api = Api::new(&server.url);
+    let mut homes: BTreeMap<u64, String> = BTreeMap::new();
+    for number in 0..100 {
+        let stream = format!("s-{number}");
+        let located = api.get(&format!("/v1/shards/locate/{stream}")).await.expect("a place");
+        homes.entry(located["shard"].as_u64().expect("a shard")).or_insert(stream);
+    }
+    for stream in homes.values() {
+        api.write(stream, "Tested", json!(1)).await;
+    }
+    assert_eq!(server.terminate(), Some(0));
+    fs::rename(place.data().join("shards/2"), place.data().join("aside")).expect("it can be moved");
+    let server = place.start().ready();
+    let api = Api::new(&server.url);
+    for (shard, stream) in &homes {
+        let body = json!({"events": [{"type": "Tested", "data": 2}]}).to_string();
+        let (status, text) = api.post(&format!("/v1/streams/{stream}/events"), "application/json", body).await.expect("an answer");
+        assert_eq!(status, if *shard == 2 { 503 } else { 201 }, "{text}");
+        if *shard == 2 {
+            let problem: Value = serde_json::from_str(&text).expect("a problem");
+            assert_eq!(
+                (&problem["type"], &problem["shard"], &problem["outcome"]),
+                (&json!("urn:factum:problem:shard-unavailable"), &json!(2), &json!("not-stored"))
+            );
+        }
+        assert_eq!(api.get(&format!("/v1/streams/{stream}/events")).await.is_some(), *shard != 2);
+    }
+    assert!(api.get("/v1/events").await.is_none() && api.get("/health/ready").await.is_none() && api.get("/health/live").await.is_some());
+    let shards = server.run(&["shards"]).exits(0).json_lines().remove(0);
+    assert_eq!((&shards["shards"][2]["state"], &shards["shards"][1]["state"]), (&json!("unavailable"), &json!("ok")));
+    let status = server.run(&["status"]).exits(1).json_lines().remove(0);
+    let trouble = status["troubles"].as_array().expect("troubles").iter().find(|trouble| trouble["name"] == "2").expect("it is told");
+    assert!(trouble["problem"].as_str().is_some_and(|problem| problem.contains("folder is missing")), "{trouble}");
+    assert_eq!(server.terminate(), Some(0));
+    fs::rename(place.data().join("aside"), place.data().join("shards/2")).expect("it can be moved");
+    let server = place.start().ready();
+    let (events, _) = Api::new(&server.url).events_after("0").await;
+    assert_eq!(events.len(), 4 + 3);
+    assert_eq!(server.terminate(), Some(0));
+}

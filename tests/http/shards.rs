@@ -1,0 +1,165 @@
+//! Shards over HTTP: what there is, where a stream lives and why, and what is refused.
+
+use factum::Database;
+use factum::database::Options;
+use factum::database::Region;
+use factum::database::Strategy;
+use factum::http::HttpSettings;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::support::Api;
+
+async fn over(shards: Option<u16>, strategy: Strategy) -> Api {
+    let options = Options { shards, strategy: Some(strategy), ..Options::in_memory() };
+    Api::over(Database::open(options).await.expect("memory opens"), HttpSettings::default())
+}
+
+fn geo(default: Option<&str>) -> Strategy {
+    let region = |name: &str, shards: &[u16], key: &str| Region { name: name.into(), shards: shards.to_vec(), keys: vec![key.into()] };
+    Strategy::Geo { regions: vec![region("eu", &[0, 1], "eu-*"), region("us", &[2], "us-*")], default_region: default.map(str::to_owned) }
+}
+
+async fn located(api: &Api, stream: &str) -> Value {
+    api.get(&format!("/v1/shards/locate/{stream}")).await.is(200).json()
+}
+
+#[tokio::test]
+async fn one_shard_is_a_list_of_one() {
+    let api = Api::new().await;
+    api.fill("order-1", 3).await;
+    let answer = api.get("/v1/shards").await.is(200);
+    assert_eq!(answer.header("factum-position"), "3");
+    let list = answer.json();
+    assert_eq!((&list["strategy"], &list["topology_version"], &list["slots"]), (&json!("hash"), &json!(1), &json!(4_096)));
+    let shard = &list["shards"][0];
+    assert_eq!((&shard["id"], &shard["location"], &shard["state"]), (&json!(0), &json!("local"), &json!("ok")));
+    assert_eq!((&shard["position"], &shard["streams"], &shard["slots"]), (&json!(3), &json!(1), &json!(4_096)));
+    assert_eq!(list["shards"].as_array().unwrap().len(), 1);
+    assert_eq!(located(&api, "anything").await["shard"], 0);
+    api.get("/v1/shards?all=true").await.problem(400, "malformed-request");
+    api.get("/v1/shards/locate/a%00b").await.problem(400, "malformed-request");
+    api.get(&format!("/v1/shards/locate/{}", "a".repeat(256))).await.problem(400, "malformed-request");
+}
+
+#[tokio::test]
+async fn each_strategy_explains_itself() {
+    let api = over(Some(4), Strategy::Ring { weights: vec![1, 1, 1, 5] }).await;
+    let list = api.get("/v1/shards").await.is(200).json();
+    assert_eq!((&list["strategy"], &list["weights"], &list["shards"][3]["slots"]), (&json!("ring"), &json!([1, 1, 1, 5]), &json!(2_560)));
+    let place = located(&api, "invoice-%7Border-42%7D").await;
+    assert_eq!((&place["stream"], &place["partition_key"]), (&json!("invoice-{order-42}"), &json!("order-42")));
+    let hash = u64::from_str_radix(place["hash"].as_str().unwrap(), 16).unwrap();
+    assert_eq!((&place["reason"], &place["slot"]), (&json!("slot"), &json!(hash % 4_096)));
+    assert_eq!(place["shard"], located(&api, "order-42").await["shard"]);
+
+    let api = over(None, Strategy::Range { splits: vec!["g".into(), "n".into()] }).await;
+    assert_eq!(api.get("/v1/shards").await.json()["splits"], json!(["g", "n"]));
+    let place = located(&api, "home-1").await;
+    assert_eq!(
+        (&place["reason"], &place["shard"], &place["range_from"], &place["range_to"]),
+        (&json!("range"), &json!(1), &json!("g"), &json!("n"))
+    );
+    assert_eq!(located(&api, "zoo").await.get("range_to"), None);
+    assert_eq!(located(&api, "$definitions").await["reason"], "system");
+
+    let api = over(None, geo(None)).await;
+    let list = api.get("/v1/shards").await.json();
+    assert_eq!(
+        (&list["regions"][1], &list["shards"][2]["region"]),
+        (&json!({"name": "us", "shards": [2], "keys": ["us-*"]}), &json!("us"))
+    );
+    let place = located(&api, "us-7").await;
+    assert_eq!(
+        (&place["reason"], &place["region"], &place["pattern"], &place["shard"]),
+        (&json!("region"), &json!("us"), &json!("us-*"), &json!(2))
+    );
+    let place = located(&api, "order-1").await;
+    assert_eq!((&place["reason"], &place["shard"]), (&json!("no-region"), &Value::Null));
+}
+
+#[tokio::test]
+async fn what_must_stay_in_a_region_is_refused_elsewhere() {
+    let api = over(None, geo(None)).await;
+    let body = |region: &str| format!(r#"{{"events":[{{"type":"T","data":1,"metadata":{{"residency":"{region}"}}}}]}}"#);
+    api.post("/v1/streams/eu-1/events", &body("eu")).await.is(201);
+    let problem = api.post("/v1/streams/us-1/events", &body("eu")).await.problem(422, "residency-violation");
+    assert_eq!(problem["field"], "events[0].metadata.residency");
+    let problem = api.post("/v1/streams/order-1/events", &body("eu")).await.problem(422, "residency-violation");
+    assert_eq!(problem["field"], "stream");
+    let transaction = format!(
+        r#"{{"appends":[{{"stream":"us-1","events":[{{"type":"T","data":1}}]}},{}]}}"#,
+        r#"{"stream":"x","events":[{"type":"T","data":1}]}"#
+    );
+    let problem = api.post("/v1/transactions", &transaction).await.problem(422, "residency-violation");
+    assert_eq!(problem["field"], "appends[1].stream");
+    assert_eq!(api.get("/v1/events").await.json()["events"].as_array().unwrap().len(), 1);
+    api.get("/v1/streams/order-1").await.problem(404, "stream-not-found");
+}
+
+#[tokio::test]
+async fn a_transaction_over_several_shards_is_told_how_it_could_be_one() {
+    let api = over(Some(4), Strategy::Hash).await;
+    let mut streams = vec!["order-0".to_owned()];
+    let first = located(&api, "order-0").await["shard"].clone();
+    for number in 1.. {
+        let stream = format!("order-{number}");
+        if located(&api, &stream).await["shard"] != first {
+            streams.push(stream);
+            break;
+        }
+    }
+    let body = |streams: &[String]| {
+        let appends: Vec<Value> = streams.iter().map(|stream| json!({"stream": stream, "events": [{"type": "T", "data": 1}]})).collect();
+        json!({ "appends": appends }).to_string()
+    };
+    let problem = api.post("/v1/transactions", &body(&streams)).await.problem(422, "cross-shard-transaction");
+    assert_eq!((&problem["field"], &problem["partition_key"]), (&json!("appends"), &json!("order-0")));
+    let told = problem["streams"].as_array().unwrap();
+    assert_eq!(told.len(), 2);
+    for one in told {
+        assert_eq!(one["shard"], located(&api, one["stream"].as_str().unwrap()).await["shard"]);
+    }
+    api.assert_nothing().await;
+    streams[1] = format!("{{order-0}}-{}", streams[1]);
+    api.post("/v1/transactions", &body(&streams)).await.is(201);
+}
+
+impl Api {
+    /// Of several shards, nothing was stored on any.
+    async fn assert_nothing(&self) {
+        assert_eq!(self.get("/v1/events?include_system=true").await.json()["events"], json!([]));
+    }
+}
+
+/// S6: over several shards a cursor is checked wherever one is taken.
+#[tokio::test]
+async fn s6_a_cursor_over_several_shards_is_taken_as_it_is_or_not_at_all() {
+    let api = over(Some(3), Strategy::Ring { weights: vec![1, 1, 1] }).await;
+    for number in 0..9 {
+        api.fill(&format!("order-{number}"), 2).await;
+    }
+    let rows = "[columns]\nid = \"text primary key\"\nn = \"bigint\"\n[on.t]\nkey = \"$.stream\"\nset = { n = \"$.data\" }\n";
+    api.put("/v1/projections/rows", &[("content-type", "application/toml")], rows).await.is(201);
+    let page = api.get("/v1/events?limit=5").await.is(200).json();
+    let cursor = page["cursor"].as_str().unwrap();
+    assert_eq!(api.get(&format!("/v1/events?after={cursor}")).await.is(200).json()["events"].as_array().unwrap().len(), 13);
+    // A view takes it, and waits for it.
+    let answer = api.get_with("/v1/views/rows", &[("factum-min-position", cursor), ("prefer", "wait=30")]).await.is(200);
+    assert!(answer.header("factum-position").starts_with('c'));
+    api.get_with("/v1/views/rows", &[("factum-min-position", answer.header("factum-position"))]).await.is(200);
+    let other = over(Some(3), Strategy::Ring { weights: vec![1, 1, 1] }).await;
+    let foreign = other.get("/v1/events").await.json()["cursor"].as_str().unwrap().to_owned();
+    let last = if cursor.ends_with('A') { 'B' } else { 'A' };
+    let changed = format!("{}{last}", &cursor[..cursor.len() - 1]);
+    for bad in [&foreign, &changed, &cursor[1..], &format!("{cursor}A"), "1", "6.6.6", "c", "cAAAA"] {
+        let problem = api.get(&format!("/v1/events?after={bad}")).await.problem(400, "malformed-request");
+        assert_eq!(problem["field"], "after", "{bad}");
+        let events = [("accept", "text/event-stream"), ("last-event-id", bad)];
+        api.get_with("/v1/events", &events).await.problem(400, "malformed-request");
+        let body = format!(r#"{{"after":"{bad}"}}"#);
+        let answer = api.put("/v1/subscriptions/mail", &[("content-type", "application/json")], &body).await;
+        assert!(matches!(answer.status.as_u16(), 400 | 422), "{bad}: {}", answer.text());
+        api.get_with("/v1/views/rows", &[("factum-min-position", bad)]).await.problem(400, "malformed-request");
+    }
+}
