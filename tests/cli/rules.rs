@@ -6,13 +6,17 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+#[cfg(feature = "analytics")]
 use factum::telemetry::catalogue::METRICS;
 use serde_json::Value;
 
+#[cfg(feature = "analytics")]
 use crate::busy::keep_busy;
+#[cfg(feature = "analytics")]
 use crate::http::Api;
 use crate::measurements::Family;
 use crate::measurements::families;
+#[cfg(feature = "analytics")]
 use crate::process::Place;
 use crate::promtool;
 
@@ -49,6 +53,7 @@ fn dashboard() -> (Vec<String>, Vec<String>) {
 }
 
 /// What the alert rules ask.
+#[cfg(feature = "analytics")]
 fn alerts() -> Vec<String> {
     let text = read("alerts.yaml");
     let asked = text.lines().filter_map(|line| line.trim_start().strip_prefix("expr: "));
@@ -193,12 +198,14 @@ async fn dashboard_and_alerts_ask_for_what_a_server_says_and_for_all_of_it() {
     assert_eq!(server.terminate(), Some(0));
 }
 
+#[cfg(feature = "analytics")]
 fn labels_of(name: &str, families: &BTreeMap<String, Family>) -> Vec<String> {
     let base = ENDS.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     families.get(name).or_else(|| families.get(base)).map(|family| family.labels.iter().cloned().collect()).unwrap_or_default()
 }
 
 /// Whether a sum leaves a label in.
+#[cfg(feature = "analytics")]
 fn is_kept(asked: &str, label: &str) -> bool {
     !asked.contains(" by (") || grouped(asked).iter().any(|kept| kept == label)
 }
@@ -218,4 +225,5 @@ fn what_is_missing_is_found() {
 
 /// What Prometheus adds to every series, and to buckets.
 const OF_PROMETHEUS: &[&str] = &["instance", "job", "le"];
+#[cfg(feature = "analytics")]
 const ENDS: &[&str] = &["_bucket", "_sum", "_count"];
