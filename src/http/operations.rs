@@ -38,9 +38,11 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Result<Response, Problem
         return Err(Problem::new(Slug::ShardUnavailable, "the server is stopping"));
     }
     for shard in app.database.status().await? {
-        if let Err(error) = shard.appends {
-            return Err(Problem::from(crate::Error::Storage(error)).with_json("shard", shard.shard.to_string()));
+        let (number, Err(error)) = (shard.shard, shard.appends) else { continue };
+        if shard.is_absent {
+            return Err(Problem::from(crate::Error::ShardFailed { shard: number, detail: error.to_string() }));
         }
+        return Err(Problem::from(crate::Error::Storage(error)).with_json("shard", number.to_string()));
     }
     Ok(answer::whole(StatusCode::OK, answer::JSON, Bytes::from_static(b"{\"status\":\"ok\"}")))
 }
