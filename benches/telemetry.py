@@ -30,7 +30,8 @@ AUTH = {"FACTUM_AUTH__ENABLED": "true", "FACTUM_AUTH__BOOTSTRAP_CLIENT_ID": "roo
 
 
 def ways(collector):
-    traced = {**ON, "FACTUM_TELEMETRY__OTLP_ENDPOINT": collector}
+    # As JSON, so that spans can be counted without being parsed.
+    traced = {**ON, "FACTUM_TELEMETRY__OTLP_ENDPOINT": collector, "FACTUM_TELEMETRY__OTLP_PROTOCOL": "http/json"}
     return {
         "nothing": OFF,
         "authentication": {**OFF, **AUTH},
