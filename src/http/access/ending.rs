@@ -25,12 +25,13 @@ pub(super) fn until_ended(auth: &Arc<Auth>, principal: &Arc<Principal>) -> BoxFu
     async move { auth.until_ended(&principal).await }.boxed()
 }
 
-/// An answer that is whole goes out as it is; one that goes on stops when `ended` is ready, and keeps its place until then.
-pub(super) fn guarded(response: Response, ended: BoxFuture<'static, ()>, place: Option<Place>) -> Response {
+/// An answer that is whole goes out as it is, and `ended` is not asked for; one that goes on stops when that is ready, and keeps its place
+/// until then.
+pub(super) fn guarded(response: Response, ended: impl FnOnce() -> BoxFuture<'static, ()>, place: Option<Place>) -> Response {
     if response.body().size_hint().exact().is_some() {
         return response;
     }
-    let last = last_word(&response);
+    let (last, ended) = (last_word(&response), ended());
     response.map(|inner| Body::new(Guarded { inner, ended, last, has_ended: false, _place: place }))
 }
 

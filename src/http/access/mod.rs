@@ -124,15 +124,15 @@ async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
         }
     };
     request.extensions_mut().insert(Caller::Principal(Arc::clone(&principal)));
-    let mut ended = ending::until_ended(&guard.auth, &principal);
     if !access.only_reads(request.method()) {
         let response = next.run(request).await;
         guard.meters.answered(response.status());
         if let Some(call) = call {
             guard.auth.remember_call(&principal, &call, response.status().as_u16()).await;
         }
-        return ending::guarded(response, ended, place);
+        return ending::guarded(response, || ending::until_ended(&guard.auth, &principal), place);
     }
+    let mut ended = ending::until_ended(&guard.auth, &principal);
     let response = tokio::select! {
         response = next.run(request) => response,
         // It was waiting for something; what is read after the end is not theirs.
@@ -142,7 +142,7 @@ async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
         }
     };
     guard.meters.answered(response.status());
-    ending::guarded(response, ended, place)
+    ending::guarded(response, || ended, place)
 }
 
 /// What is remembered of a request: nothing that stands in its headers, its query or its body.
