@@ -4,6 +4,7 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
+use factum_storage as storage;
 use http::HeaderMap;
 use http::HeaderValue;
 use http::StatusCode;
@@ -39,7 +40,8 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Result<Response, Problem
     }
     for shard in app.database.status().await? {
         let (number, Err(error)) = (shard.shard, shard.appends) else { continue };
-        if shard.is_absent {
+        // A file that can't be used is no bug of this request: its shard is not there for now.
+        if shard.is_absent || matches!(error, storage::Error::Io { .. }) {
             return Err(Problem::from(crate::Error::ShardFailed { shard: number, detail: error.to_string() }));
         }
         return Err(Problem::from(crate::Error::Storage(error)).with_json("shard", number.to_string()));

@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use axum::body::Body;
 use factum::Database;
 use factum::Error;
 use factum::database::After;
 use factum::database::ExpectedVersion;
 use factum::database::Filter;
 use factum::database::Options;
+use factum::http::HttpSettings;
 use factum::subscription::FeedItem;
 use factum_storage as storage;
+use http::Request;
+use http::StatusCode;
 use parking_lot::Condvar;
 use parking_lot::Mutex;
 use storage::Disk;
@@ -19,6 +23,7 @@ use storage::disk::sim::Call;
 use storage::disk::sim::Fault;
 use storage::disk::sim::Rule;
 use storage::disk::sim::SimDisk;
+use tower::ServiceExt;
 
 use crate::fixture::append;
 use crate::fixture::event;
@@ -108,6 +113,10 @@ async fn r6_a_writer_that_panics_leaves_the_other_shards_alive() {
     }
     let status = database.status().await.unwrap();
     assert_eq!(status.iter().map(|shard| shard.appends.is_ok()).collect::<Vec<_>>(), [true, false, true]);
+    // Whoever spreads requests over servers is told that this one is not whole, and not that it has made a mistake.
+    let router = factum::http::router(database.clone(), HttpSettings::default());
+    let ready = router.oneshot(Request::get("/health/ready").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     database.close().await.unwrap();
     // What was under way when it died was never acknowledged, and may be there or not; what was acknowledged is there.
     let disks = disks.map(|disk| disk.restart());
