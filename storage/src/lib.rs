@@ -64,6 +64,7 @@ pub use filter::Filter;
 pub use filter::QueryItem;
 pub use index::Snapshot;
 pub use index::SnapshotInfo;
+pub use index::StreamHead;
 pub use log::recover::log_id;
 pub use record::BadRecord;
 pub use record::RecordedEvent;

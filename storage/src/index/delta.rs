@@ -9,9 +9,11 @@ use crate::is_system;
 use super::Change;
 use super::Entry;
 use super::Map;
+use super::StreamHead;
 use super::TermKind;
 use super::fault::Fault;
 use super::hidden::Hidden;
+use super::postings::PAGE;
 use super::rows::Counts;
 use super::rows::StreamState;
 use super::rows::TermCounts;
@@ -66,7 +68,9 @@ impl Delta {
         let version = entry.version.get();
         let system = is_system(entry.stream);
         let stream = self.touch(entry.stream, known);
-        if version <= stream.state.version || version > position {
+        // A version counts events of this log, unless another one has some of them; a jump beyond all that could be lost is a mistake.
+        let is_too_far = version - stream.state.version.min(version) > position.max(LOST_MAX);
+        if version <= stream.state.version || is_too_far {
             return Err(Fault::unusable(format!("version {version} of {} does not follow {}", entry.stream, stream.state.version)));
         }
         let first = stream.state.version == 0;
@@ -93,7 +97,10 @@ impl Delta {
         self.ids.insert(*entry.id.as_bytes(), position);
         if let Some(control) = &entry.control {
             let target = self.touch(control.stream, known);
-            change(&mut target.state, &control.change, entry);
+            match &control.change {
+                Change::Adopted(left) => target.adopt(left, position)?,
+                decided => change(&mut target.state, decided, entry),
+            }
             self.show(control.stream, hidden);
         }
         self.counts.events += 1;
@@ -151,6 +158,24 @@ impl Delta {
     }
 }
 
+impl StreamDelta {
+    /// Goes on from what another log left. Zero keeps the place of versions that are there; whole pages of them are not even listed.
+    fn adopt(&mut self, left: &StreamHead, position: u64) -> Result<(), Fault> {
+        let (version, known) = (left.version.get(), self.state.version);
+        if version < known {
+            return Err(Fault::unusable(format!("a stream at version {known} was adopted at {version}")));
+        }
+        if self.is_new && known == 0 {
+            self.state.unlisted = version / PAGE as u64 * PAGE as u64;
+            self.from = self.state.unlisted + 1;
+        }
+        let listed = known.max(self.state.unlisted);
+        self.positions.extend((listed..version).map(|_| 0));
+        self.state.adopt(left, position);
+        Ok(())
+    }
+}
+
 fn change(state: &mut StreamState, change: &Change, entry: &Entry<'_>) {
     if state.version == 0 {
         // Its events were lost; what was decided about it still holds.
@@ -167,5 +192,10 @@ fn change(state: &mut StreamState, change: &Change, entry: &Entry<'_>) {
             state.retention = retention;
             state.was_retained = true;
         }
+        // Its list changes too: see `StreamDelta::adopt`.
+        Change::Adopted(_) => {}
     }
 }
+
+/// So many versions at most may be missing between two of a stream beyond what this log could have held.
+const LOST_MAX: u64 = 1 << 20;

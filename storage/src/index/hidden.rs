@@ -20,7 +20,7 @@ pub(crate) struct Hidden {
 impl Hidden {
     /// The stream's head if it hides anything.
     pub(crate) fn get(&self, stream: &str) -> Option<StreamHead> {
-        if self.is_empty() { None } else { self.streams.read().get(stream).cloned() }
+        if self.is_empty() { None } else { self.streams.read().get(stream).copied() }
     }
 
     /// Whether no stream hides anything.

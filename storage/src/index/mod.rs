@@ -49,7 +49,7 @@ pub(crate) use vocabulary::Change;
 pub(crate) use vocabulary::Control;
 pub(crate) use vocabulary::Entry;
 pub(crate) use vocabulary::Selection;
-pub(crate) use vocabulary::StreamHead;
+pub use vocabulary::StreamHead;
 pub(crate) use vocabulary::TermInfo;
 pub(crate) use vocabulary::TermKind;
 

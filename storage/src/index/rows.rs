@@ -69,26 +69,48 @@ pub(super) struct StreamState {
     pub(super) retention: Retention,
     /// There was a retention at some time: what it hid has been seen by nobody who looked meanwhile.
     pub(super) was_retained: bool,
+    /// It lived in another log before.
+    pub(super) is_adopted: bool,
+    /// So many versions are in no list: all of them are in another log. A multiple of [`PAGE`].
+    pub(super) unlisted: u64,
 }
 
 impl StreamState {
     pub(super) fn head(&self) -> StreamHead {
-        let retired = self.retention.before_version.map_or(0, Version::get);
         StreamHead {
             version: Version::new(self.version),
-            first_version: Version::new(self.deleted_through.saturating_add(1).max(retired)),
+            deleted_through: Version::new(self.deleted_through),
             last_position: Position::new(self.last_position),
             created_at: Timestamp::from_micros(self.created_at),
             updated_at: Timestamp::from_micros(self.updated_at),
             is_deleted: self.is_deleted,
             is_tombstoned: self.is_tombstoned,
             retention: self.retention,
+            was_retained: self.was_retained,
+            is_adopted: self.is_adopted,
         }
+    }
+
+    /// Goes on from what another log left, known here by the record at `position`.
+    pub(super) fn adopt(&mut self, left: &StreamHead, position: u64) {
+        *self = Self {
+            version: left.version.get(),
+            last_position: position,
+            created_at: left.created_at.as_micros(),
+            updated_at: left.updated_at.as_micros(),
+            deleted_through: left.deleted_through.get(),
+            is_deleted: left.is_deleted,
+            is_tombstoned: left.is_tombstoned,
+            retention: left.retention,
+            was_retained: self.was_retained || left.was_retained,
+            is_adopted: true,
+            unlisted: self.unlisted,
+        };
     }
 
     /// Whether anything of the stream may be invisible, or was, and can be seen again.
     pub(super) fn hides(&self) -> bool {
-        self.is_tombstoned || self.is_deleted || self.deleted_through > 0 || self.was_retained
+        self.head().hides()
     }
 }
 
@@ -127,7 +149,7 @@ pub(super) struct TermCounts {
 struct StreamFixed {
     list: u64,
     version: u64,
-    /// Zero if the tail ends with it.
+    /// Zero if the tail ends with it. It does not if the stream was adopted and nothing appended since.
     last_position: u64,
     created_at: i64,
     /// After `created_at`.
@@ -140,6 +162,8 @@ struct StreamFixed {
 const IS_DELETED: u8 = 1;
 const IS_TOMBSTONED: u8 = 2;
 const WAS_RETAINED: u8 = 4;
+/// `unlisted` stands behind the fixed part then.
+const IS_ADOPTED: u8 = 8;
 
 impl StreamRow {
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -148,32 +172,39 @@ impl StreamRow {
         let fixed = StreamFixed {
             list: self.list.number,
             version: state.version,
-            last_position: if self.list.tail.is_empty() { state.last_position } else { 0 },
+            last_position: if self.list.tail.last() == Some(&state.last_position) { 0 } else { state.last_position },
             created_at: state.created_at,
             updated_after: state.updated_at.wrapping_sub(state.created_at),
             deleted_through: state.deleted_through,
             flags: if state.is_deleted { IS_DELETED } else { 0 }
                 | if state.is_tombstoned { IS_TOMBSTONED } else { 0 }
-                | if state.was_retained { WAS_RETAINED } else { 0 },
+                | if state.was_retained { WAS_RETAINED } else { 0 }
+                | if state.is_adopted { IS_ADOPTED } else { 0 },
             retention: (*retention != Retention::default()).then_some((
                 retention.max_count,
                 retention.max_age_us,
                 retention.before_version.map(Version::get),
             )),
         };
+        if state.is_adopted {
+            return encode_with_tail(&(fixed, state.unlisted), &self.list.tail, out);
+        }
         encode_with_tail(&fixed, &self.list.tail, out)
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        let (fixed, tail) = decode_with_tail::<StreamFixed>(bytes)?;
+        let (fixed, rest) = decode_fixed::<StreamFixed>(bytes)?;
+        let is_adopted = fixed.flags & IS_ADOPTED != 0;
+        let (unlisted, rest) = if is_adopted { decode_fixed(rest)? } else { (0, rest) };
+        let tail = decode_tail(rest)?;
         let was_retained = fixed.flags & WAS_RETAINED != 0 || fixed.retention.is_some();
         let (max_count, max_age_us, before_version) = fixed.retention.unwrap_or_default();
-        if tail.len() as u64 > fixed.version {
+        if (tail.len() as u64).saturating_add(unlisted) > fixed.version {
             return Err(Fault::unusable("a stream's tail is longer than the stream"));
         }
         let state = StreamState {
             version: fixed.version,
-            last_position: tail.last().copied().unwrap_or(fixed.last_position),
+            last_position: if fixed.last_position > 0 { fixed.last_position } else { tail.last().copied().unwrap_or_default() },
             created_at: fixed.created_at,
             updated_at: fixed.created_at.wrapping_add(fixed.updated_after),
             deleted_through: fixed.deleted_through,
@@ -181,6 +212,8 @@ impl StreamRow {
             is_tombstoned: fixed.flags & IS_TOMBSTONED != 0,
             retention: Retention { max_count, max_age_us, before_version: before_version.map(Version::new) },
             was_retained,
+            is_adopted,
+            unlisted,
         };
         Ok(Self { state, list: List { number: fixed.list, tail } })
     }
@@ -212,10 +245,17 @@ fn encode_with_tail(fixed: &impl Serialize, tail: &[u64], out: &mut Vec<u8>) -> 
 }
 
 fn decode_with_tail<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, Vec<u64>), Fault> {
+    let (fixed, rest) = decode_fixed(bytes)?;
+    Ok((fixed, decode_tail(rest)?))
+}
+
+fn decode_fixed<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), Fault> {
     let (fixed, read) = bincode::serde::decode_from_slice(bytes, BINCODE).map_err(|error| Fault::unusable(error.to_string()))?;
-    let tail =
-        postings::decode(bytes.get(read..).unwrap_or_default()).ok_or_else(|| Fault::unusable("a tail is not a list of positions"))?;
-    Ok((fixed, tail))
+    Ok((fixed, bytes.get(read..).unwrap_or_default()))
+}
+
+fn decode_tail(bytes: &[u8]) -> Result<Vec<u64>, Fault> {
+    postings::decode(bytes).ok_or_else(|| Fault::unusable("a tail is not a list of positions"))
 }
 
 /// A position in 6 bytes; a log with more than 2^48 events does not fit on any disk.

@@ -88,8 +88,9 @@ impl View {
         let mut found = Vec::new();
         let Some(state) = self.stream(name)? else { return Ok(found) };
         let mut row = None;
-        let mut at = if backward { from.min(state.version) } else { from.max(1) };
-        while at >= 1 && at <= state.version && found.len() < limit {
+        let lowest = state.unlisted + 1;
+        let mut at = if backward { from.min(state.version) } else { from.max(lowest) };
+        while at >= lowest && at <= state.version && found.len() < limit {
             let (first, chunk) = self.chunk(name, &mut row, at, backward)?;
             if chunk.is_empty() || first > at || first + chunk.len() as u64 <= at {
                 return Err(Fault::unusable(format!("version {at} of stream {name} is in no page")));

@@ -35,21 +35,47 @@ pub(crate) enum Change {
     Tombstoned,
     /// In place of the retention before.
     Retention(Retention),
+    /// It lived in another log, which left it like this. That log keeps the events up to then.
+    Adopted(StreamHead),
 }
 
-/// A stream as the index knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StreamHead {
-    pub(crate) version: Version,
-    /// Nothing below is visible, by deletes and by the retention's `before_version`. Its `max_count` and `max_age_us` may hide more.
-    pub(crate) first_version: Version,
-    pub(crate) last_position: Position,
-    pub(crate) created_at: Timestamp,
-    pub(crate) updated_at: Timestamp,
+/// A stream as one log knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamHead {
+    /// The version of its last event.
+    pub version: Version,
+    /// Softly deleted up to here (inclusive).
+    pub deleted_through: Version,
+    /// Where this log has touched it last: its last event here, or the record by which it was adopted.
+    pub last_position: Position,
+    /// When its first event was recorded.
+    pub created_at: Timestamp,
+    /// When its last event was recorded.
+    pub updated_at: Timestamp,
     /// Softly deleted, and nothing appended since.
-    pub(crate) is_deleted: bool,
-    pub(crate) is_tombstoned: bool,
-    pub(crate) retention: Retention,
+    pub is_deleted: bool,
+    /// Ended for ever.
+    pub is_tombstoned: bool,
+    /// As set last.
+    pub retention: Retention,
+    /// There was a retention at some time: what it hid has been seen by nobody who looked meanwhile.
+    pub was_retained: bool,
+    /// It lived in another log before.
+    pub is_adopted: bool,
+}
+
+impl StreamHead {
+    /// Nothing below is visible, by deletes and by the retention's `before_version`. Its `max_count` and `max_age_us` may hide more.
+    #[must_use]
+    pub fn first_version(&self) -> Version {
+        self.deleted_through.next().max(self.retention.before_version.unwrap_or_default())
+    }
+
+    /// Whether anything of the stream may be invisible, or was, and can be seen again.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        self.is_tombstoned || self.is_deleted || self.deleted_through > Version::ZERO || self.was_retained
+    }
 }
 
 /// By what events are listed, besides their stream.

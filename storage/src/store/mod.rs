@@ -1,6 +1,7 @@
 //! The face of one shard's log and index: one [`Store`] that writes, any number of [`Reader`]s, one [`Maintainer`].
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
@@ -22,6 +23,7 @@ use crate::plant::Plant;
 
 mod check;
 mod control;
+mod lineage;
 mod maintain;
 mod options;
 mod read;
@@ -36,6 +38,7 @@ pub use check::VerifyReport;
 pub use check::reindex;
 pub use check::repair;
 pub use check::verify;
+pub use lineage::Lineage;
 pub use maintain::Maintainer;
 pub use options::Appended;
 pub use options::Direction;
@@ -64,6 +67,8 @@ pub(crate) struct Shared {
     options: Options,
     /// The index could not take a commit, or lost its file: it is rebuilt before it answers again.
     index_is_broken: AtomicBool,
+    /// What other logs know of this one's streams.
+    lineage: OnceLock<Arc<dyn Lineage>>,
 }
 
 impl Store {
@@ -124,7 +129,7 @@ impl Store {
                 }
             }
         };
-        let shared = Arc::new(Shared { log, index, clock, options, index_is_broken: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { log, index, clock, options, index_is_broken: AtomicBool::new(false), lineage: OnceLock::new() });
         report.replayed_events = match shared.replay(is_writable, progress) {
             // The index says something that the log does not go on from: the log is right.
             Err(Error::Io { context, source }) if is_writable && source.kind() == std::io::ErrorKind::InvalidData => {

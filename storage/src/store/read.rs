@@ -72,20 +72,21 @@ impl Reader {
         (Position::new(position), chain)
     }
 
-    /// What there is to know of a stream, also if it is deleted; `None` if nothing was ever appended.
+    /// What there is to know of a stream, also if it is deleted; `None` if nothing was ever appended. If it has lived in several logs
+    /// that are joined: as the one that decides has it.
     ///
     /// # Errors
     ///
     /// [`Error::Io`], [`Error::Corrupt`].
     pub fn stream(&self, stream: &str) -> Result<Option<StreamInfo>, Error> {
-        let Some(head) = self.shared.index()?.head(stream)? else { return Ok(None) };
+        let Some(head) = self.shared.deciding_head(stream)?.0 else { return Ok(None) };
         let Ok(name) = StreamName::new(stream) else { return Ok(None) };
         self.info(name, &head).map(Some)
     }
 
     /// Visible events of a stream from version `from` (inclusive; `None`: the first, backward the last) on, at most `limit`
     /// events and about `bytes_max` bytes (always one event at least). `None` if the stream was never written, is deleted or tombstoned
-    /// (see [`Reader::stream`]).
+    /// (see [`Reader::stream`]). Those that lie in this log: of a stream that has lived in others, they have the rest.
     ///
     /// # Errors
     ///
@@ -165,6 +166,10 @@ impl Reader {
             let is_last = page.len() < LIST_CHUNK_STREAMS;
             after = page.last().map(|(name, _)| name.as_str().to_owned());
             for (name, head) in page {
+                // The log that decides lists it.
+                if self.shared.is_decided_elsewhere(name.as_str(), &head)? {
+                    continue;
+                }
                 let is_wanted = !head.is_deleted
                     && !head.is_tombstoned
                     && (include_system || !name.is_system())
@@ -224,7 +229,7 @@ impl Reader {
 
     /// Whether a reader may see the event: not deleted, not retired.
     pub(super) fn is_visible(&self, event: &RecordedEvent) -> Result<bool, Error> {
-        let Some(head) = self.shared.index()?.hidden().get(event.stream()) else { return Ok(true) };
+        let Some(head) = self.shared.hiding_head(event.stream())? else { return Ok(true) };
         Ok(!head.is_deleted
             && !head.is_tombstoned
             && event.version() >= lowest_by_count(&head)
@@ -252,10 +257,9 @@ impl Reader {
         let (mut low, mut high) = (lowest_by_count(head).get().max(1), head.version.get() + 1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let found = self.shared.index()?.stream_positions(stream.as_str(), Version::new(middle), 1, false)?;
             // A version whose event is gone was hidden before.
-            let event = self.read_versions(stream.as_str(), &found)?.pop();
-            if event.is_some_and(|event| event.recorded_at().as_micros() >= oldest) { high = middle } else { low = middle + 1 }
+            let recorded_at = self.recorded_at(stream.as_str(), Version::new(middle))?;
+            if recorded_at.is_some_and(|recorded_at| recorded_at.as_micros() >= oldest) { high = middle } else { low = middle + 1 }
         }
         Ok(Version::new(low))
     }
@@ -266,7 +270,7 @@ impl Reader {
     }
 
     /// Reads events of one stream and proves that each is the one that the index promised. Lost ones are left out.
-    fn read_versions(&self, stream: &str, found: &[(Version, Position)]) -> Result<Vec<RecordedEvent>, Error> {
+    pub(super) fn read_versions(&self, stream: &str, found: &[(Version, Position)]) -> Result<Vec<RecordedEvent>, Error> {
         let mut positions: Vec<u64> = found.iter().map(|(_, position)| position.get()).filter(|position| *position > 0).collect();
         let is_backward = positions.first() > positions.last();
         if is_backward {
@@ -291,7 +295,7 @@ impl Reader {
 /// The first version that count and version limits leave visible.
 fn lowest_by_count(head: &StreamHead) -> Version {
     let by_count = head.retention.max_count.map_or(0, |count| (head.version.get() + 1).saturating_sub(count));
-    head.first_version.max(Version::new(by_count))
+    head.first_version().max(Version::new(by_count))
 }
 
 const STREAM_CHUNK_EVENTS: usize = 4096;

@@ -161,7 +161,7 @@ impl Reader {
 
     /// Keeps what matches and may be seen, up to the limits; notes how far everything has been looked at.
     fn take(&self, walk: &mut Walk<'_>, events: Vec<RecordedEvent>, through: u64) -> Result<(), Error> {
-        let hides_nothing = self.shared.index()?.hidden().is_empty();
+        let hides_nothing = self.shared.hides_nothing()?;
         let mut reached = through;
         for event in events {
             let is_full = walk.slice.events.len() >= walk.limit || (walk.bytes > 0 && walk.bytes + event.stored_bytes() > walk.bytes_max);

@@ -11,11 +11,13 @@ use crate::Error;
 use crate::EventId;
 use crate::ExpectedVersion;
 use crate::FailedCheck;
+use crate::NewEvent;
 use crate::Position;
 use crate::QueryItem;
 use crate::RecordedEvent;
 use crate::Retention;
 use crate::StreamAppend;
+use crate::StreamHead;
 use crate::StreamName;
 use crate::Timestamp;
 use crate::Transaction;
@@ -46,14 +48,16 @@ use super::control;
 pub(super) struct Stage {
     pub(super) batch: Batch,
     events: Vec<StagedEvent>,
-    heads: HashMap<StreamName, Head, RandomState>,
+    pub(super) heads: HashMap<StreamName, Head, RandomState>,
+    /// Streams that another log has left, and that nothing was staged for yet.
+    pub(super) inherited: HashMap<StreamName, StreamHead, RandomState>,
     ids: HashMap<EventId, usize, RandomState>,
     /// Where the index says that events with these ids may stand; what was foreseen for this batch.
     foreseen: HashMap<EventId, Vec<Position>, RandomState>,
     /// The last position, staged ones included.
     position: u64,
     /// When the last event was recorded.
-    recorded_at: Timestamp,
+    pub(super) recorded_at: Timestamp,
     streams: StreamName,
 }
 
@@ -71,11 +75,12 @@ struct StagedEvent {
 
 /// A stream as staged transactions leave it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Head {
+pub(super) struct Head {
     version: Version,
     first_version: Version,
     is_deleted: bool,
     is_tombstoned: bool,
+    pub(super) is_adopted: bool,
 }
 
 /// Whether a transaction's events are there already.
@@ -92,6 +97,7 @@ impl Stage {
             batch: Batch::default(),
             events: Vec::new(),
             heads: HashMap::default(),
+            inherited: HashMap::default(),
             ids: HashMap::default(),
             foreseen: HashMap::default(),
             position,
@@ -108,6 +114,7 @@ impl Stage {
         self.batch.clear();
         self.events.clear();
         self.heads.clear();
+        self.inherited.clear();
         self.ids.clear();
         self.foreseen.clear();
         self.position = position;
@@ -142,12 +149,7 @@ impl Stage {
         {
             return Ok(*head);
         }
-        Ok(shared.index()?.head(stream.as_str())?.map_or_else(Head::default, |head| Head {
-            version: head.version,
-            first_version: head.first_version,
-            is_deleted: head.is_deleted,
-            is_tombstoned: head.is_tombstoned,
-        }))
+        Ok(shared.index()?.head(stream.as_str())?.map_or_else(Head::default, |head| Head::of(&head)))
     }
 
     /// The event with this id, staged or committed.
@@ -234,10 +236,16 @@ impl Store {
     pub fn stage(&mut self, transaction: &Transaction) -> Result<Appended, Error> {
         self.check_writable()?;
         let bytes = check_limits(transaction)?;
+        for append in &transaction.appends {
+            self.inherit(&append.stream)?;
+        }
         if let Presence::All(there) = self.presence(transaction)? {
             return Ok(there);
         }
         let heads = self.check(transaction)?;
+        for append in transaction.appends.iter().filter(|append| !append.events.is_empty()) {
+            self.adopt(&append.stream)?;
+        }
         Ok(self.push(transaction, heads, bytes, None))
     }
 
@@ -320,8 +328,9 @@ impl Store {
         Ok(())
     }
 
-    fn living(&self, stream: &StreamName) -> Result<Head, Error> {
+    fn living(&mut self, stream: &StreamName) -> Result<Head, Error> {
         self.check_writable()?;
+        self.inherit(stream)?;
         let head = self.stage.head(&self.shared, stream)?;
         if head.is_tombstoned {
             return Err(Error::StreamDeleted(stream.clone()));
@@ -330,16 +339,18 @@ impl Store {
     }
 
     fn stage_control(&mut self, stream: &StreamName, change: Change, id: EventId, after: Head) -> Result<Appended, Error> {
-        let append = StreamAppend {
-            stream: self.stage.streams.clone(),
-            expected: ExpectedVersion::Any,
-            events: vec![control::event(stream, change, id)],
-        };
-        let transaction = Transaction { appends: vec![append], conditions: Vec::new() };
-        let heads = self.check(&transaction)?;
-        let appended = self.push(&transaction, heads, 0, Some((stream.clone(), change)));
+        self.adopt(stream)?;
+        let appended = self.stage_record(control::event(stream, change, id), stream, change)?;
         self.stage.heads.insert(stream.clone(), after);
         Ok(Appended { streams: vec![(stream.clone(), after.version, after.version)], ..appended })
+    }
+
+    /// Stages a control record, without a look at the stream that it is about.
+    pub(super) fn stage_record(&mut self, record: NewEvent, stream: &StreamName, change: Change) -> Result<Appended, Error> {
+        let append = StreamAppend { stream: self.stage.streams.clone(), expected: ExpectedVersion::Any, events: vec![record] };
+        let transaction = Transaction { appends: vec![append], conditions: Vec::new() };
+        let heads = self.check(&transaction)?;
+        Ok(self.push(&transaction, heads, 0, Some((stream.clone(), change))))
     }
 
     /// Looks for the transaction's ids: all there with the same content, in this order, is a retry; some there is a mistake.
@@ -350,7 +361,7 @@ impl Store {
         }
         let mut seen: HashMap<EventId, (), RandomState> = HashMap::default();
         let mut there = Vec::new();
-        let mut count = 0;
+        let (mut count, mut position) = (0, Position::ZERO);
         for (append, event) in events() {
             count += 1;
             if seen.insert(event.id, ()).is_some() {
@@ -359,7 +370,13 @@ impl Store {
             if event.id_is_fresh {
                 continue;
             }
-            let Some(found) = self.stage.event_by_id(&self.shared, event.id)? else { continue };
+            let (found, at) = match self.stage.event_by_id(&self.shared, event.id)? {
+                Some(found) => (Some(found.clone()), found.position()),
+                // Its place is in another log; whoever has seen this one to its end is as far.
+                None => (self.event_elsewhere(&append.stream, event.id)?, Position::new(self.stage.position)),
+            };
+            let Some(found) = found else { continue };
+            position = position.max(at);
             if found.stream() != append.stream.as_str() || !(self.shared.options.same_content)(&found, event) {
                 return Err(Error::EventIdReused { id: event.id, position: found.position() });
             }
@@ -381,7 +398,6 @@ impl Store {
             let first = versions.first().copied().unwrap_or(version);
             streams.push((append.stream.clone(), first, versions.last().copied().unwrap_or(version)));
         }
-        let position = there.iter().map(RecordedEvent::position).max().unwrap_or_default();
         Ok(Presence::All(Appended { streams, position, duplicate: true }))
     }
 
@@ -448,6 +464,16 @@ impl Store {
 }
 
 impl Head {
+    pub(super) fn of(head: &StreamHead) -> Self {
+        Self {
+            version: head.version,
+            first_version: head.first_version(),
+            is_deleted: head.is_deleted,
+            is_tombstoned: head.is_tombstoned,
+            is_adopted: head.is_adopted,
+        }
+    }
+
     fn after(self, events: usize) -> Self {
         if events == 0 { self } else { Self { version: Version::new(self.version.get() + events as u64), is_deleted: false, ..self } }
     }

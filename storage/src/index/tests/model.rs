@@ -30,8 +30,8 @@ pub(super) struct Model {
     pub(super) events: Vec<Event>,
     pub(super) heads: BTreeMap<String, StreamHead>,
     lists: BTreeMap<String, Vec<u64>>,
-    /// The streams that had a retention at some time.
-    retained: BTreeSet<String>,
+    /// The streams that were adopted before they were written here, with how many of their versions are in no list.
+    came_from_elsewhere: BTreeMap<String, u64>,
     last: u64,
 }
 
@@ -50,13 +50,21 @@ impl Model {
             let head = self.heads.entry(stream.clone()).or_insert_with(|| new_head(at));
             match change {
                 Change::Deleted { before_version } => {
-                    head.first_version = head.first_version.max(before_version.next());
+                    head.deleted_through = head.deleted_through.max(*before_version);
                     head.is_deleted = true;
                 }
                 Change::Tombstoned => head.is_tombstoned = true,
                 Change::Retention(retention) => {
                     head.retention = *retention;
-                    self.retained.insert(stream.clone());
+                    head.was_retained = true;
+                }
+                Change::Adopted(left) => {
+                    let list = self.lists.entry(stream.clone()).or_default();
+                    if head.version == Version::ZERO {
+                        self.came_from_elsewhere.insert(stream.clone(), left.version.get() / 128 * 128);
+                    }
+                    list.resize(usize::try_from(left.version.get()).unwrap(), 0);
+                    *head = StreamHead { last_position: Position::new(event.position), is_adopted: true, was_retained: head.was_retained || left.was_retained, ..*left };
                 }
             }
         }
@@ -72,13 +80,15 @@ impl Model {
 fn new_head(at: Timestamp) -> StreamHead {
     StreamHead {
         version: Version::ZERO,
-        first_version: Version::new(1),
+        deleted_through: Version::ZERO,
         last_position: Position::ZERO,
         created_at: at,
         updated_at: at,
         is_deleted: false,
         is_tombstoned: false,
         retention: Retention::default(),
+        was_retained: false,
+        is_adopted: false,
     }
 }
 
@@ -96,10 +106,13 @@ pub(super) fn more(random: &mut Random, model: &Model, count: u64) -> Vec<Event>
             4..=7 => format!("quiet-{}", random.below(400)),
             _ => format!("rare{}-x", random.below(30)),
         };
+        if let Some((name, Change::Adopted(left))) = &control {
+            versions.insert(name.clone(), left.version.get());
+        }
         let known = model.heads.get(&stream).map_or(0, |head| head.version.get());
         let version = versions.entry(stream.clone()).or_insert(known);
-        // A jump stands for lost events; a version is never above its position.
-        *version = (*version + if random.below(60) == 0 { 3 } else { 1 }).min(position);
+        // A jump stands for lost events; a version is never above its position, unless another log has some of them.
+        *version = (*version + if random.below(60) == 0 { 3 } else { 1 }).min(position.max(*version + 1));
         let mut new = event(position, &stream, *version);
         new.event_type = format!("Type{}", random.below(4) * random.below(4));
         for _ in 0..random.below(3) {
@@ -113,6 +126,9 @@ pub(super) fn more(random: &mut Random, model: &Model, count: u64) -> Vec<Event>
 }
 
 fn control(random: &mut Random, model: &Model, versions: &BTreeMap<String, u64>) -> (String, Change) {
+    if random.below(5) == 0 {
+        return adoption(random, model, versions);
+    }
     let names: Vec<&String> = model.heads.keys().filter(|name| !is_system(name)).collect();
     let Some(name) = (!names.is_empty()).then(|| (*random.pick(&names)).clone()) else {
         return ("never-written".to_owned(), Change::Tombstoned);
@@ -127,19 +143,39 @@ fn control(random: &mut Random, model: &Model, versions: &BTreeMap<String, u64>)
     (name, change)
 }
 
+/// A stream that comes from another log, or comes back from there.
+fn adoption(random: &mut Random, model: &Model, versions: &BTreeMap<String, u64>) -> (String, Change) {
+    let name = format!("quiet-{}", random.below(500));
+    let known = versions.get(&name).copied().or_else(|| model.heads.get(&name).map(|head| head.version.get())).unwrap_or(0);
+    let version = known + random.below(if known == 0 { 700 } else { 40 }) + u64::from(known == 0);
+    let is_retained = random.below(4) == 0;
+    let left = StreamHead {
+        version: Version::new(version),
+        deleted_through: Version::new(if random.below(4) == 0 { version / 2 } else { 0 }),
+        last_position: Position::new(random.next()),
+        is_tombstoned: random.below(9) == 0,
+        was_retained: is_retained,
+        retention: Retention { max_count: is_retained.then_some(7), ..Retention::default() },
+        updated_at: Timestamp::from_micros(1_700_000_000_000_123),
+        ..new_head(Timestamp::from_micros(1_600_000_000_000_000))
+    };
+    (name, Change::Adopted(left))
+}
+
 /// Compares every answer but searches with the model's.
 pub(super) fn check(index: &Index, model: &Model, random: &mut Random) {
     assert_eq!(index.applied().get(), model.last);
     for (name, head) in &model.heads {
         assert_eq!(index.head(name).unwrap().as_ref(), Some(head), "{name}");
-        let hides = head.is_deleted || head.is_tombstoned || head.first_version > Version::new(1) || model.retained.contains(name);
-        assert_eq!(index.hidden().get(name).as_ref(), hides.then_some(head), "{name}");
+        assert_eq!(index.hidden().get(name).as_ref(), head.hides().then_some(head), "{name}");
     }
     assert_eq!(index.head("nobody").unwrap(), None);
     for (name, list) in &model.lists {
         let from = 1 + random.below(list.len() as u64 + 2);
         let limit = usize::try_from(1 + random.below(300)).unwrap();
+        let unlisted = model.came_from_elsewhere.get(name).copied().unwrap_or(0);
         let all = list.iter().enumerate().map(|(index, position)| (index as u64 + 1, *position));
+        let all = all.filter(|(version, _)| *version > unlisted);
         let forward: Vec<_> = all.clone().filter(|(version, _)| *version >= from).take(limit).collect();
         let backward: Vec<_> = all.filter(|(version, _)| *version <= from).rev().take(limit).collect();
         for (expected, is_backward) in [(forward, false), (backward, true)] {
@@ -157,10 +193,12 @@ pub(super) fn check(index: &Index, model: &Model, random: &mut Random) {
 }
 
 fn check_counts(index: &Index, model: &Model) {
-    let written = || model.heads.iter().filter(|(_, head)| head.version > Version::ZERO).map(|(name, _)| name);
+    // Where a stream began, it is counted.
+    let begun = |name: &str| !model.came_from_elsewhere.contains_key(name);
+    let written = || model.heads.iter().filter(|(name, head)| head.version > Version::ZERO && begun(name)).map(|(name, _)| name);
     assert_eq!(index.stream_count().unwrap(), written().filter(|name| !is_system(name)).count() as u64);
     let categories = index.categories().unwrap();
-    let names: BTreeSet<&str> = written().map(|name| category(name)).collect();
+    let names: BTreeSet<&str> = model.events.iter().map(|event| category(&event.stream)).collect();
     assert_eq!(categories.iter().map(|info| info.term.as_str()).collect::<Vec<_>>(), names.into_iter().collect::<Vec<_>>());
     for info in categories {
         assert_eq!(info.streams, written().filter(|name| category(name) == info.term).count() as u64, "{info:?}");
