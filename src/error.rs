@@ -82,6 +82,18 @@ pub enum Error {
         /// Which region it would have to be.
         detail: String,
     },
+    /// What was asked of the shards does not go with how they are: another change is under way, or the strategy knows no such change.
+    #[error("{detail}")]
+    TopologyConflict {
+        /// Why, and what to do.
+        detail: String,
+    },
+    /// There is no shard of this number, or no job of this name.
+    #[error("there is no {what}")]
+    NoSuchPart {
+        /// Which, in words.
+        what: String,
+    },
     /// A definition (a module, a schema) that can't be taken: what was in force before still is.
     #[error("{}: {}", .0.what, .0.detail)]
     InvalidDefinition(Box<DefinitionFault>),

@@ -27,6 +27,8 @@ mod groups;
 mod imports;
 #[path = "embedded/missing_shards.rs"]
 mod missing_shards;
+#[path = "embedded/moving_shards.rs"]
+mod moving_shards;
 #[path = "embedded/opening.rs"]
 mod opening;
 #[path = "embedded/pages.rs"]

@@ -19,12 +19,13 @@ use super::cache::Cached;
 use super::evolver::Evolver;
 use super::evolver::Running;
 use crate::Error;
-use crate::shard::Handle;
+use crate::shard::Home;
+use crate::shard::HomeSlice;
 
 /// What a stream's states are made from at this moment.
 pub(super) struct Source {
     pub(super) stream: StreamName,
-    pub(super) shard: Handle,
+    pub(super) shard: Home,
     pub(super) info: StreamInfo,
     pub(super) evolver: Arc<Evolver>,
     pub(super) hash: [u8; 32],
@@ -149,7 +150,7 @@ impl Aggregates {
 
     /// What there is of a stream, if it has events that can be seen.
     pub(super) fn source(&self, stream: &StreamName) -> Result<Source, Error> {
-        let shard = self.router.locate(stream.as_str()).clone();
+        let shard = self.router.locate(stream.as_str());
         let evolver = self.evolver(stream.category());
         // From memory nearly always, and then a thread that may wait for a disk would cost more than the answer.
         let info = match shard.stream_now(stream.as_str())? {
@@ -348,7 +349,8 @@ impl From<Error> for Failed {
 /// Events of a stream as they were stored, from a version on.
 pub(super) async fn read(source: &Source, from: Version, limit: usize) -> Result<Vec<RecordedEvent>, Failed> {
     let slice = source.shard.read_stream(source.stream.clone(), Some(from), Direction::Forward, limit, READ_BYTES).await?;
-    slice.map(|slice| slice.events).ok_or(Failed::Moved)
+    let events = |slice: HomeSlice| slice.events.into_iter().map(|(_, event)| event).collect();
+    slice.map(events).ok_or(Failed::Moved)
 }
 
 /// Events that a repair had to give up leave a gap: the fold of the rest would be a state that never was.

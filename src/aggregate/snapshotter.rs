@@ -121,7 +121,7 @@ impl Aggregates {
     async fn look_at_all(&self) -> Result<(), Error> {
         let defined: Vec<_> = self.evolvers.read().iter().map(|(category, evolver)| (category.clone(), Arc::clone(evolver))).collect();
         for (category, evolver) in defined {
-            for shard in self.router.shards() {
+            for shard in self.router.shards().iter() {
                 let mut after = None;
                 loop {
                     let category = Some(category.clone());

@@ -152,10 +152,10 @@ impl Database {
     pub(super) async fn load_definitions(&self) -> Result<(), Error> {
         let mut definitions = self.inner.definitions.lock().await;
         let stream = definitions_stream();
-        let shard = self.router().locate(stream.as_str());
         let mut from = Some(Version::new(1));
         while let Some(version) = from {
-            let slice = match shard.read_stream(stream.clone(), Some(version), Direction::Forward, READ_EVENTS, READ_BYTES).await {
+            let home = self.router().locate(stream.as_str());
+            let slice = match home.read_stream(stream.clone(), Some(version), Direction::Forward, READ_EVENTS, READ_BYTES).await {
                 Ok(Some(slice)) => slice,
                 Ok(None) => break,
                 // The rest of the log can still be read, and that is what somebody with a damaged log needs most.
@@ -165,7 +165,7 @@ impl Database {
                 }
                 Err(error) => return Err(error),
             };
-            for event in &slice.events {
+            for (_, event) in &slice.events {
                 if let Err(detail) = definitions.apply(event) {
                     tracing::error!(version = event.version().get(), detail, "an event of $definitions can't be read and is left out");
                 }
@@ -293,7 +293,6 @@ impl Database {
 
     pub(super) async fn record(&self, definitions: &mut Definitions, event_type: &str, data: bytes::Bytes) -> Result<(), Error> {
         let stream = definitions_stream();
-        let shard = self.router().locate(stream.as_str());
         let event = NewEvent {
             id: EventId::from_bytes(*Uuid::now_v7().as_bytes()),
             id_is_fresh: true,
@@ -306,8 +305,8 @@ impl Database {
         };
         // One that was stored and could not be read back is caught up with first.
         self.catch_up(definitions).await?;
-        let append = StreamAppend { stream, expected: ExpectedVersion::Exact(definitions.version), events: vec![event] };
-        self.write(shard, Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() })).await?;
+        let append = StreamAppend { stream: stream.clone(), expected: ExpectedVersion::Exact(definitions.version), events: vec![event] };
+        self.write(&stream, Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() })).await?;
         self.catch_up(definitions).await
     }
 
@@ -317,7 +316,7 @@ impl Database {
         let shard = self.router().locate(stream.as_str());
         let next = Some(definitions.version.next());
         let slice = shard.read_stream(stream, next, Direction::Forward, READ_EVENTS, READ_BYTES).await?;
-        for event in slice.iter().flat_map(|slice| &slice.events) {
+        for (_, event) in slice.iter().flat_map(|slice| &slice.events) {
             definitions.apply(event).map_err(|detail| Error::Unavailable { shard: shard.number(), detail })?;
         }
         Ok(())

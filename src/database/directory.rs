@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use factum_storage as storage;
@@ -21,6 +22,28 @@ use crate::Error;
 use crate::shard::Strategy;
 use crate::shard::Topology;
 
+/// Where a data directory is: its own disk, and that of each shard below it.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) root: Arc<dyn Disk>,
+    pub(super) shard: ShardDisks,
+    /// As people are told.
+    pub(super) name: PathBuf,
+}
+
+/// The disk of a shard.
+pub type ShardDisks = Arc<dyn Fn(u16) -> Arc<dyn Disk> + Send + Sync>;
+
+impl Place {
+    /// A directory of this machine.
+    pub(super) fn at(root: &Path, durability: Durability) -> Self {
+        let name = root.to_owned();
+        let below = name.clone();
+        let shard = move |shard: u16| disk(&below.join("shards").join(shard.to_string()), durability);
+        Self { root: disk(root, durability), shard: Arc::new(shard), name }
+    }
+}
+
 /// A data directory that this process owns.
 pub(super) struct Directory {
     /// What each shard is opened on.
@@ -28,7 +51,7 @@ pub(super) struct Directory {
     /// What is known of it as a whole.
     pub(super) meta: Meta,
     /// The directory itself.
-    pub(super) root: Arc<dyn Disk>,
+    pub(super) place: Place,
     /// Keeps other processes out while it lives.
     pub(super) lock: Arc<dyn LockGuard>,
 }
@@ -53,15 +76,15 @@ pub(super) struct Asked {
 /// # Errors
 ///
 /// [`Error::Storage`]: `Locked`, `UnknownFormat`, `Corrupt`, `Io`. [`Error::Invalid`] if it has other shards, or another strategy.
-pub(super) fn open(root: &Path, asked: Asked, durability: Durability) -> Result<Directory, Error> {
-    let disk = disk(root, durability);
+pub(super) fn open(place: Place, asked: Asked) -> Result<Directory, Error> {
+    let disk = Arc::clone(&place.root);
     disk.create_dir("").map_err(|error| failed("creating the data directory", error))?;
-    let lock = lock(&*disk, root)?;
+    let lock = lock(&*disk, &place.name)?;
     let meta = match meta::read(&*disk)? {
         Some(meta) => {
-            check_count(meta.topology.shards(), asked.shards)?;
+            check_count(&meta.topology, asked.shards)?;
             if let Some(strategy) = &asked.strategy {
-                meta.topology.strategy().check_asked(strategy)?;
+                meta.topology.check_asked(strategy)?;
             }
             meta
         }
@@ -72,14 +95,14 @@ pub(super) fn open(root: &Path, asked: Asked, durability: Durability) -> Result<
             meta
         }
     };
-    let homes = (0..meta.topology.shards()).map(|shard| home(root, &*disk, &meta, shard, durability)).collect::<Result<_, _>>()?;
-    Ok(Directory { homes, meta, root: disk, lock })
+    let homes = (0..meta.topology.shards()).map(|shard| home(&place, &meta, shard)).collect::<Result<_, _>>()?;
+    Ok(Directory { homes, meta, place, lock })
 }
 
 /// The folder of a shard, and whether it is the shard's own.
-fn home(root: &Path, directory: &dyn Disk, meta: &Meta, shard: u16, durability: Durability) -> Result<Home, Error> {
-    let disk = disk(&root.join("shards").join(shard.to_string()), durability);
-    let fault = match directory.list(&log_folder(shard)) {
+fn home(place: &Place, meta: &Meta, shard: u16) -> Result<Home, Error> {
+    let disk = (place.shard)(shard);
+    let fault = match place.root.list(&log_folder(shard)) {
         Ok(_) => stranger(&disk, meta, shard)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Some(format!("{META_FILE} says that there are {} shards, but its folder is missing", meta.topology.shards()))
@@ -161,9 +184,19 @@ fn owner() -> String {
     format!("pid {} on {host} since {since}", std::process::id())
 }
 
-fn check_count(found: u16, asked: Option<u16>) -> Result<(), Error> {
+/// Makes the folder of a shard that is to join, and says on which disk it is. What a creation that was cut short has left there is nobody's.
+pub(super) fn make_home(place: &Place, shard: u16) -> io::Result<Arc<dyn Disk>> {
+    place.root.create_dir(&log_folder(shard))?;
+    place.root.sync_dir(&format!("shards/{shard}"))?;
+    place.root.sync_dir("shards")?;
+    Ok((place.shard)(shard))
+}
+
+/// As many as there are now is right, and as many as there were when settings were written that nobody has changed since.
+fn check_count(topology: &Topology, asked: Option<u16>) -> Result<(), Error> {
+    let found = topology.shards();
     match asked {
-        Some(asked) if asked != found => Err(Error::Invalid {
+        Some(asked) if asked != found && asked != topology.began_with() => Err(Error::Invalid {
             field: "shards".to_owned(),
             detail: format!("the database has {found} shard(s), {asked} were asked for; leave it out to take what there is"),
         }),

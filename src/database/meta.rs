@@ -1,7 +1,8 @@
 //! What does `factum.meta` say, and how is it written?
 //!
 //! One line of JSON. Format 1 has the number of shards, which are spread by `hash`; with any other strategy it is format 2 and holds the
-//! topology, so that a build which does not know that refuses the directory. With several shards it also holds the ids of their logs,
+//! topology, so that a build which does not know that refuses the directory; once slots have moved or a shard was added it is format 3,
+//! since streams may then have events in several logs. With several shards it also holds the ids of their logs,
 //! once all of them have one: a folder that is missing, empty, foreign or there twice is found by them.
 
 use std::io;
@@ -61,10 +62,10 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Option<Meta>, Error> {
         return Err(storage::Error::UnknownFormat { file: META_FILE.into(), found: format, known: FORMAT }.into());
     }
     let line: Line = serde_json::from_slice(&text).map_err(not_json)?;
-    if line.shards == 0 || format == 0 || (format == FORMAT) != line.topology.is_some() {
+    if line.shards == 0 || format == 0 || (format >= FORMAT_TOPOLOGY) != line.topology.is_some() {
         return Err(damaged(format!("says format {format}, {} shards and {} topology", line.shards, line.topology.map_or("no", |_| "a"))));
     }
-    if line.check.as_deref().is_some_and(|check| check != checked(&line)) || (line.check.is_none() && format == FORMAT) {
+    if line.check.as_deref().is_some_and(|check| check != checked(&line)) || (line.check.is_none() && format >= FORMAT_TOPOLOGY) {
         return Err(damaged("its checksum does not fit".to_owned()));
     }
     let topology = match &line.topology {
@@ -99,11 +100,17 @@ pub(super) fn write(disk: &dyn Disk, meta: &Meta) -> io::Result<()> {
 
 fn line(meta: &Meta) -> io::Result<Line> {
     let topology = match meta.topology.strategy() {
-        Strategy::Hash => None,
-        Strategy::Ring { .. } | Strategy::Range { .. } | Strategy::Geo { .. } => Some(RawValue::from_string(meta.topology.to_json())?),
+        Strategy::Hash if meta.topology.is_unchanged() => None,
+        Strategy::Hash | Strategy::Ring { .. } | Strategy::Range { .. } | Strategy::Geo { .. } => {
+            Some(RawValue::from_string(meta.topology.to_json())?)
+        }
     };
     let logs = meta.logs.as_ref().map(|logs| logs.iter().map(|id| format!("{:032x}", u128::from_be_bytes(*id))).collect());
-    let format = if topology.is_some() { FORMAT } else { 1 };
+    let format = match topology {
+        None => 1,
+        Some(_) if meta.topology.is_unchanged() => FORMAT_TOPOLOGY,
+        Some(_) => FORMAT,
+    };
     let mut line = Line { format, shards: meta.topology.shards(), logs, topology, check: None };
     line.check = (line.logs.is_some() || line.topology.is_some()).then(|| checked(&line));
     Ok(line)
@@ -125,7 +132,9 @@ fn read_start(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
 pub(super) const META_FILE: &str = "factum.meta";
 const META_TEMPORARY: &str = "factum.meta.tmp";
 /// The newest format of a data directory that this build knows.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+/// The first that holds a topology.
+const FORMAT_TOPOLOGY: u32 = 2;
 const META_BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]

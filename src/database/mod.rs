@@ -138,6 +138,11 @@ pub use crate::subscription::group::Terms;
 use crate::telemetry;
 
 use directory::Asked;
+use directory::Place;
+#[doc(hidden)]
+pub use directory::ShardDisks;
+use reshaping::Ground;
+use reshaping::Reshaping;
 
 mod aggregates;
 mod command;
@@ -156,9 +161,11 @@ mod overview;
 mod projections;
 mod reads;
 mod refusals;
+mod reshaping;
 mod residency;
 mod same_content;
 mod shape;
+mod shards;
 #[cfg(feature = "analytics")]
 mod sql;
 mod subscriptions;
@@ -189,6 +196,10 @@ pub use overview::Trouble;
 pub use projections::PoisonEvent;
 pub use projections::ProjectionStatus;
 pub use projections::RebuildStatus;
+pub use reshaping::Job;
+pub use reshaping::JobState;
+pub use shards::ShardPlan;
+pub use shards::TopologyChange;
 #[cfg(feature = "analytics")]
 pub use sql::SqlQuery;
 #[cfg(feature = "analytics")]
@@ -220,6 +231,7 @@ struct Inner {
     turns: aggregates::Turns,
     projections: Arc<Projections>,
     snapshotter: AbortHandle,
+    reshaping: Arc<Reshaping>,
     groups: Groups,
     #[cfg(feature = "analytics")]
     analytics: Arc<Analytics>,
@@ -230,6 +242,7 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.snapshotter.abort();
+        self.reshaping.stop();
         // The shards' own threads do what is left; nobody waits for them here, as this may be a thread of a runtime.
         self.router.shards().iter().for_each(Handle::close);
     }
@@ -245,16 +258,33 @@ impl Database {
         let Some(root) = options.data.clone() else {
             let (shards, strategy) = options.strategy.clone().unwrap_or(Strategy::Hash).settled(options.shards)?;
             let disks = (0..shards).map(|_| Arc::new(MemDisk::new()) as Arc<dyn Disk>).collect();
-            return Self::start(Topology::new(shards, strategy), opening::on_disks(disks, &options).await?, None, options).await;
+            let opened = opening::on_disks(disks, &options).await?;
+            return Self::start(Topology::new(shards, strategy), opened, (Ground::Memory, None), options).await;
         };
         let asked = Asked { shards: options.shards, strategy: options.strategy.clone() };
-        let durability = options.durability;
-        let directory = blocking(move || directory::open(&root, asked, durability)).await?;
-        if durability == Durability::Relaxed {
+        if options.durability == Durability::Relaxed {
             tracing::warn!("durability is relaxed: a power cut may lose what was acknowledged");
         }
+        Self::open_at(Place::at(&root, options.durability), asked, options).await
+    }
+
+    async fn open_at(place: Place, asked: Asked, options: Options) -> Result<Self, Error> {
+        let directory = blocking(move || directory::open(place, asked)).await?;
         let shards = opening::in_directory(&directory, &options).await?;
-        Self::start(directory.meta.topology, shards, Some(directory.lock), options).await
+        let ground = Ground::Directory { place: directory.place, lock: Arc::downgrade(&directory.lock) };
+        Self::start(directory.meta.topology, shards, (ground, Some(directory.lock)), options).await
+    }
+
+    /// Opens or creates a data directory on disks that the caller brings: `root` for the directory itself, and one for each shard below it.
+    /// For tests of what happens when a disk stops.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::open`].
+    #[doc(hidden)]
+    pub async fn open_in(root: Arc<dyn Disk>, shard: ShardDisks, options: Options) -> Result<Self, Error> {
+        let asked = Asked { shards: options.shards, strategy: options.strategy.clone() };
+        Self::open_at(Place { root, shard, name: "a disk of the caller's".into() }, asked, options).await
     }
 
     /// Opens or creates a database on disks that the caller brings, one for each shard and always in the same order, and owns for itself.
@@ -266,7 +296,8 @@ impl Database {
     pub async fn open_on(disks: Vec<Arc<dyn Disk>>, options: Options) -> Result<Self, Error> {
         let count = u16::try_from(disks.len()).unwrap_or(u16::MAX);
         let (shards, strategy) = options.strategy.clone().unwrap_or(Strategy::Hash).settled(Some(count))?;
-        Self::start(Topology::new(shards, strategy), opening::on_disks(disks, &options).await?, None, options).await
+        let opened = opening::on_disks(disks, &options).await?;
+        Self::start(Topology::new(shards, strategy), opened, (Ground::Brought, None), options).await
     }
 
     /// A new, empty database in memory.
@@ -285,6 +316,7 @@ impl Database {
     /// What the last flush says; nothing acknowledged is lost by it.
     pub async fn close(&self) -> Result<(), Error> {
         self.inner.snapshotter.abort();
+        self.inner.reshaping.closed().await;
         #[cfg(feature = "analytics")]
         self.inner.analytics.close();
         self.inner.projections.close().await;
@@ -292,15 +324,21 @@ impl Database {
         self.inner.exports.close().await;
         // They read the shards' logs to the end of what they have to do.
         self.inner.groups.close().await;
-        close(self.router().shards()).await
+        close(&self.router().shards()).await
     }
 
-    async fn start(topology: Topology, shards: Vec<Handle>, lock: Option<Arc<dyn LockGuard>>, options: Options) -> Result<Self, Error> {
+    async fn start(
+        topology: Topology,
+        shards: Vec<Handle>,
+        (ground, lock): (Ground, Option<Arc<dyn LockGuard>>),
+        options: Options,
+    ) -> Result<Self, Error> {
         telemetry::catalogue::describe();
         #[cfg(feature = "analytics")]
         let allowed = export::Allowed::parse(options.export_allow.iter().map(String::as_str))
             .map_err(|detail| Error::Invalid { field: "exports.allow".to_owned(), detail })?;
         let router = Arc::new(Router::new(shards, topology));
+        let reshaping = Reshaping::new(Arc::clone(&router), ground, &options);
         let ScriptLimits { threads, memory_bytes, time } = options.scripts;
         let sandbox = Sandbox::new(script::Options { threads, memory_bytes, wall: time, ..script::Options::default() });
         let schemas = Arc::new(Registry::new(sandbox.clone()));
@@ -342,6 +380,7 @@ impl Database {
             projections,
             groups,
             snapshotter,
+            reshaping,
             #[cfg(feature = "analytics")]
             analytics,
             #[cfg(feature = "analytics")]
@@ -349,6 +388,7 @@ impl Database {
         };
         let database = Self { inner: Arc::new(inner), reads_stored: false };
         database.load_definitions().await?;
+        database.resume_reshaping();
         Ok(database)
     }
 

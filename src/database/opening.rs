@@ -61,7 +61,7 @@ pub(super) async fn in_directory(directory: &Directory, options: &Options) -> Re
         return Err(given_up(shards, error).await);
     }
     if directory.meta.logs.is_none() && shards.len() > 1 && !shards.iter().any(Handle::is_absent) {
-        let (root, meta) = (Arc::clone(&directory.root), directory.meta.clone());
+        let (root, meta) = (Arc::clone(&directory.place.root), directory.meta.clone());
         let logs = shards.iter().map(Handle::log_id).collect();
         if let Err(error) = blocking(move || directory::know_logs(&*root, &meta, logs)).await {
             return Err(given_up(shards, error).await);
@@ -115,6 +115,12 @@ async fn side_by_side(
         blocking(move || shard::open(options))
     });
     futures::future::join_all(opening.collect::<Vec<_>>()).await
+}
+
+/// Opens one shard that is to join.
+pub(super) async fn one(shard: u16, disk: Arc<dyn Disk>, lock: Option<Arc<dyn LockGuard>>, options: &Options) -> Result<Handle, Error> {
+    let opened = side_by_side(vec![(shard, disk)], lock.as_ref(), options).await;
+    opened.into_iter().next().unwrap_or_else(|| Err(Error::Unavailable { shard, detail: "it was not opened".to_owned() }))
 }
 
 /// The engine's settings for one shard: its log gets an id of its own, so that the file of another shard or database is noticed.

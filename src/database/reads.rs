@@ -59,11 +59,14 @@ impl Database {
     ) -> Result<StreamPage, Error> {
         // Taken before the read: whoever goes on from here may see an event again, and never misses one.
         let cursor = self.end();
-        let shard = self.router().locate(stream.as_str());
         for _try in 0..READ_TRIES {
+            let shard = self.router().locate(stream.as_str());
             if let Some(slice) = shard.read_stream(stream.clone(), from, direction, limit, bytes_max).await? {
-                let events = self.shaped(shard.number(), slice.events).await?;
-                return Ok(StreamPage { shard: shard.number(), info: slice.info, events, next: slice.next, cursor });
+                let events = slice.events.into_iter().map(|(shard, record)| Event { shard, record }).collect();
+                let events = self.all_shaped(events).await?;
+                let shards = events.iter().map(|event| event.shard).collect();
+                let events = events.into_iter().map(|event| event.record).collect();
+                return Ok(StreamPage { shard: shard.number(), info: slice.info, events, shards, next: slice.next, cursor });
             }
             // Not there; but why? If it is there by now, it was written between the two questions.
             alive(stream, shard.stream(stream.clone()).await?)?;
@@ -90,8 +93,9 @@ impl Database {
     /// [`Error::EventNotFound`], [`Error::Storage`].
     pub async fn event_by_id(&self, id: EventId) -> Result<Event, Error> {
         let (mut found, mut failure) = (Vec::new(), None);
-        let answers = join_all(self.router().shards().iter().map(|shard| shard.event_by_id(id))).await;
-        for (shard, answer) in self.router().shards().iter().zip(answers) {
+        let shards = self.router().shards();
+        let answers = join_all(shards.iter().map(|shard| shard.event_by_id(id))).await;
+        for (shard, answer) in shards.iter().zip(answers) {
             match answer {
                 Ok(record) => found.extend(record.map(|record| (shard.number(), record))),
                 Err(error) => failure = failure.or(Some(error)),
@@ -116,13 +120,19 @@ impl Database {
     pub async fn streams(&self, query: StreamsQuery) -> Result<Vec<(u16, StreamInfo)>, Error> {
         let StreamsQuery { after, prefix, category, include_system, limit } = query;
         let listing = StreamListing { after, prefix, category, include_system, limit };
-        let listed = try_join_all(self.router().shards().iter().map(|shard| shard.streams(listing.clone()))).await?;
+        let table = self.router().table();
+        let listed = try_join_all(table.shards().iter().map(|shard| shard.streams(listing.clone()))).await?;
         let mut streams: Vec<(u16, StreamInfo)> = Vec::new();
-        for (shard, infos) in self.router().shards().iter().zip(listed) {
-            streams.extend(infos.into_iter().map(|info| (shard.number(), info)));
+        for (shard, infos) in table.shards().iter().zip(listed) {
+            // One that has moved is listed by whoever has it, or had it last if nothing was appended since.
+            let owner =
+                |info: &StreamInfo| table.topology().tenures(info.stream.as_str()).map(|_| table.topology().owner(info.stream.as_str()));
+            streams.extend(infos.into_iter().map(|info| (owner(&info).unwrap_or(shard.number()), info)));
         }
         // A system stream such as `$streams` is on every shard.
         streams.sort_by(|(one_shard, one), (other_shard, other)| (&one.stream, one_shard).cmp(&(&other.stream, other_shard)));
+        // One that changes hands may be listed by both.
+        streams.dedup_by(|(one_shard, one), (other_shard, other)| one.stream == other.stream && one_shard == other_shard);
         streams.truncate(limit);
         Ok(streams)
     }
@@ -175,7 +185,7 @@ impl Database {
     pub fn follow_stream(&self, stream: &StreamName, from: Version) -> Result<Feed, Error> {
         match self.router().locate(stream.as_str()).stream_now(stream.as_str())? {
             Some(info) if info.is_tombstoned => Err(storage::Error::StreamDeleted(stream.clone()).into()),
-            _ => Ok(Feed::of_stream(&self.shared_router(), stream.clone(), from)?.reshaped_by(self.reshaper())),
+            _ => Ok(Feed::of_stream(self.shared_router(), stream.clone(), from)?.reshaped_by(self.reshaper())),
         }
     }
 
@@ -226,8 +236,9 @@ impl Database {
     ///
     /// [`Error::Storage`].
     pub async fn status(&self) -> Result<Vec<ShardStatus>, Error> {
-        let status = try_join_all(self.router().shards().iter().map(|shard| shard.status())).await?;
-        let with_shard = self.router().shards().iter().zip(status);
+        let shards = self.router().shards();
+        let status = try_join_all(shards.iter().map(|shard| shard.status())).await?;
+        let with_shard = shards.iter().zip(status);
         Ok(with_shard
             .map(|(shard, status)| ShardStatus {
                 shard: shard.number(),

@@ -20,7 +20,7 @@ impl Database {
         }
         for (index, append) in appends.iter().enumerate() {
             topology.check_home(&append.stream, || field(index, "stream"))?;
-            check_events(topology, &append.stream, &append.events, |at| field(index, &format!("events[{at}].metadata.residency")))?;
+            check_events(&topology, &append.stream, &append.events, |at| field(index, &format!("events[{at}].metadata.residency")))?;
         }
         Ok(())
     }

@@ -41,8 +41,8 @@ impl Database {
             data,
         };
         let append = StreamAppend { stream: stream.clone(), expected, events: events.into_iter().map(event).collect() };
-        let shard = self.router().locate(stream.as_str());
-        let done = self.write(shard, Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() })).await?;
+        let write = Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() });
+        let done = self.write(stream, write).await?;
         Ok(done.appended.streams.first().map_or(Version::ZERO, |(_, _, last)| *last))
     }
 
@@ -52,13 +52,13 @@ impl Database {
     ///
     /// [`Error::Storage`].
     pub(crate) async fn read_from_system(&self, stream: &StreamName) -> Result<Vec<RecordedEvent>, Error> {
-        let shard = self.router().locate(stream.as_str());
         let mut events = Vec::new();
         let mut from = Some(Version::new(1));
         while let Some(version) = from {
-            let slice = shard.read_stream(stream.clone(), Some(version), Direction::Forward, READ_EVENTS, READ_BYTES).await?;
+            let home = self.router().locate(stream.as_str());
+            let slice = home.read_stream(stream.clone(), Some(version), Direction::Forward, READ_EVENTS, READ_BYTES).await?;
             let Some(slice) = slice else { break };
-            events.extend(slice.events);
+            events.extend(slice.events.into_iter().map(|(_, event)| event));
             from = slice.next;
         }
         Ok(events)

@@ -61,6 +61,8 @@ pub struct StreamPage {
     pub info: StreamInfo,
     /// The events.
     pub events: Vec<RecordedEvent>,
+    /// On which shard each of them is: that of the stream, unless it lived on another one then.
+    pub shards: Vec<u16>,
     /// Where to go on (inclusive), if there is more.
     pub next: Option<Version>,
     /// Where the log was when it was read.

@@ -57,7 +57,7 @@ pub(crate) async fn stream_event(State(app): State<Shared>, request: Request) ->
     let version = Version::new(version);
     let page = database.read_stream(&stream, Some(version), Direction::Forward, 1, 1).await?;
     match page.events.first().filter(|event| event.version() == version) {
-        Some(event) => Ok(one_event(page.shard, event).into_response(&parts.headers).await),
+        Some(event) => Ok(one_event(page.shards.first().copied().unwrap_or(page.shard), event).into_response(&parts.headers).await),
         None => Err(Error::EventNotFound { what: format!("version {version} of the stream") }.into()),
     }
 }

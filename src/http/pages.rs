@@ -95,7 +95,7 @@ pub(crate) async fn stream_events(State(app): State<Shared>, request: Request) -
 }
 
 fn stream_answer(page: &StreamPage, how: &How, parts: &Parts) -> ReadAnswer {
-    let events = || page.events.iter().map(|event| (page.shard, event));
+    let events = || page.shards.iter().copied().zip(&page.events);
     let body = if how.format == EventsFormat::Ndjson {
         lines(events(), page.events.iter())
     } else {

@@ -28,6 +28,7 @@ use super::absent::unusable;
 use super::interest::Interest;
 use super::live::Follower;
 use super::local::Local;
+use super::writer::Answered;
 use super::writer::Imported;
 use super::writer::Reply;
 use super::writer::Request;
@@ -50,6 +51,12 @@ enum Seat {
     Local(Arc<Local>),
     /// Nowhere: what lies in its folder is not the shard, or can't be opened.
     Absent(Arc<Absent>),
+}
+
+/// Something that is queued, and will be answered.
+pub(super) struct Pending<T> {
+    queued_at: Instant,
+    answer: oneshot::Receiver<Answered<T>>,
 }
 
 /// How a shard is.
@@ -97,6 +104,21 @@ impl Handle {
         }
     }
 
+    /// Its log's reader, if it is there.
+    pub(super) fn reader(&self) -> Option<&Reader> {
+        match &self.seat {
+            Seat::Local(local) => Some(&local.reader),
+            Seat::Absent(_) => None,
+        }
+    }
+
+    /// Followers go to the disk for what they have not read yet: who has the streams now says what of it is hidden.
+    pub(super) fn forget_recent(&self) {
+        if let Seat::Local(local) = &self.seat {
+            local.live.forget();
+        }
+    }
+
     /// Whether it is there at all.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self.seat, Seat::Absent(_))
@@ -132,19 +154,25 @@ impl Handle {
     ///
     /// Once queued it is done, whether or not somebody waits for the answer.
     pub(crate) async fn write(&self, write: Write) -> Result<Appended, Error> {
+        let pending = self.submit(write)?;
+        self.answered(pending).await
+    }
+
+    /// Queues a change of the log.
+    pub(super) fn submit(&self, write: Write) -> Result<Pending<Appended>, Error> {
         let bytes = match &write {
             Write::Transaction(transaction) => transaction.appends.iter().map(|append| events_bytes(&append.events)).sum(),
             Write::Control(..) => 0,
         };
-        self.ask(bytes, |reply| Work::Write(write, reply)).await
+        self.ask(bytes, |reply| Work::Write(write, reply))
     }
 
-    /// Appends those events that are not there yet. As [`Handle::write`], but not atomic.
-    pub(crate) async fn import(&self, stream: StreamName, events: Vec<NewEvent>) -> Result<Imported, Error> {
-        self.ask(events_bytes(&events), |reply| Work::Import { stream, events, reply }).await
+    /// Queues events of which those are to be appended that are not there yet. Not atomic.
+    pub(super) fn submit_import(&self, stream: StreamName, events: Vec<NewEvent>) -> Result<Pending<Imported>, Error> {
+        self.ask(events_bytes(&events), |reply| Work::Import { stream, events, reply })
     }
 
-    async fn ask<T>(&self, bytes: usize, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, Error> {
+    fn ask<T>(&self, bytes: usize, work: impl FnOnce(Reply<T>) -> Work) -> Result<Pending<T>, Error> {
         let local = self.local()?;
         let (reply, answer) = oneshot::channel();
         let queued_at = Instant::now();
@@ -154,13 +182,19 @@ impl Handle {
                 local.meters.overloaded();
             }
         })?;
+        Ok(Pending { queued_at, answer })
+    }
+
+    /// Waits for what was queued.
+    pub(super) async fn answered<T>(&self, pending: Pending<T>) -> Result<T, Error> {
+        let Pending { queued_at, answer } = pending;
         match answer.await {
             Ok(answer) => {
                 self.note(queued_at, answer.times);
                 answer.result.map_err(Error::from)
             }
             Err(_dropped) => {
-                let detail = local.queue.death().map_or_else(|| "its writer has ended".to_owned(), |detail| detail.to_string());
+                let detail = self.local()?.queue.death().map_or_else(|| "its writer has ended".to_owned(), |detail| detail.to_string());
                 Err(Error::Unavailable { shard: self.number(), detail: format!("{detail}; the outcome is unknown") })
             }
         }
@@ -210,7 +244,6 @@ impl Handle {
     }
 
     /// Visible events of a piece of the log that match: behind `after`, up to `through`.
-    #[cfg(feature = "analytics")]
     pub(crate) async fn read_piece(
         &self,
         filter: Arc<Filter>,

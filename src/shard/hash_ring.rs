@@ -48,7 +48,7 @@ fn join(owners: &mut [u16], weights: &[u32]) {
 }
 
 /// The shard's points on the ring, in order.
-fn points(shard: u16, weight: u32) -> Vec<u64> {
+pub(super) fn points(shard: u16, weight: u32) -> Vec<u64> {
     let point = |number| xxh3_64(format!("shard {shard} point {number}").as_bytes());
     let mut points: Vec<u64> = (0..POINTS * weight).map(point).collect();
     points.sort_unstable();
@@ -56,7 +56,7 @@ fn points(shard: u16, weight: u32) -> Vec<u64> {
 }
 
 /// How far it is from a slot to the next of these points.
-fn distance(slot: u16, points: &[u64]) -> u64 {
+pub(super) fn distance(slot: u16, points: &[u64]) -> u64 {
     let at = xxh3_64(format!("slot {slot}").as_bytes());
     let next = points.get(points.partition_point(|point| *point < at)).or(points.first());
     next.map_or(u64::MAX, |point| point.wrapping_sub(at))

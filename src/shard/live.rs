@@ -193,6 +193,16 @@ impl Live {
         !those.is_empty()
     }
 
+    /// Forgets what is in memory.
+    pub(super) fn forget(&self) {
+        let interested = self.interested.lock();
+        let mut ring = self.ring.write();
+        let end = ring.end();
+        ring.reset(end);
+        drop(ring);
+        drop(interested);
+    }
+
     /// Begins the ring anew at the end of the log. What was passed over may concern anybody.
     fn reset(&self, after: Position, end: Position) {
         let interested = self.interested.lock();

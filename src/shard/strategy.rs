@@ -117,9 +117,7 @@ impl Strategy {
     /// [`Error::Invalid`] names what differs.
     pub(crate) fn check_asked(&self, asked: &Self) -> Result<(), Error> {
         let differs = |field: &str, kept: String| {
-            let detail = format!(
-                "the database was made with {kept}, and moving streams between shards is not there yet; ask for that, or for nothing"
-            );
+            let detail = format!("the database was made with {kept}, and that can't be changed; ask for it, or for nothing");
             Err(invalid(field, detail))
         };
         match (self, asked) {
@@ -208,8 +206,9 @@ fn invalid(field: &str, detail: String) -> Error {
 }
 
 /// More than a machine has use for; slots are shared out among them.
-const SHARDS_MAX: u16 = 256;
-const WEIGHT_MAX: u32 = 100;
+pub(crate) const SHARDS_MAX: u16 = 256;
+/// The most that one shard can count for.
+pub(crate) const WEIGHT_MAX: u32 = 100;
 /// As long as a stream's name may be.
 const KEY_BYTES_MAX: usize = 255;
 

@@ -1,13 +1,19 @@
 //! Which shard owns which streams? One table with a version, whatever strategy has made it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use factum_storage::STREAMS_STREAM;
 use factum_storage::StreamName;
 use serde::Deserialize;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::hash_ring;
+use super::moves;
+use super::moves::Move;
+use super::moves::Tenure;
+use super::moves::Tenures;
 use super::partition;
 use super::partition::SLOTS;
 use super::strategy::Region;
@@ -20,13 +26,48 @@ pub(crate) struct Topology {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Inner {
     version: u64,
     shards: u16,
     strategy: Strategy,
     /// The owner of each slot; with ranges and regions there is none.
     slots: Vec<u16>,
+    /// How many shards there were at first.
+    began_with: u16,
+    /// All hand-overs since, oldest first.
+    moves: Vec<Move>,
+    tenures: Tenures,
+    /// Shards that are to own nothing any more.
+    drained: BTreeSet<u16>,
+    /// What is being done to it, until it is.
+    goal: Option<Goal>,
+}
+
+/// What a change of the topology is for. It is kept, so that a restart goes on with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Goal {
+    /// The name of the job.
+    pub(crate) job: String,
+    pub(crate) kind: GoalKind,
+    /// Microseconds since 1970 UTC.
+    pub(crate) started_at: i64,
+    /// How many slots there were to move in all.
+    pub(crate) total: u16,
+    pub(crate) is_paused: bool,
+}
+
+/// What a change of the topology comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum GoalKind {
+    /// A new shard takes its share.
+    Add(u16),
+    /// A shard gives all away.
+    Drain(u16),
+    /// Each gets its share.
+    Rebalance,
 }
 
 /// As it lies in the data directory.
@@ -36,6 +77,14 @@ struct Stored {
     shards: u16,
     by: Strategy,
     slots: Option<Vec<u16>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    began_with: Option<u16>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    moves: Vec<Move>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    drained: BTreeSet<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    goal: Option<Goal>,
 }
 
 /// Where a stream lives, and why.
@@ -85,7 +134,8 @@ impl Topology {
             Strategy::Ring { weights } => hash_ring::owners(weights),
             Strategy::Range { .. } | Strategy::Geo { .. } => Vec::new(),
         };
-        Self { inner: Arc::new(Inner { version: 1, shards, strategy, slots }) }
+        let (moves, tenures, drained) = (Vec::new(), Tenures::new(), BTreeSet::new());
+        Self { inner: Arc::new(Inner { version: 1, shards, strategy, slots, began_with: shards, moves, tenures, drained, goal: None }) }
     }
 
     /// Counts up with each change.
@@ -101,6 +151,133 @@ impl Topology {
     /// What has made it.
     pub(crate) fn strategy(&self) -> &Strategy {
         &self.inner.strategy
+    }
+
+    /// How many shards there were at first.
+    pub(crate) fn began_with(&self) -> u16 {
+        self.inner.began_with
+    }
+
+    /// Whether it is as it was made.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.inner.version == 1
+    }
+
+    /// The owner of each slot; none if the strategy has no slots.
+    pub(crate) fn slots(&self) -> &[u16] {
+        &self.inner.slots
+    }
+
+    /// All hand-overs, oldest first.
+    pub(crate) fn moves(&self) -> &[Move] {
+        &self.inner.moves
+    }
+
+    /// Shards that are to own nothing any more.
+    pub(crate) fn drained(&self) -> &BTreeSet<u16> {
+        &self.inner.drained
+    }
+
+    /// What is being done to it.
+    pub(crate) fn goal(&self) -> Option<&Goal> {
+        self.inner.goal.as_ref()
+    }
+
+    /// The shards that have had a stream, oldest first; `None` if its slot has never moved.
+    pub(crate) fn tenures(&self, stream: &str) -> Option<&[Tenure]> {
+        // Each log has its own stream of control records.
+        if self.inner.tenures.is_empty() || stream == STREAMS_STREAM {
+            return None;
+        }
+        self.inner.tenures.get(&partition::slot(stream)).map(|tenures| &**tenures)
+    }
+
+    /// How much of all a shard is to own, against the others.
+    pub(crate) fn weight(&self, shard: u16) -> u32 {
+        if self.inner.drained.contains(&shard) {
+            return 0;
+        }
+        match &self.inner.strategy {
+            Strategy::Ring { weights } => weights.get(usize::from(shard)).copied().unwrap_or(1),
+            Strategy::Hash | Strategy::Range { .. } | Strategy::Geo { .. } => 1,
+        }
+    }
+
+    /// The next version, with another goal.
+    pub(crate) fn with_goal(&self, goal: Option<Goal>) -> Self {
+        self.next(|next| next.goal = goal)
+    }
+
+    /// The same, before anybody knows of it, with another goal.
+    pub(crate) fn same_version_with_goal(&self, goal: Goal) -> Self {
+        let mut same = self.inner.as_ref().clone();
+        same.goal = Some(goal);
+        Self { inner: Arc::new(same) }
+    }
+
+    /// The next version, in which what was being done is given up: a shard that still has slots is to keep them.
+    pub(crate) fn without_goal(&self) -> Self {
+        self.next(|next| {
+            let slots = &next.slots;
+            next.drained.retain(|shard| !slots.contains(shard));
+            next.goal = None;
+        })
+    }
+
+    /// The next version, with one shard more, which owns nothing yet.
+    pub(crate) fn with_shard(&self, weight: u32, goal: Goal) -> Self {
+        self.next(|next| {
+            next.shards += 1;
+            if let Strategy::Ring { weights } = &mut next.strategy {
+                weights.push(weight);
+            }
+            next.goal = Some(goal);
+        })
+    }
+
+    /// The next version, in which a shard is to give everything away.
+    pub(crate) fn with_draining(&self, shard: u16, goal: Goal) -> Self {
+        self.next(|next| {
+            next.drained.insert(shard);
+            next.goal = Some(goal);
+        })
+    }
+
+    /// The next version, in which slots have moved.
+    ///
+    /// # Errors
+    ///
+    /// In words, if `from` does not own them.
+    pub(crate) fn with_move(&self, moved: Move) -> Result<Self, String> {
+        let mut slots = self.inner.slots.clone();
+        for slot in &moved.slots {
+            *slots.get_mut(usize::from(*slot)).ok_or_else(|| format!("there is no slot {slot}"))? = moved.to;
+        }
+        let moves: Vec<Move> = self.inner.moves.iter().cloned().chain([moved]).collect();
+        let tenures = moves::tenures(&moves, &slots)?;
+        Ok(self.next(|next| (next.slots, next.moves, next.tenures) = (slots, moves, tenures)))
+    }
+
+    fn next(&self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut next = self.inner.as_ref().clone();
+        next.version += 1;
+        change(&mut next);
+        Self { inner: Arc::new(next) }
+    }
+
+    /// Whether this is what is asked for, or was when it was made. What is not said is not asked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] names what differs.
+    pub(crate) fn check_asked(&self, asked: &Strategy) -> Result<(), Error> {
+        let began_with = match self.strategy() {
+            Strategy::Ring { weights } => {
+                Strategy::Ring { weights: weights.iter().copied().take(usize::from(self.began_with())).collect() }
+            }
+            other => other.clone(),
+        };
+        self.strategy().check_asked(asked).or_else(|error| began_with.check_asked(asked).map_err(|_| error))
     }
 
     /// How many slots a shard owns; `None` if it owns none by name.
@@ -187,9 +364,11 @@ impl Topology {
 
     /// As it is kept.
     pub(crate) fn to_json(&self) -> String {
-        let Inner { version, shards, strategy, slots } = &*self.inner;
+        let Inner { version, shards, strategy, slots, began_with, moves, drained, goal, .. } = &*self.inner;
         let slots = (!slots.is_empty()).then(|| slots.clone());
-        let stored = Stored { version: *version, shards: *shards, by: strategy.clone(), slots };
+        let (began_with, goal) = ((*version > 1).then_some(*began_with), goal.clone());
+        let (moves, drained) = (moves.clone(), drained.clone());
+        let stored = Stored { version: *version, shards: *shards, by: strategy.clone(), slots, began_with, moves, drained, goal };
         serde_json::to_string(&stored).expect("numbers and text are JSON")
     }
 
@@ -199,7 +378,8 @@ impl Topology {
     ///
     /// What is wrong with it, in words.
     pub(crate) fn from_json(text: &str) -> Result<Self, String> {
-        let Stored { version, shards, by, slots } = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let Stored { version, shards, by, slots, began_with, moves, drained, goal } =
+            serde_json::from_str(text).map_err(|error| error.to_string())?;
         let (count, strategy) = by.settled(Some(shards)).map_err(|error| error.to_string())?;
         let needs_slots = matches!(strategy, Strategy::Hash | Strategy::Ring { .. });
         let slots = slots.unwrap_or_default();
@@ -209,7 +389,18 @@ impl Topology {
         }
         match slots.iter().find(|owner| **owner >= count) {
             Some(owner) => Err(format!("a slot is owned by shard {owner}, and there are {count} shards")),
-            None => Ok(Self { inner: Arc::new(Inner { version, shards: count, strategy, slots }) }),
+            None => {
+                let began_with = began_with.unwrap_or(count);
+                let named = moves.iter().flat_map(|moved| [moved.from, moved.to]).chain(drained.iter().copied());
+                if let Some(shard) = named.into_iter().find(|shard| *shard >= count) {
+                    return Err(format!("something was moved from or to shard {shard}, and there are {count} shards"));
+                }
+                if !(1..=count).contains(&began_with) {
+                    return Err(format!("it began with {began_with} shards and has {count}"));
+                }
+                let tenures = moves::tenures(&moves, &slots)?;
+                Ok(Self { inner: Arc::new(Inner { version, shards: count, strategy, slots, began_with, moves, tenures, drained, goal }) })
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use factum_storage::RecordedEvent;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Error;
+use crate::shard::Handle;
 use crate::shard::Router;
 
 /// A point in the log of all shards. With one shard it reads as the position in decimal; with several as `c` and a text that holds all
@@ -73,7 +74,8 @@ impl Cursor {
 
     /// A point of this database.
     pub(crate) fn of(router: &Router, positions: Vec<Position>) -> Self {
-        Self { positions, stamp: router.stamp() }
+        let stamp = router.stamp(positions.len());
+        Self { positions, stamp }
     }
 
     /// Where each shard stands, shard 0 first.
@@ -85,7 +87,9 @@ impl Cursor {
     /// Whether everything that `other` has seen was seen here too.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        self.positions.len() == other.positions.len() && self.positions.iter().zip(&other.positions).all(|(here, there)| here >= there)
+        // A shard that joined later begins at its start.
+        let mut there = (0_u16..).zip(&other.positions);
+        there.all(|(shard, position)| self.position(shard) >= *position)
     }
 
     pub(crate) fn start(router: &Router) -> Self {
@@ -93,7 +97,15 @@ impl Cursor {
     }
 
     pub(crate) fn end(router: &Router) -> Self {
-        Self::of(router, router.shards().iter().map(|shard| shard.committed()).collect())
+        loop {
+            // What a shard has of slots that it was handed is not seen without what came before: that is committed by the time that the
+            // topology says so.
+            let table = router.table();
+            let positions = table.shards().iter().map(Handle::committed).collect();
+            if router.topology().version() == table.topology().version() {
+                return Self::of(router, positions);
+            }
+        }
     }
 
     /// The position in one shard's log.
@@ -103,7 +115,11 @@ impl Cursor {
 
     /// Moves on in one shard's log; never back.
     pub(crate) fn advance(&mut self, shard: u16, position: Position) {
-        if let Some(here) = self.positions.get_mut(usize::from(shard)) {
+        let place = usize::from(shard);
+        if self.positions.len() <= place {
+            self.positions.resize(place + 1, Position::ZERO);
+        }
+        if let Some(here) = self.positions.get_mut(place) {
             *here = position.max(*here);
         }
     }
@@ -127,26 +143,35 @@ impl Cursor {
         if text == "0" {
             return Ok(Self::start(router));
         }
-        let cursor = match router.count() {
-            1 => position(text).map(|position| Self::of(router, vec![position])).ok_or("it is a number; take it from an answer as it is"),
-            _ => unpacked(text),
+        let topology = router.topology();
+        // A number is of a time when there was one shard.
+        let number = position(text).filter(|_| topology.began_with() == 1).map(|position| Self::of(router, vec![position]));
+        let cursor = match number {
+            Some(cursor) => Ok(cursor),
+            None if topology.shards() == 1 => Err("it is a number; take it from an answer as it is"),
+            None => unpacked(text),
         };
-        let cursor = cursor.map_err(|detail| bad(text, detail.to_owned()))?;
-        if cursor.stamp != 0 && cursor.stamp != router.stamp() {
+        let mut cursor = cursor.map_err(|detail| bad(text, detail.to_owned()))?;
+        if cursor.stamp != 0 && cursor.stamp != router.stamp(cursor.positions.len()) {
             return Err(bad(text, "it is of another database, or of another topology of this one".to_owned()));
         }
         cursor.check(router, 1)?;
-        Ok(cursor)
+        // Shards that have joined since: from their start.
+        cursor.positions.resize(usize::from(topology.shards()).max(cursor.positions.len()), Position::ZERO);
+        Ok(Self::of(router, cursor.positions))
     }
 
     /// Checks that the cursor is of this database, and not from its future: that would skip what is appended until then.
     pub(crate) fn check(&self, router: &Router, beyond_max: u64) -> Result<(), Error> {
-        if self.positions.len() != router.shards().len() {
-            let detail = format!("it has {} position(s), this database has {} shard(s)", self.positions.len(), router.count());
+        let table = router.table();
+        // One that was given out before a shard has joined has no position of it.
+        let known = usize::from(table.topology().began_with())..=table.shards().len();
+        if !known.contains(&self.positions.len()) {
+            let detail = format!("it has {} position(s), this database has {} shard(s)", self.positions.len(), table.shards().len());
             return Err(bad(&self.to_string(), detail));
         }
         // How far an absent shard is, nobody knows; whoever reads is told that it is absent.
-        for (shard, position) in router.shards().iter().zip(&self.positions).filter(|(shard, _)| !shard.is_absent()) {
+        for (shard, position) in table.shards().iter().zip(&self.positions).filter(|(shard, _)| !shard.is_absent()) {
             let committed = shard.committed();
             if position.get() > committed.get().saturating_add(beyond_max) {
                 let detail = format!("position {position} is beyond the end of shard {}, which is {committed}", shard.number());

@@ -5,28 +5,39 @@ use std::time::Duration;
 
 use factum_storage::Direction;
 use factum_storage::Filter;
+use factum_storage::Position;
+use futures::future::select;
 use futures::future::select_all;
 use futures::future::try_join_all;
+use tokio::sync::watch;
 
 use super::Cursor;
 use super::Event;
 use super::FEED_BOUNDS;
 use super::FeedItem;
 use super::merge;
+use super::merge::Barriers;
 use super::merge::Lane;
 use super::merge::Next;
 use crate::Error;
 use crate::shard::Follower;
+use crate::shard::Handle;
 use crate::shard::Interest;
 use crate::shard::Router;
+use crate::shard::Table;
 
 /// A feed over the log of all shards.
 pub(super) struct LogFeed {
     router: Arc<Router>,
+    /// The shards that there were when it looked last, and tells of each change.
+    table: Table,
+    versions: watch::Receiver<u64>,
     filter: Arc<Filter>,
     lanes: Vec<Lane>,
+    barriers: Barriers,
     /// One for each lane, unless a shard is absent: then nothing is read.
     followers: Vec<Follower>,
+    interest: Interest,
     lane_events_max: usize,
     lane_bytes_max: usize,
     stage: Stage,
@@ -58,19 +69,23 @@ enum Stage {
 
 impl LogFeed {
     pub(super) fn new(router: Arc<Router>, filter: Filter, after: &Cursor) -> Self {
-        let shards = router.shards();
+        let versions = router.versions();
+        let table = router.table();
         // Following begins before anything is read, so no commit falls between the two.
         let interest = Interest::of(&filter);
-        let followers = follow_all(&router, &interest);
-        let lanes = shards.iter().map(|shard| Lane::new(shard.number(), Direction::Forward, after.position(shard.number()))).collect();
-        let lane_events_max = FEED_BOUNDS.events_max.div_ceil(shards.len()).max(LANE_EVENTS_MIN);
-        let lane_bytes_max = (FEED_BOUNDS.bytes_max / shards.len()).max(LANE_BYTES_MIN);
+        let followers = follow_all(&table, &interest);
+        let lane = |shard: &Handle| Lane::new(shard.number(), Direction::Forward, after.position(shard.number()));
+        let lanes: Vec<Lane> = table.shards().iter().map(lane).collect();
         Self {
             filter: Arc::new(filter),
+            barriers: Barriers::new(table.topology(), &lanes),
+            lane_events_max: lane_events_max(lanes.len()),
+            lane_bytes_max: lane_bytes_max(lanes.len()),
             lanes,
             followers,
-            lane_events_max,
-            lane_bytes_max,
+            interest,
+            table,
+            versions,
             stage: Stage::History,
             progress: Progress::Untold,
             told: after.clone(),
@@ -83,7 +98,8 @@ impl LogFeed {
     pub(super) fn telling_progress(mut self) -> Self {
         // Whatever is written moves the end, so it is woken for that.
         self.progress = Progress::ToldWithin(PROGRESS_FAR);
-        self.followers = follow_all(&self.router, &Interest::Everything);
+        self.interest = Interest::Everything;
+        self.followers = follow_all(&self.table, &self.interest);
         self
     }
 
@@ -98,7 +114,10 @@ impl LogFeed {
 
     pub(super) async fn next(&mut self) -> Result<FeedItem, Error> {
         loop {
-            self.router.shards().iter().try_for_each(|shard| shard.check_open())?;
+            if *self.versions.borrow_and_update() != self.table.topology().version() {
+                self.take_up_changes();
+            }
+            self.table.shards().iter().try_for_each(Handle::check_open)?;
             if self.read_from_memory() == Memory::TooShort {
                 if self.stage != Stage::History {
                     self.stage = Stage::History;
@@ -130,13 +149,29 @@ impl LogFeed {
                     tokio::time::sleep(IDLE_PAUSE).await;
                 }
                 self.idle_wakes = self.idle_wakes.saturating_add(1);
+            } else {
+                // A lane has something that must wait for what another one has on disk by now, or there is more to be looked at.
+                self.read_from_disk().await?;
             }
         }
     }
 
+    /// Slots have moved, or a shard has joined: it is read from its start, as nothing was before it was there.
+    fn take_up_changes(&mut self) {
+        self.table = self.router.table();
+        for shard in self.table.shards().iter().skip(self.lanes.len()) {
+            self.lanes.push(Lane::new(shard.number(), Direction::Forward, Position::ZERO));
+            self.followers.extend(shard.follow(self.interest.clone()));
+        }
+        self.lane_events_max = lane_events_max(self.lanes.len());
+        self.lane_bytes_max = lane_bytes_max(self.lanes.len());
+        self.barriers = Barriers::new(self.table.topology(), &self.lanes);
+    }
+
     /// Waits until there may be something that is wanted. Says no if only the end may have moved.
     async fn has_changed(&mut self) -> bool {
-        let changed = select_all(self.followers.iter_mut().map(|follower| Box::pin(follower.changed())));
+        let published = select_all(self.followers.iter_mut().map(|follower| Box::pin(follower.changed())));
+        let changed = select(published, Box::pin(self.versions.changed()));
         match self.progress {
             Progress::Untold => {
                 changed.await;
@@ -168,7 +203,7 @@ impl LogFeed {
     async fn read_from_disk(&mut self) -> Result<(), Error> {
         let wanting: Vec<&mut Lane> = self.lanes.iter_mut().filter(|lane| lane.is_empty() && !lane.is_done()).collect();
         let reads = wanting.iter().map(|lane| {
-            let shard = self.router.shard(lane.shard());
+            let shard = self.table.shard(lane.shard());
             shard.read_events(Arc::clone(&self.filter), lane.after(), Direction::Forward, self.lane_events_max, self.lane_bytes_max)
         });
         let slices = try_join_all(reads).await?;
@@ -181,7 +216,7 @@ impl LogFeed {
     fn take_events(&mut self) -> Vec<(Event, Cursor)> {
         let mut events = Vec::new();
         while events.len() < FEED_BOUNDS.events_max
-            && let Next::Event(event) = merge::next(&mut self.lanes)
+            && let Next::Event(event) = merge::next(&mut self.lanes, &mut self.barriers)
         {
             events.push((event, merge::cursor(&self.router, &self.lanes)));
         }
@@ -189,9 +224,18 @@ impl LogFeed {
     }
 }
 
-fn follow_all(router: &Router, interest: &Interest) -> Vec<Follower> {
+/// How much of a shard is read at a time, of so many.
+fn lane_events_max(lanes: usize) -> usize {
+    FEED_BOUNDS.events_max.div_ceil(lanes).max(LANE_EVENTS_MIN)
+}
+
+fn lane_bytes_max(lanes: usize) -> usize {
+    (FEED_BOUNDS.bytes_max / lanes).max(LANE_BYTES_MIN)
+}
+
+fn follow_all(table: &Table, interest: &Interest) -> Vec<Follower> {
     // Of a shard that is absent the feed's reader is told before any lane is looked at.
-    router.shards().iter().filter_map(|shard| shard.follow(interest.clone()).ok()).collect()
+    table.shards().iter().filter_map(|shard| shard.follow(interest.clone()).ok()).collect()
 }
 
 /// Whether memory reached back to where the lanes stand.

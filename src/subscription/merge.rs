@@ -12,6 +12,7 @@ use factum_storage::RecordedEvent;
 use super::Cursor;
 use super::Event;
 use crate::shard::Router;
+use crate::shard::Topology;
 
 /// What a reader has of one shard: its place, and events read ahead.
 pub(super) struct Lane {
@@ -65,11 +66,60 @@ impl Lane {
         self.at_end = false;
     }
 
+    /// Whether everything up to here was given.
+    fn has_passed(&self, position: Position) -> bool {
+        self.ahead.front().map_or(self.through >= position, |front| front.position() > position)
+    }
+
     fn pop(&mut self) -> Option<Event> {
         let record = self.ahead.pop_front()?;
         self.at = if self.ahead.is_empty() { self.through } else { record.position() };
         Some(Event { shard: self.shard, record })
     }
+}
+
+/// Slots went from one shard to another: what the other has of them comes behind what the first one had.
+#[derive(Clone, Copy)]
+struct Barrier {
+    from: u16,
+    from_position: Position,
+    to: u16,
+    to_position: Position,
+}
+
+/// What has to be kept in order between lanes, beyond their clocks. Forward alone: backward, each stream's own times do.
+#[derive(Default)]
+pub(super) struct Barriers(Vec<Barrier>);
+
+impl Barriers {
+    /// Those of a topology that readers at these lanes have not passed.
+    pub(super) fn new(topology: &Topology, lanes: &[Lane]) -> Self {
+        let barriers = topology.moves().iter().map(|moved| Barrier {
+            from: moved.from,
+            from_position: Position::new(moved.from_position),
+            to: moved.to,
+            to_position: Position::new(moved.to_position),
+        });
+        let mut barriers = Self(barriers.collect());
+        barriers.forget_passed(lanes);
+        barriers
+    }
+
+    fn forget_passed(&mut self, lanes: &[Lane]) {
+        self.0.retain(|barrier| lane_of(lanes, barrier.from).is_some_and(|lane| !lane.has_passed(barrier.from_position)));
+    }
+
+    /// The lane that a lane has to wait for.
+    fn before(&self, lane: &Lane, lanes: &[Lane]) -> Option<u16> {
+        let front = lane.ahead.front()?.position();
+        let holds = |barrier: &&Barrier| barrier.to == lane.shard && front > barrier.to_position;
+        let waits = |barrier: &&Barrier| lane_of(lanes, barrier.from).is_some_and(|from| !from.has_passed(barrier.from_position));
+        self.0.iter().filter(holds).find(waits).map(|barrier| barrier.from)
+    }
+}
+
+fn lane_of(lanes: &[Lane], shard: u16) -> Option<&Lane> {
+    lanes.iter().find(|lane| lane.shard == shard)
 }
 
 /// What comes next.
@@ -82,17 +132,31 @@ pub(super) enum Next {
 }
 
 /// Takes the next event of all lanes.
-pub(super) fn next(lanes: &mut [Lane]) -> Next {
+pub(super) fn next(lanes: &mut [Lane], barriers: &mut Barriers) -> Next {
     if lanes.iter().any(|lane| lane.is_empty() && !lane.at_end) {
         return Next::ReadOn;
     }
+    let held: Vec<(u16, u16)> = if barriers.0.is_empty() {
+        Vec::new()
+    } else {
+        barriers.forget_passed(lanes);
+        lanes.iter().filter_map(|lane| Some((lane.shard, barriers.before(lane, lanes)?))).collect()
+    };
     let order = |lane: &Lane| lane.ahead.front().map(|event| (event.recorded_at(), lane.shard));
-    let full = lanes.iter_mut().filter(|lane| !lane.is_empty());
-    let first = match full.reduce(|best, lane| if comes_before(order(lane), order(best), lane.direction) { lane } else { best }) {
+    let free = lanes.iter_mut().filter(|lane| !lane.is_empty() && !held.iter().any(|(shard, _)| *shard == lane.shard));
+    let first = match free.reduce(|best, lane| if comes_before(order(lane), order(best), lane.direction) { lane } else { best }) {
         Some(lane) => lane.pop(),
         None => None,
     };
-    first.map_or(Next::Done, Next::Event)
+    match first {
+        Some(event) => Next::Event(event),
+        None if held.is_empty() => Next::Done,
+        None => {
+            // Their ends were seen before the slots went on; there is more behind them by now.
+            lanes.iter_mut().filter(|lane| held.iter().any(|(_, from)| *from == lane.shard)).for_each(Lane::reopen);
+            Next::ReadOn
+        }
+    }
 }
 
 fn comes_before<T: PartialOrd>(one: T, other: T, direction: Direction) -> bool {

@@ -70,7 +70,7 @@ impl Feed {
         Self { source: Source::Log(LogFeed::new(router, filter, after)), reshape: None, taken: None }
     }
 
-    pub(crate) fn of_stream(router: &Router, stream: factum_storage::StreamName, from: factum_storage::Version) -> Result<Self, Error> {
+    pub(crate) fn of_stream(router: Arc<Router>, stream: factum_storage::StreamName, from: factum_storage::Version) -> Result<Self, Error> {
         Ok(Self { source: Source::Stream(StreamFeed::new(router, stream, from)?), reshape: None, taken: None })
     }
 

@@ -9,10 +9,12 @@ use futures::future::try_join_all;
 use super::Cursor;
 use super::Event;
 use super::merge;
+use super::merge::Barriers;
 use super::merge::Lane;
 use super::merge::Next;
 use crate::Error;
 use crate::shard::Router;
+use crate::shard::Table;
 
 /// A page of the log of all shards.
 pub(crate) struct Page {
@@ -35,20 +37,23 @@ pub(crate) struct PageBounds {
 /// Those of the shards' reads.
 pub(crate) async fn read(router: &Router, filter: Filter, after: &Cursor, direction: Direction, bounds: PageBounds) -> Result<Page, Error> {
     let filter = Arc::new(filter);
+    let table = router.table();
     let mut lanes: Vec<Lane> =
-        router.shards().iter().map(|shard| Lane::new(shard.number(), direction, after.position(shard.number()))).collect();
+        table.shards().iter().map(|shard| Lane::new(shard.number(), direction, after.position(shard.number()))).collect();
+    let is_forward = direction == Direction::Forward;
+    let mut barriers = if is_forward { Barriers::new(table.topology(), &lanes) } else { Barriers::default() };
     let mut events = Vec::new();
     let mut bytes = 0;
     let mut rounds = 0;
     while events.len() < bounds.events_max && bytes < bounds.bytes_max {
-        match merge::next(&mut lanes) {
+        match merge::next(&mut lanes, &mut barriers) {
             Next::Event(event) => {
                 bytes += event.record.stored_bytes();
                 events.push(event);
             }
             Next::ReadOn if rounds < ROUNDS_MAX => {
                 rounds += 1;
-                read_on(router, &filter, &mut lanes, direction, bounds).await?;
+                read_on(&table, &filter, &mut lanes, direction, bounds).await?;
             }
             Next::ReadOn | Next::Done => break,
         }
@@ -57,12 +62,12 @@ pub(crate) async fn read(router: &Router, filter: Filter, after: &Cursor, direct
 }
 
 /// Reads all empty lanes on, side by side.
-async fn read_on(router: &Router, filter: &Arc<Filter>, lanes: &mut [Lane], direction: Direction, bounds: PageBounds) -> Result<(), Error> {
+async fn read_on(table: &Table, filter: &Arc<Filter>, lanes: &mut [Lane], direction: Direction, bounds: PageBounds) -> Result<(), Error> {
     let lane_events = bounds.events_max.div_ceil(lanes.len()).max(LANE_EVENTS_MIN.min(bounds.events_max));
     let lane_bytes = (bounds.bytes_max / lanes.len()).max(1);
     let empty: Vec<&mut Lane> = lanes.iter_mut().filter(|lane| lane.is_empty() && !lane.is_done()).collect();
     let reads = empty.iter().map(|lane| {
-        let shard = router.shard(lane.shard());
+        let shard = table.shard(lane.shard());
         shard.read_events(Arc::clone(filter), lane.after(), direction, lane_events, lane_bytes)
     });
     let slices = try_join_all(reads).await?;

@@ -1,11 +1,15 @@
 //! What has happened, and what happens next, in one stream?
 
+use std::sync::Arc;
+
 use factum_storage as storage;
+use futures::future::select;
 use storage::Direction;
 use storage::Position;
 use storage::RecordedEvent;
 use storage::StreamName;
 use storage::Version;
+use tokio::sync::watch;
 
 use super::Cursor;
 use super::Event;
@@ -23,6 +27,12 @@ use crate::shard::ends;
 /// History is read by version, what is live by position. Both skip what is below `next`, the first version that was not
 /// given yet, so the hand-over can neither repeat nor lose an event.
 pub(super) struct StreamFeed {
+    router: Arc<Router>,
+    /// Tells when the stream may have gone to another shard.
+    versions: watch::Receiver<u64>,
+    /// Of the topology by which it has looked for the stream.
+    version: u64,
+    /// Where the stream goes on.
     shard: Handle,
     follower: Follower,
     stream: StreamName,
@@ -43,15 +53,35 @@ enum Stage {
 }
 
 impl StreamFeed {
-    pub(super) fn new(router: &Router, stream: StreamName, from: Version) -> Result<Self, Error> {
-        let shard = router.locate(stream.as_str()).clone();
+    pub(super) fn new(router: Arc<Router>, stream: StreamName, from: Version) -> Result<Self, Error> {
+        let versions = router.versions();
+        let version = *versions.borrow();
+        let home = router.locate(stream.as_str());
+        let shard = home.owner().clone();
         let follower = shard.follow(Interest::of_stream(stream.as_str()))?;
-        let cursor = Cursor::end(router).at_start_of(shard.number());
-        Ok(Self { shard, follower, stream, next: from.max(Version::new(1)), cursor, stage: Stage::History, was_caught_up: false })
+        let cursor = home.all().fold(Cursor::end(&router), |cursor, shard| cursor.at_start_of(shard.number()));
+        let next = from.max(Version::new(1));
+        Ok(Self { router, versions, version, shard, follower, stream, next, cursor, stage: Stage::History, was_caught_up: false })
+    }
+
+    /// The stream may live on another shard by now: what it has there is found by version, like all history.
+    fn follow_owner(&mut self) -> Result<(), Error> {
+        let home = self.router.locate(self.stream.as_str());
+        if home.number() != self.shard.number() {
+            self.shard = home.owner().clone();
+            self.follower = self.shard.follow(Interest::of_stream(self.stream.as_str()))?;
+            self.stage = Stage::History;
+        }
+        Ok(())
     }
 
     pub(super) async fn next(&mut self) -> Result<FeedItem, Error> {
         loop {
+            let version = *self.versions.borrow_and_update();
+            if version != self.version {
+                self.version = version;
+                self.follow_owner()?;
+            }
             self.shard.check_open()?;
             let Stage::Live { looked, is_told } = self.stage else {
                 let (events, stage) = self.read_history().await?;
@@ -64,7 +94,8 @@ impl StreamFeed {
             match self.read_live(looked) {
                 Live::Events(events, looked) => {
                     self.stage = Stage::Live { looked, is_told: false };
-                    return Ok(self.give(events));
+                    let shard = self.shard.number();
+                    return Ok(self.give(events.into_iter().map(|event| (shard, event)).collect()));
                 }
                 Live::Nothing { looked, at_end } => {
                     self.stage = Stage::Live { looked, is_told: is_told || at_end };
@@ -74,7 +105,8 @@ impl StreamFeed {
                         return Ok(FeedItem::CaughtUp(self.cursor.clone()));
                     }
                     if at_end {
-                        self.follower.changed().await;
+                        // Either way it is looked at again.
+                        drop(select(Box::pin(self.follower.changed()), Box::pin(self.versions.changed())).await);
                     }
                 }
                 Live::TooShort => {
@@ -89,11 +121,12 @@ impl StreamFeed {
     }
 
     /// A page of the stream from disk, and what comes after it.
-    async fn read_history(&mut self) -> Result<(Vec<RecordedEvent>, Stage), Error> {
+    async fn read_history(&mut self) -> Result<(Vec<(u16, RecordedEvent)>, Stage), Error> {
         // Taken before the stream is read: whatever of it stands behind this position is looked at again, and skipped by its version.
         let looked = self.shard.committed();
         let bounds = FEED_BOUNDS;
-        let read = self.shard.read_stream(self.stream.clone(), Some(self.next), Direction::Forward, bounds.events_max, bounds.bytes_max);
+        let home = self.router.locate(self.stream.as_str());
+        let read = home.read_stream(self.stream.clone(), Some(self.next), Direction::Forward, bounds.events_max, bounds.bytes_max);
         let live = Stage::Live { looked, is_told: false };
         match read.await? {
             Some(slice) => {
@@ -101,7 +134,7 @@ impl StreamFeed {
                 Ok((slice.events, if slice.next.is_some() { Stage::History } else { live }))
             }
             None => {
-                let info = self.shard.stream(self.stream.clone()).await?;
+                let info = home.stream(self.stream.clone()).await?;
                 if info.is_some_and(|info| info.is_tombstoned) {
                     return Err(storage::Error::StreamDeleted(self.stream.clone()).into());
                 }
@@ -127,12 +160,12 @@ impl StreamFeed {
         Live::Events(slice.events, slice.through)
     }
 
-    fn give(&mut self, events: Vec<RecordedEvent>) -> FeedItem {
+    fn give(&mut self, events: Vec<(u16, RecordedEvent)>) -> FeedItem {
         let mut given = Vec::with_capacity(events.len());
-        for record in events {
+        for (shard, record) in events {
             self.next = record.version().next();
-            self.seen(record.position());
-            given.push((Event { shard: self.shard.number(), record }, self.cursor.clone()));
+            self.cursor.advance(shard, record.position());
+            given.push((Event { shard, record }, self.cursor.clone()));
         }
         FeedItem::Events(given)
     }

@@ -102,6 +102,8 @@ impl Gathered {
             self.shapes = shapes;
         }
         let record = &event.record;
+        let known = self.last.len().max(usize::from(event.shard) + 1);
+        self.last.resize(known, None);
         if let Some(slot) = self.last.get_mut(usize::from(event.shard)) {
             *slot = Some(LastEvent { position: record.position().get(), id: Uuid::from_bytes(*record.id().as_bytes()) });
         }

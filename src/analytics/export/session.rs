@@ -78,14 +78,18 @@ impl Session {
     pub(super) async fn open(tools: Tools, origin: Origin, log: &Log) -> Result<Self, Fault> {
         let shards = log.router.count();
         tools.lake.probe().await?;
-        let found = newest(&tools.lake).await?.unwrap_or_else(|| Manifest::empty(origin.clone(), shards));
+        let mut found = newest(&tools.lake).await?.unwrap_or_else(|| Manifest::empty(origin.clone(), shards));
         if found.origin != origin {
             return Err(Fault::Lasting(differs(&found.origin, &origin)));
         }
-        if found.through.len() != usize::from(shards) {
+        let (at_first, now) = (usize::from(log.router.topology().began_with()), usize::from(shards));
+        if !(at_first..=now).contains(&found.through.len()) {
             let detail = format!("the lake is of a database of {} shard(s), this one has {shards}", found.through.len());
             return Err(Fault::Lasting(detail));
         }
+        // Shards that have joined since are read from their start.
+        found.through.resize(now, 0);
+        found.last.resize(now, None);
         log.check(&found).await?;
         let mut session = Self { tools, manifest: Arc::new(found), writer: Uuid::now_v7(), spoilt: BTreeSet::new() };
         let mut claim = session.next();

@@ -85,6 +85,9 @@ problems! {
     RowNotFound, NOT_FOUND, "row-not-found", "The view has no such row",
         "No row of the view has this key, as of the answer's `Factum-Position`.",
         "Check the key; after a write of your own, ask with `Factum-Min-Position`.";
+    PartNotFound, NOT_FOUND, "part-not-found", "There is no such shard or job",
+        "No shard has this number, or no job this name. Jobs that have ended are forgotten when the server starts anew.",
+        "`GET /v1/shards` lists the shards, and the job that is under way.";
     PathNotFound, NOT_FOUND, "path-not-found", "There is nothing at this path",
         "The path is not one of the interface.",
         "See `/openapi.json` for what there is.";
@@ -112,6 +115,9 @@ problems! {
     ProjectionConflict, CONFLICT, "projection-conflict", "The projection is not in a state for that",
         "What was asked does not go with what the projection does just now; `detail` says why.",
         "Look at `GET /v1/projections/{name}`.";
+    TopologyConflict, CONFLICT, "topology-conflict", "The shards are not in a state for that",
+        "Another change of the shards is under way, or their strategy knows no such change; `detail` says which. Nothing was changed.",
+        "Wait for the job that `GET /v1/shards` names, or cancel it.";
     StreamDeleted, GONE, "stream-deleted", "The stream was deleted for ever",
         "The stream was ended permanently; nothing of it can be read or written again.",
         "Use another stream.";

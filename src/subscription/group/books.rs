@@ -60,7 +60,7 @@ pub(super) struct Books {
     /// Lines that anybody may take from. May hold some that are gone or taken by now.
     ready: VecDeque<LaneKey>,
     /// What is given out, by the number of its delivery.
-    given: HashMap<u64, (LaneKey, u64)>,
+    given: HashMap<u64, Place>,
     next_number: u64,
     seats: HashMap<ConsumerId, Seat>,
     next_consumer: u64,
@@ -69,7 +69,7 @@ pub(super) struct Books {
     next_turn: u64,
     timers: BTreeSet<(Instant, LaneKey)>,
     /// Events that are known from their rows alone, by shard and position: the log is not read up to them yet.
-    ahead: BTreeMap<(u16, u64), LaneKey>,
+    ahead: BTreeMap<(u16, u64), Place>,
     /// Lines whose next events must be read from the log again.
     wanting: VecDeque<LaneKey>,
     /// The worker is reading them.
@@ -89,6 +89,9 @@ pub(super) struct Books {
     /// What the worker knows.
     seen: Look,
 }
+
+/// An event's line, and its version, by which it stands there.
+type Place = (LaneKey, u64);
 
 struct Seat {
     window: usize,
@@ -146,14 +149,14 @@ impl Books {
 
     fn restore(&mut self, shard: u16, position: u64, row: &Kept) {
         let key = LaneKey::of(self.terms.ordering, shard, &row.stream, position);
-        let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(shard, row.stream.as_str().into()));
+        let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(row.stream.as_str().into()));
         let is_parked = row.parked_at.is_some();
         let state = if is_parked { State::Parked } else { State::Waiting(None) };
         let is_ahead = self.marks.get(usize::from(shard)).is_some_and(|marks| position > marks.checkpoint());
-        let item = Item { position, version: row.version, attempts: row.attempts, is_kept: true, is_ahead, state };
-        if let Err(at) = lane.index_of(position) {
+        let item = Item { shard, position, version: row.version, attempts: row.attempts, is_kept: true, is_ahead, state };
+        if let Err(at) = lane.index_of(row.version) {
             if is_ahead {
-                self.ahead.insert((shard, position), key);
+                self.ahead.insert((shard, position), (key, row.version));
             }
             lane.items.insert(at, item);
             lane.parked += usize::from(is_parked);
@@ -169,20 +172,28 @@ impl Books {
         self.marks.iter().map(Marks::checkpoint).collect()
     }
 
+    /// A shard that has joined since begins at its start.
+    fn know(&mut self, shard: u16) {
+        while self.marks.len() <= usize::from(shard) {
+            self.marks.push(Marks::new(0, []));
+        }
+    }
+
     /// Takes an event that the log has. Those that are done, or known already, change nothing.
     pub(super) fn offer(&mut self, shard: u16, record: RecordedEvent, now: Now) {
         let position = record.position().get();
+        self.know(shard);
         let Some(marks) = self.marks.get_mut(usize::from(shard)) else { return };
         if marks.is_done(position) {
             return;
         }
         let key = LaneKey::of(self.terms.ordering, shard, record.stream(), position);
-        let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(shard, record.stream().into()));
-        let Err(at) = lane.index_of(position) else { return };
+        let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(record.stream().into()));
+        let version = record.version().get();
+        let Err(at) = lane.index_of(version) else { return };
         marks.open(position);
         self.tracked += 1;
         let failure = record.reshape_failure().map(str::to_owned);
-        let version = record.version().get();
         // What has a row may stand behind it.
         let is_held = lane.first_parked().is_some_and(|parked| parked < at);
         // Bodies are for what can be given out soon; the rest is read again when its turn comes.
@@ -193,7 +204,7 @@ impl Books {
             self.body_bytes += record.stored_bytes();
         }
         debug_assert!(at >= lane.given, "the log was read up to what is given out");
-        lane.items.insert(at, Item { position, version, attempts: 0, is_kept: false, is_ahead: false, state: State::Waiting(body) });
+        lane.items.insert(at, Item { shard, position, version, attempts: 0, is_kept: false, is_ahead: false, state: State::Waiting(body) });
         if let Some(why) = failure {
             self.park(key, at, why, now);
         } else if is_held {
@@ -204,14 +215,15 @@ impl Books {
 
     /// Everything up to here was offered.
     pub(super) fn read_through(&mut self, shard: u16, position: u64) {
+        self.know(shard);
         if let Some(marks) = self.marks.get_mut(usize::from(shard)) {
             marks.read_through(position);
             self.changes += 1;
         }
         while let Some(entry) = self.ahead.range((shard, 0)..=(shard, position)).next() {
-            let (&place, &key) = entry;
+            let (&place, &(key, version)) = entry;
             self.ahead.remove(&place);
-            let item = self.lanes.get_mut(&key).and_then(|lane| lane.index_of(place.1).ok().and_then(|at| lane.items.get_mut(at)));
+            let item = self.lanes.get_mut(&key).and_then(|lane| lane.index_of(version).ok().and_then(|at| lane.items.get_mut(at)));
             if let Some(item) = item {
                 item.is_ahead = false;
                 self.list(key);
@@ -303,10 +315,10 @@ impl Books {
             self.bodies -= 1;
             self.body_bytes = self.body_bytes.saturating_sub(record.stored_bytes());
             bytes += record.stored_bytes();
-            self.given.insert(number, (key, item.position));
+            self.given.insert(number, (key, item.version));
             lane.given += 1;
             seat.in_flight += 1;
-            out.push(Given { number, attempt: item.attempts + 1, shard: lane.shard, record: *record });
+            out.push(Given { number, attempt: item.attempts + 1, shard: item.shard, record: *record });
         }
         if lane.given > 0 && lane.owner.is_none() {
             lane.owner = Some(id);

@@ -15,9 +15,8 @@ pub(super) struct LaneKey(u128);
 
 /// Events that are given out in order, to one consumer at a time.
 pub(super) struct Lane {
-    pub(super) shard: u16,
     pub(super) stream: Arc<str>,
-    /// By position. What is with the consumer stands first; behind a parked one nothing is given out.
+    /// By version, as a stream's events may lie on several shards. What is with the consumer stands first; behind a parked one nothing is given out.
     pub(super) items: VecDeque<Item>,
     /// Who has the events that are given out.
     pub(super) owner: Option<ConsumerId>,
@@ -39,6 +38,7 @@ pub(super) struct Lane {
 
 /// An event that is not done.
 pub(super) struct Item {
+    pub(super) shard: u16,
     pub(super) position: u64,
     pub(super) version: u64,
     /// How often it has failed.
@@ -77,9 +77,8 @@ impl LaneKey {
 }
 
 impl Lane {
-    pub(super) fn new(shard: u16, stream: Arc<str>) -> Self {
+    pub(super) fn new(stream: Arc<str>) -> Self {
         Self {
-            shard,
             stream,
             items: VecDeque::with_capacity(1),
             owner: None,
@@ -93,8 +92,8 @@ impl Lane {
         }
     }
 
-    pub(super) fn index_of(&self, position: u64) -> Result<usize, usize> {
-        self.items.binary_search_by_key(&position, |item| item.position)
+    pub(super) fn index_of(&self, version: u64) -> Result<usize, usize> {
+        self.items.binary_search_by_key(&version, |item| item.version)
     }
 
     /// The next event to give out, if none that is parked stands before it and no pause is on.

@@ -45,6 +45,7 @@ pub use terms::Terms;
 use books::Books;
 use session::Session;
 use store::ProgressFile;
+use store::Shards;
 use store::broken;
 use writer::Writer;
 
@@ -296,7 +297,7 @@ impl Shared {
     }
 
     async fn begin(self: &Arc<Self>, group: &Arc<Group>) -> Result<Arc<Session>, Error> {
-        let (name, shards) = (Arc::clone(&group.name), self.router.count());
+        let (name, shards) = (Arc::clone(&group.name), Shards::of(&self.router));
         let progress = self.in_store(&group.name, move |store| store.load(&name, shards)).await?;
         let cursor = |positions: &[u64]| Cursor::of(&self.router, positions.iter().copied().map(factum_storage::Position::new).collect());
         let after = cursor(&progress.checkpoints);

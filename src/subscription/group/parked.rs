@@ -10,6 +10,7 @@ use factum_storage::Timestamp;
 
 use super::Groups;
 use super::books::Books;
+use super::store::Shards;
 use crate::Error;
 
 /// An event that was put aside.
@@ -54,7 +55,7 @@ impl Groups {
         if let Some(session) = session {
             session.durable(&self.shared.writer).await?;
         }
-        let (owned, shards) = (name.to_owned(), self.shared.router.count());
+        let (owned, shards) = (name.to_owned(), Shards::of(&self.shared.router));
         let progress = self.shared.in_store(name, move |store| store.load(&owned, shards)).await?;
         let behind = |place: (u16, u64)| after.is_none_or(|after| place > after);
         let rows = progress.kept.into_iter().filter_map(|(shard, position, row)| Some((shard, position, row.parked_at?, row)));

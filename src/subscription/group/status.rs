@@ -6,6 +6,7 @@ use super::Groups;
 use super::Terms;
 use super::books::Books;
 use super::books::Counts;
+use super::store::Shards;
 use crate::Error;
 use crate::subscription::Cursor;
 
@@ -79,7 +80,7 @@ impl Groups {
         let counts = match &session {
             Some(session) => Ok(session.books.lock().counts()),
             None => {
-                let (owned, shards, terms) = (name.to_owned(), self.shared.router.count(), Arc::clone(&terms));
+                let (owned, shards, terms) = (name.to_owned(), Shards::of(&self.shared.router), Arc::clone(&terms));
                 let stored = self.shared.in_store(name, move |store| store.load(&owned, shards)).await;
                 stored.map(|progress| Books::new(terms, progress).counts())
             }

@@ -17,6 +17,7 @@ use super::marks::BLOCK_BYTES;
 use super::marks::Bits;
 use super::marks::last_done;
 use crate::Error;
+use crate::shard::Router;
 
 /// The file of all groups, or the memory that stands for it.
 pub(super) struct ProgressFile {
@@ -76,6 +77,20 @@ impl Progress {
     }
 }
 
+/// How many shards the database has, and had when it was made: those that joined later are read from their start.
+#[derive(Clone, Copy)]
+pub(super) struct Shards {
+    pub(super) at_first: u16,
+    pub(super) now: u16,
+}
+
+impl Shards {
+    pub(super) fn of(router: &Router) -> Self {
+        let topology = router.topology();
+        Self { at_first: topology.began_with(), now: topology.shards() }
+    }
+}
+
 impl ProgressFile {
     pub(super) fn new(folder: Option<&Path>) -> Self {
         Self { path: folder.map(|folder| folder.join(FILE)), file: Mutex::new(File::Unopened) }
@@ -115,7 +130,7 @@ impl ProgressFile {
     }
 
     /// All that is stored of a group. Waits for the disk.
-    pub(super) fn load(&self, name: &str, shards: u16) -> Result<Progress, Error> {
+    pub(super) fn load(&self, name: &str, shards: Shards) -> Result<Progress, Error> {
         let Some(database) = self.open(false).map_err(|why| broken(name, &why))? else {
             return Err(broken(name, &format!("{FILE} is not there; {ADVICE}")));
         };
@@ -228,14 +243,18 @@ fn clear(transaction: &redb::WriteTransaction, name: &str) -> Result<(), redb::E
     Ok(())
 }
 
-fn read(database: &redb::Database, name: &str, shards: u16) -> Result<Progress, String> {
+fn read(database: &redb::Database, name: &str, shards: Shards) -> Result<Progress, String> {
     let text = |error: redb::Error| error.to_string();
     let transaction = database.begin_read().map_err(|error| text(error.into()))?;
     let mut progress = Progress::default();
     let checkpoints = transaction.open_table(CHECKPOINTS).map_err(|error| text(error.into()))?;
-    for shard in 0..shards {
+    for shard in 0..shards.now {
         let row = checkpoints.get((name, shard)).map_err(|error| text(error.into()))?;
-        progress.checkpoints.push(row.ok_or_else(|| format!("it has no checkpoint for shard {shard}"))?.value());
+        match row {
+            Some(row) => progress.checkpoints.push(row.value()),
+            None if shard >= shards.at_first => progress.checkpoints.push(0),
+            None => return Err(format!("it has no checkpoint for shard {shard}")),
+        }
     }
     let done = transaction.open_table(DONE).map_err(|error| text(error.into()))?;
     for row in done.range((name, 0, 0)..=(name, u16::MAX, u64::MAX)).map_err(|error| text(error.into()))? {

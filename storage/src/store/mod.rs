@@ -48,6 +48,7 @@ pub use options::Options;
 pub use options::Progress;
 pub use options::StreamSlice;
 pub use read::Reader;
+pub use read::WeakReader;
 
 use stage::Stage;
 

@@ -1,6 +1,7 @@
 //! What is there to read, beside the writer and never in its way?
 
 use std::sync::Arc;
+use std::sync::Weak;
 
 use crate::CategoryInfo;
 use crate::Error;
@@ -24,7 +25,27 @@ pub struct Reader {
     pub(super) shared: Arc<Shared>,
 }
 
+/// A [`Reader`] that keeps nothing alive.
+#[derive(Clone)]
+pub struct WeakReader {
+    shared: Weak<Shared>,
+}
+
+impl WeakReader {
+    /// The reader, unless the store and all other readers are gone.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Reader> {
+        self.shared.upgrade().map(Reader::new)
+    }
+}
+
 impl Reader {
+    /// The same, without keeping anything alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakReader {
+        WeakReader { shared: Arc::downgrade(&self.shared) }
+    }
+
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
@@ -115,6 +136,10 @@ impl Reader {
         while is_within(next, &slice.info) && slice.events.len() < limit && bytes < bytes_max.max(1) {
             let wanted = (limit - slice.events.len()).min(STREAM_CHUNK_EVENTS);
             let mut found = self.shared.index()?.stream_positions(stream, next, wanted, is_backward)?;
+            if found.iter().all(|(version, _)| !is_within(*version, &slice.info)) {
+                // The rest of it is in other logs.
+                return Ok(Some(slice));
+            }
             found.retain(|(version, position)| is_within(*version, &slice.info) && *position <= committed);
             let Some((last, _)) = found.last().copied() else { break };
             for event in self.read_versions(stream, &found)? {

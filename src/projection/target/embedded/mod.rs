@@ -232,7 +232,8 @@ impl Inner {
         let mut state = self.state.lock();
         self.scan(&mut state)?;
         if let Some(file) = state.files.iter().find(|file| file.hash == opening.hash).cloned() {
-            if file.has_columns(&opening.columns) && (file.database_id, file.shards) == (opening.database, opening.shards) {
+            // Shards that have joined since are read from their start.
+            if file.has_columns(&opening.columns) && file.database_id == opening.database && file.shards <= opening.shards {
                 return Ok(file);
             }
             self.discard(&file.path, "it is of other columns, shards or events")?;

@@ -101,7 +101,9 @@ async fn checkpoint(session: &Session, projection: &str, generation: &str, shard
         return Ok(None);
     }
     let found: Vec<(i32, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let is_whole = found.iter().map(|(shard, _)| *shard).eq(0..i32::from(shards)) && found.iter().all(|(_, position)| *position >= 0);
+    // Shards that have joined since are read from their start.
+    let known = i32::try_from(found.len()).unwrap_or(i32::MAX).min(i32::from(shards));
+    let is_whole = found.iter().map(|(shard, _)| *shard).eq(0..known) && found.iter().all(|(_, position)| *position >= 0);
     if !is_whole {
         let text = format!(
             "postgres: factum.checkpoints has {} shard(s) of the projection {projection:?}, this database has {shards}; rebuild the projection",

@@ -12,6 +12,7 @@ use crate::subscription::group::lane::State;
 pub(in super::super) struct Wanted {
     pub(in super::super) shard: u16,
     pub(in super::super) position: u64,
+    version: u64,
     key: LaneKey,
 }
 
@@ -57,7 +58,7 @@ impl Books {
             let waiting = lane.items.range(lane.given..).take(FETCH_LANE_EVENTS);
             let bare = waiting.take_while(|item| item.is_waiting());
             let bare = bare.filter(|item| matches!(item.state, State::Waiting(None)));
-            out.extend(bare.map(|item| Wanted { shard: lane.shard, position: item.position, key }));
+            out.extend(bare.map(|item| Wanted { shard: item.shard, position: item.position, version: item.version, key }));
         }
         out.sort_unstable();
         self.is_fetching = !out.is_empty();
@@ -68,7 +69,7 @@ impl Books {
     pub(in super::super) fn fill(&mut self, wanted: Wanted, record: Option<RecordedEvent>, now: Now) {
         let key = wanted.key;
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        let Ok(at) = lane.index_of(wanted.position) else { return };
+        let Ok(at) = lane.index_of(wanted.version) else { return };
         let Some(item) = lane.items.get_mut(at) else { return };
         if !matches!(item.state, State::Waiting(None)) {
             return;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::Books;
 use super::ConsumerId;
 use super::Now;
+use super::Place;
 use super::Seat;
 use crate::subscription::group::lane::LaneKey;
 use crate::subscription::group::lane::State;
@@ -95,9 +96,9 @@ impl Books {
     /// Parked events, or all of them, are given out again, in order and as if for the first time. Says how many there were.
     pub(in super::super) fn replay(&mut self, events: Option<&[(u16, u64)]>) -> u64 {
         let found = self.parked_among(events);
-        for &(key, position) in &found {
+        for &(key, version) in &found {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            let Ok(at) = lane.index_of(position) else { continue };
+            let Ok(at) = lane.index_of(version) else { continue };
             if let Some(item) = lane.items.get_mut(at) {
                 (item.state, item.attempts) = (State::Waiting(None), 0);
                 lane.parked -= 1;
@@ -112,8 +113,8 @@ impl Books {
     /// Parked events, or all of them, count as done. Says how many there were.
     pub(in super::super) fn skip_parked(&mut self, events: Option<&[(u16, u64)]>) -> u64 {
         let found = self.parked_among(events);
-        for &(key, position) in &found {
-            if let Some(at) = self.lanes.get(&key).and_then(|lane| lane.index_of(position).ok()) {
+        for &(key, version) in &found {
+            if let Some(at) = self.lanes.get(&key).and_then(|lane| lane.index_of(version).ok()) {
                 self.done(key, at);
                 self.list(key);
             }
@@ -121,20 +122,20 @@ impl Books {
         found.len() as u64
     }
 
-    fn parked_among(&self, events: Option<&[(u16, u64)]>) -> Vec<(LaneKey, u64)> {
+    fn parked_among(&self, events: Option<&[(u16, u64)]>) -> Vec<Place> {
         let lanes = self.lanes.iter().filter(|(_, lane)| lane.parked > 0);
         let parked = lanes.flat_map(|(key, lane)| {
             let items = lane.items.iter().filter(|item| matches!(item.state, State::Parked));
-            items.filter(|item| events.is_none_or(|events| events.contains(&(lane.shard, item.position)))).map(|item| (*key, item.position))
+            items.filter(|item| events.is_none_or(|events| events.contains(&(item.shard, item.position)))).map(|item| (*key, item.version))
         });
         parked.collect()
     }
 
     /// The line and place of a delivery, which counts as out no more.
     fn take_back(&mut self, number: u64) -> Option<(LaneKey, usize)> {
-        let (key, position) = self.given.remove(&number)?;
+        let (key, version) = self.given.remove(&number)?;
         let lane = self.lanes.get_mut(&key)?;
-        let at = lane.index_of(position).ok()?;
+        let at = lane.index_of(version).ok()?;
         lane.items.get_mut(at)?.state = State::Waiting(None);
         lane.given -= 1;
         self.give_room(key, 1);
@@ -264,12 +265,11 @@ impl Books {
     /// Gives an event a row of its own, so that the checkpoint may pass it.
     pub(super) fn keep(&mut self, key: LaneKey, at: usize, reason: String) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        let shard = lane.shard;
         let Some(item) = lane.items.get_mut(at) else { return };
         if !item.is_kept {
             item.is_kept = true;
             self.kept += 1;
-            if let Some(marks) = self.marks.get_mut(usize::from(shard)) {
+            if let Some(marks) = self.marks.get_mut(usize::from(item.shard)) {
                 marks.close(item.position);
             }
         }
@@ -280,7 +280,7 @@ impl Books {
         let Some(lane) = self.lanes.get(&key) else { return };
         let Some(item) = lane.items.get(at) else { return };
         let row = Kept { stream: lane.stream.as_ref().to_owned(), version: item.version, attempts: item.attempts, parked_at, reason };
-        self.rows.insert((lane.shard, item.position), Some(row));
+        self.rows.insert((item.shard, item.position), Some(row));
         self.changes += 1;
     }
 
@@ -297,8 +297,8 @@ impl Books {
         }
         if item.is_kept {
             self.kept -= 1;
-            self.rows.insert((lane.shard, item.position), None);
-        } else if let Some(marks) = self.marks.get_mut(usize::from(lane.shard)) {
+            self.rows.insert((item.shard, item.position), None);
+        } else if let Some(marks) = self.marks.get_mut(usize::from(item.shard)) {
             marks.close(item.position);
         }
         if lane.items.is_empty() {

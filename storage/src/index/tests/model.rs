@@ -64,7 +64,12 @@ impl Model {
                         self.came_from_elsewhere.insert(stream.clone(), left.version.get() / 128 * 128);
                     }
                     list.resize(usize::try_from(left.version.get()).unwrap(), 0);
-                    *head = StreamHead { last_position: Position::new(event.position), is_adopted: true, was_retained: head.was_retained || left.was_retained, ..*left };
+                    *head = StreamHead {
+                        last_position: Position::new(event.position),
+                        is_adopted: true,
+                        was_retained: head.was_retained || left.was_retained,
+                        ..*left
+                    };
                 }
             }
         }

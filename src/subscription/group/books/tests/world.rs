@@ -328,7 +328,7 @@ impl World {
             assert!((lane.given > 0) == lane.owner.is_some() && (lane.given > 0) == lane.deadline.is_some(), "{} are out", lane.given);
             for (at, item) in lane.items.iter().enumerate() {
                 match &item.state {
-                    State::Given(number) => assert_eq!(books.given.get(number), Some(&(*key, item.position))),
+                    State::Given(number) => assert_eq!(books.given.get(number), Some(&(*key, item.version))),
                     State::Waiting(body) => bodies += usize::from(body.is_some()),
                     State::Parked => parked += 1,
                 }

@@ -1,0 +1,372 @@
+//! How does a change of the shards go on, one hand-over after the other, until it is done?
+//!
+//! What it is for is part of the topology, which is kept: a restart goes on with it. The job says how far it is.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Weak;
+use std::time::Duration;
+
+use factum_storage as storage;
+use futures::FutureExt;
+use parking_lot::Mutex;
+use storage::Clock;
+use storage::Disk;
+use storage::LockGuard;
+use storage::MemDisk;
+use storage::SystemClock;
+use storage::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::Options;
+use super::blocking;
+use super::directory;
+use super::directory::Place;
+use super::meta;
+use super::meta::Meta;
+use super::opening;
+use crate::Error;
+use crate::shard;
+use crate::shard::Goal;
+use crate::shard::GoalKind;
+use crate::shard::Handle;
+use crate::shard::Keep;
+use crate::shard::Router;
+use crate::shard::SLOTS;
+use crate::shard::Step;
+use crate::shard::Topology;
+
+/// Where new shards and the topology are kept.
+pub(super) enum Ground {
+    /// In a data directory, which is locked as long as its shards live.
+    Directory { place: Place, lock: Weak<dyn LockGuard> },
+    /// Nowhere: all of it is gone when the database is closed.
+    Memory,
+    /// The disks are the caller's, who has brought as many as there are.
+    Brought,
+}
+
+/// A change of the shards, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its name.
+    pub id: String,
+    /// `add`, `drain` or `rebalance`.
+    pub kind: &'static str,
+    /// The shard that joins or is drained.
+    pub shard: Option<u16>,
+    /// How it is.
+    pub state: JobState,
+    /// How many slots have moved.
+    pub done: u16,
+    /// How many have to.
+    pub total: u16,
+    /// How many streams are in the slots that have moved, as far as they were counted when it began.
+    pub moved_streams: u64,
+    /// When it was asked for.
+    pub started_at: Timestamp,
+    /// How long it has been at work since the process goes on with it, and how many slots that were.
+    pub worked: (Duration, u16),
+    /// Why it stands still, if it has failed.
+    pub error: Option<String>,
+}
+
+/// How a change of the shards is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Slots move.
+    Running,
+    /// Nothing moves until it is resumed.
+    Paused,
+    /// It stands still because something went wrong; it can be resumed.
+    Failed,
+    /// All slots have moved.
+    Done,
+    /// It was given up. What has moved stays where it is.
+    Cancelled,
+}
+
+/// Changes the shards of a database.
+pub(super) struct Reshaping {
+    pub(super) router: Arc<Router>,
+    ground: Ground,
+    /// What a new shard is opened with.
+    options: Options,
+    jobs: Mutex<VecDeque<Job>>,
+    /// Counts up whenever a job has changed.
+    ticks: watch::Sender<u64>,
+    /// Held by whoever changes the topology.
+    pub(super) changing: tokio::sync::Mutex<()>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Job {
+    /// How much of all slots have moved.
+    #[must_use]
+    pub fn moved_fraction(&self) -> f64 {
+        f64::from(self.done) / f64::from(SLOTS)
+    }
+
+    /// How long it may take yet, at the pace that it has.
+    #[must_use]
+    pub fn eta(&self) -> Option<Duration> {
+        let (time, slots) = self.worked;
+        let left = u32::from(self.total.saturating_sub(self.done));
+        (self.state == JobState::Running && slots > 0).then(|| time * left / u32::from(slots))
+    }
+
+    /// Whether nothing will come of it any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, JobState::Done | JobState::Cancelled)
+    }
+}
+
+impl JobState {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+fn kind_of(kind: GoalKind) -> (&'static str, Option<u16>) {
+    match kind {
+        GoalKind::Add(shard) => ("add", Some(shard)),
+        GoalKind::Drain(shard) => ("drain", Some(shard)),
+        GoalKind::Rebalance => ("rebalance", None),
+    }
+}
+
+impl Reshaping {
+    pub(super) fn new(router: Arc<Router>, ground: Ground, options: &Options) -> Arc<Self> {
+        let reshaping = Self {
+            router,
+            ground,
+            options: options.clone(),
+            jobs: Mutex::default(),
+            ticks: watch::Sender::new(0),
+            changing: tokio::sync::Mutex::default(),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        if let Some(goal) = reshaping.router.topology().goal() {
+            let left = slots_of(&shard::steps(&reshaping.router.topology()));
+            let (kind, shard) = kind_of(goal.kind);
+            reshaping.jobs.lock().push_back(Job {
+                id: goal.job.clone(),
+                kind,
+                shard,
+                state: if goal.is_paused { JobState::Paused } else { JobState::Running },
+                done: goal.total.saturating_sub(left),
+                total: goal.total.max(left),
+                moved_streams: 0,
+                started_at: Timestamp::from_micros(goal.started_at),
+                worked: (Duration::ZERO, 0),
+                error: None,
+            });
+        }
+        Arc::new(reshaping)
+    }
+
+    /// All jobs that are known, the newest last.
+    pub(super) fn jobs(&self) -> Vec<Job> {
+        self.jobs.lock().iter().cloned().collect()
+    }
+
+    /// Tells whenever a job has changed.
+    pub(super) fn ticks(&self) -> watch::Receiver<u64> {
+        self.ticks.subscribe()
+    }
+
+    /// Ends the work, at the latest after the hand-over at hand.
+    pub(super) fn stop(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+    }
+
+    pub(super) async fn closed(&self) {
+        self.stop();
+        self.tasks.wait().await;
+    }
+
+    /// What is to be done, as a goal with a new job. The caller holds `changing`, and there is no other goal.
+    pub(super) fn goal(&self, kind: GoalKind) -> Goal {
+        let started_at = SystemClock.now().as_micros();
+        Goal { job: Uuid::now_v7().to_string(), kind, started_at, total: 0, is_paused: false }
+    }
+
+    /// Puts a topology with a goal in force, with the shard that joins, and lets the job begin. The caller holds `changing`.
+    pub(super) async fn begin(self: &Arc<Self>, topology: Topology, newcomer: Option<Handle>, streams: &[u32]) -> Result<Job, Error> {
+        let Some(goal) = topology.goal().cloned() else {
+            return Err(Error::Unavailable { shard: 0, detail: "a change of the shards without a goal".to_owned() });
+        };
+        let steps = shard::steps(&topology);
+        let total = slots_of(&steps);
+        let topology = topology.same_version_with_goal(Goal { total, ..goal.clone() });
+        let logs = self.router.log_ids().into_iter().chain(newcomer.as_ref().map(Handle::log_id)).collect();
+        (self.keep())(topology.clone(), logs).await?;
+        self.router.adopt(topology, newcomer);
+        let (kind, shard) = kind_of(goal.kind);
+        let moved = steps.iter().flat_map(|step| &step.slots).filter_map(|slot| streams.get(usize::from(*slot)));
+        let job = Job {
+            id: goal.job,
+            kind,
+            shard,
+            state: JobState::Running,
+            done: 0,
+            total,
+            moved_streams: moved.map(|count| u64::from(*count)).sum(),
+            started_at: Timestamp::from_micros(goal.started_at),
+            worked: (Duration::ZERO, 0),
+            error: None,
+        };
+        {
+            let mut jobs = self.jobs.lock();
+            jobs.push_back(job.clone());
+            while jobs.len() > JOBS_KEPT {
+                jobs.pop_front();
+            }
+        }
+        self.tick();
+        self.go_on();
+        Ok(job)
+    }
+
+    /// Works on the goal there is, if there is one and nobody does already.
+    pub(super) fn go_on(self: &Arc<Self>) {
+        let own = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let stopping = own.stopping.clone();
+            loop {
+                if stopping.is_cancelled() {
+                    return;
+                }
+                let _changing = own.changing.lock().await;
+                // A panic must not leave a job that seems to run.
+                let step = std::panic::AssertUnwindSafe(own.step()).catch_unwind().await;
+                match step {
+                    Ok(Ok(true)) => {}
+                    Ok(Ok(false)) => return,
+                    Ok(Err(error)) => return own.failed(&error.to_string()).await,
+                    Err(_panic) => return own.failed("it has panicked").await,
+                }
+            }
+        });
+    }
+
+    /// One hand-over. Says whether there may be more.
+    async fn step(&self) -> Result<bool, Error> {
+        let topology = self.router.topology();
+        let Some(goal) = topology.goal().filter(|goal| !goal.is_paused) else { return Ok(false) };
+        let began = std::time::Instant::now();
+        let Some(step) = shard::steps(&topology).into_iter().next() else {
+            self.put(topology.with_goal(None)).await?;
+            self.change(&goal.job, |job| (job.state, job.done) = (JobState::Done, job.total));
+            tracing::info!(job = goal.job, kind = kind_of(goal.kind).0, "the shards have what they should");
+            return Ok(false);
+        };
+        let slots: Vec<u16> = step.slots.into_iter().take(STEP_SLOTS).collect();
+        let count = u16::try_from(slots.len()).unwrap_or(u16::MAX);
+        self.router.hand_over(slots, step.from, step.to, &self.keep()).await?;
+        self.change(&goal.job, |job| {
+            job.done = job.done.saturating_add(count).min(job.total);
+            job.worked = (job.worked.0 + began.elapsed(), job.worked.1.saturating_add(count));
+        });
+        Ok(true)
+    }
+
+    async fn failed(&self, error: &str) {
+        let topology = self.router.topology();
+        let Some(goal) = topology.goal() else { return };
+        tracing::error!(job = goal.job, error, "the change of the shards stands still; it can be resumed or cancelled");
+        self.change(&goal.job, |job| (job.state, job.error) = (JobState::Failed, Some(error.to_owned())));
+        // So that a restart does not run into the same again; if it can't be kept, it does.
+        if let Err(error) = self.put(topology.with_goal(Some(Goal { is_paused: true, ..goal.clone() }))).await {
+            tracing::warn!(%error, "that it stands still could not be kept");
+        }
+    }
+
+    /// Puts a topology in force that changes no owner.
+    pub(super) async fn put(&self, topology: Topology) -> Result<(), Error> {
+        (self.keep())(topology.clone(), self.router.log_ids()).await?;
+        self.router.adopt(topology, None);
+        Ok(())
+    }
+
+    pub(super) fn change(&self, job: &str, change: impl FnOnce(&mut Job)) {
+        if let Some(job) = self.jobs.lock().iter_mut().find(|known| known.id == job) {
+            change(job);
+        }
+        self.tick();
+    }
+
+    fn tick(&self) {
+        self.ticks.send_modify(|ticks| *ticks += 1);
+    }
+
+    /// What makes a topology durable.
+    fn keep(&self) -> Keep {
+        match &self.ground {
+            Ground::Directory { place, .. } => {
+                let root = Arc::clone(&place.root);
+                Arc::new(move |topology, logs| {
+                    let root = Arc::clone(&root);
+                    let kept = move || {
+                        let written = meta::write(&*root, &Meta { topology, logs: Some(logs) });
+                        written.map_err(|error| directory::failed("writing factum.meta", error))
+                    };
+                    Box::pin(blocking(kept))
+                })
+            }
+            Ground::Memory | Ground::Brought => Arc::new(|_, _| Box::pin(std::future::ready(Ok(())))),
+        }
+    }
+
+    /// Opens the shard that is to join.
+    pub(super) async fn newcomer(&self, shard: u16) -> Result<Handle, Error> {
+        let (disk, lock): (Arc<dyn Disk>, _) = match &self.ground {
+            Ground::Directory { place, lock } => {
+                let place = place.clone();
+                let made =
+                    move || directory::make_home(&place, shard).map_err(|error| directory::failed("making the folder of a shard", error));
+                let lock = lock.upgrade().ok_or_else(|| Error::Unavailable { shard, detail: "the database is closed".to_owned() })?;
+                (blocking(made).await?, Some(lock))
+            }
+            Ground::Memory => (Arc::new(MemDisk::new()), None),
+            Ground::Brought => {
+                let detail = "the database was opened on disks that its caller brought: there is none for another shard".to_owned();
+                return Err(Error::TopologyConflict { detail });
+            }
+        };
+        let handle = opening::one(shard, disk, lock, &self.options).await?;
+        // Left by a creation that was cut short before the topology knew of it, or somebody's own.
+        if handle.committed() > storage::Position::ZERO {
+            let detail = format!("shards/{shard} holds a log with events, which is no shard of this database: move it away");
+            super::close(&[handle]).await?;
+            return Err(Error::TopologyConflict { detail });
+        }
+        Ok(handle)
+    }
+}
+
+/// How many slots all of it moves.
+pub(super) fn slots_of(steps: &[Step]) -> u16 {
+    let slots: usize = steps.iter().map(|step| step.slots.len()).sum();
+    u16::try_from(slots).expect("there are fewer slots than a u16 counts")
+}
+
+/// So many slots at most change hands at once: appends to them wait for it.
+const STEP_SLOTS: usize = 32;
+/// So many jobs are remembered.
+const JOBS_KEPT: usize = 100;

@@ -1,0 +1,131 @@
+//! How do slots go from one shard to another while everybody goes on?
+//!
+//! Appends to what moves wait; everything that was queued before is committed, and the old owner's log says that it gives the slots up.
+//! Then the new topology is made durable, which is the one moment when ownership changes: before it a crash leaves everything as it was,
+//! behind it everything as it will be. The new owner's log says that it has them, and whoever waited goes on there. Nothing is copied:
+//! the new owner asks the old one for a stream's version the first time it needs it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use factum_storage as storage;
+use futures::future::BoxFuture;
+use storage::EventId;
+use storage::ExpectedVersion;
+use storage::NewEvent;
+use storage::Position;
+use storage::STREAMS_STREAM;
+use storage::StreamAppend;
+use storage::StreamName;
+use storage::Transaction;
+use tokio::sync::watch;
+
+use super::Handle;
+use super::Router;
+use super::Topology;
+use super::moves::Move;
+use super::partition;
+use super::writer::Write;
+use crate::Error;
+
+/// Slots that change hands now.
+pub(super) struct Moving {
+    slots: Vec<u16>,
+    is_over: watch::Sender<bool>,
+}
+
+impl Moving {
+    /// Whether a stream changes hands.
+    pub(super) fn concerns(&self, stream: &str) -> bool {
+        self.slots.binary_search(&partition::slot(stream)).is_ok()
+    }
+
+    /// Waits until they have changed hands, or have not after all.
+    pub(super) async fn over(&self) {
+        // Without anybody who could say so, it is over.
+        drop(self.is_over.subscribe().wait_for(|over| *over).await);
+    }
+
+    pub(super) fn end(&self) {
+        self.is_over.send_replace(true);
+    }
+}
+
+/// Whatever becomes of a hand-over, nobody waits for it for ever.
+struct Gate<'a>(&'a Router);
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        self.0.end_move();
+    }
+}
+
+/// Makes a topology durable.
+pub(crate) type Keep = Arc<dyn Fn(Topology, Vec<[u8; 16]>) -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
+
+impl Router {
+    /// Hands slots (ascending) over from one shard to another. One at a time.
+    ///
+    /// # Errors
+    ///
+    /// What the shards and `keep` say. Then the old shard still has the slots.
+    pub(crate) async fn hand_over(&self, slots: Vec<u16>, from: u16, to: u16, keep: &Keep) -> Result<(), Error> {
+        let (giver, taker) = (self.shard(from), self.shard(to));
+        taker.check_open()?;
+        let next_version = self.topology().version() + 1;
+        self.begin_move(Arc::new(Moving { slots: slots.clone(), is_over: watch::Sender::new(false) }));
+        let gate = Gate(self);
+        let said = Said { topology_version: next_version, slots: &slots, from, to };
+        let from_position = said.in_log(&giver, GIVEN).await?;
+        let to_position = taker.committed();
+        let moved = Move { slots: slots.clone(), from, to, from_position: from_position.get(), to_position: to_position.get() };
+        let topology = self.topology().with_move(moved).map_err(|detail| Error::Unavailable { shard: from, detail })?;
+        keep(topology.clone(), self.log_ids()).await?;
+        self.adopt(topology, None);
+        giver.forget_recent();
+        drop(gate);
+        // Evidence, for whoever finds an older topology beside this log. The slots have moved whether or not it can be written.
+        if let Err(error) = said.in_log(&taker, TAKEN).await {
+            tracing::warn!(shard = to, %error, "the log could not be told that its shard has taken slots over");
+        }
+        Ok(())
+    }
+
+    /// The ids of all logs.
+    pub(crate) fn log_ids(&self) -> Vec<[u8; 16]> {
+        self.shards().iter().map(Handle::log_id).collect()
+    }
+}
+
+/// What the logs say of a hand-over.
+struct Said<'a> {
+    topology_version: u64,
+    slots: &'a [u16],
+    from: u16,
+    to: u16,
+}
+
+impl Said<'_> {
+    async fn in_log(&self, shard: &Handle, event_type: &str) -> Result<Position, Error> {
+        let Self { topology_version, slots, from, to } = self;
+        let data = serde_json::json!({ "topology_version": topology_version, "from": from, "to": to, "slots": slots });
+        let event = NewEvent {
+            id: EventId::from_bytes(*uuid::Uuid::now_v7().as_bytes()),
+            id_is_fresh: true,
+            event_type: event_type.into(),
+            schema_version: 1,
+            occurred_at: None,
+            tags: Vec::new(),
+            metadata: Bytes::new(),
+            data: data.to_string().into(),
+        };
+        let stream = StreamName::new(STREAMS_STREAM).expect("a constant that keeps the rule");
+        let append = StreamAppend { stream, expected: ExpectedVersion::Any, events: vec![event] };
+        Ok(shard.write(Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() })).await?.position)
+    }
+}
+
+/// What the log of the old owner says.
+const GIVEN: &str = "$slots-given";
+/// What the log of the new owner says.
+pub(super) const TAKEN: &str = "$slots-taken";
