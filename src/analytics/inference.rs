@@ -74,7 +74,7 @@ impl Inference {
         if known.shapes != shapes {
             *known = Known::new(&self.router, shapes);
         }
-        for shard in self.router.shards() {
+        for shard in self.router.shards().iter() {
             self.look(&mut known, category, shard, cut.position(shard.number()), threads).await?;
         }
         let given = self.give(&mut known);

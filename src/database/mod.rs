@@ -388,7 +388,7 @@ impl Database {
         };
         let database = Self { inner: Arc::new(inner), reads_stored: false };
         database.load_definitions().await?;
-        database.resume_reshaping();
+        database.resume_reshaping().await;
         Ok(database)
     }
 

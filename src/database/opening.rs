@@ -60,6 +60,10 @@ pub(super) async fn in_directory(directory: &Directory, options: &Options) -> Re
     if let Some(error) = failure {
         return Err(given_up(shards, error).await);
     }
+    if let Some(error) = newer_log(directory, &shards).await {
+        return Err(given_up(shards, error).await);
+    }
+    let shards = without_older_logs(directory, shards).await?;
     if directory.meta.logs.is_none() && shards.len() > 1 && !shards.iter().any(Handle::is_absent) {
         let (root, meta) = (Arc::clone(&directory.place.root), directory.meta.clone());
         let logs = shards.iter().map(Handle::log_id).collect();
@@ -68,6 +72,49 @@ pub(super) async fn in_directory(directory: &Directory, options: &Options) -> Re
         }
     }
     Ok(shards)
+}
+
+/// Why `factum.meta` is older than the logs beside it, if it is: it would lead streams to where their newest events are not.
+async fn newer_log(directory: &Directory, shards: &[Handle]) -> Option<Error> {
+    let known = directory.meta.topology.version();
+    for shard in shards.iter().filter(|shard| !shard.is_absent()) {
+        match shard.newest_taken().await {
+            Ok(Some(version)) if version > known => {
+                let detail = format!(
+                    "it is of topology version {known}, and the log of shard {} has taken slots over by version {version}: \
+                     put back the factum.meta that belongs to these logs",
+                    shard.number()
+                );
+                return Some(directory::damaged(detail));
+            }
+            // One that is damaged there is told by whoever reads it.
+            Ok(_) => {}
+            Err(error) => tracing::warn!(shard = shard.number(), %error, "whether the log fits the topology can't be told"),
+        }
+    }
+    None
+}
+
+/// A log that ends before slots were handed over is an older one: what it lacks can't be made up for, so its shard is not served.
+async fn without_older_logs(directory: &Directory, shards: Vec<Handle>) -> Result<Vec<Handle>, Error> {
+    let ends = directory.meta.topology.ends();
+    let mut checked = Vec::with_capacity(shards.len());
+    for shard in shards {
+        let end = ends.get(&shard.number()).copied().unwrap_or_default();
+        if shard.is_absent() || shard.committed() >= end {
+            checked.push(shard);
+            continue;
+        }
+        let number = shard.number();
+        let detail = format!(
+            "its log ends at position {}, and was at {end} when slots were handed over: it is older than the topology; put back the newer one",
+            shard.committed()
+        );
+        close(&[shard]).await?;
+        let error = Error::ShardFailed { shard: number, detail };
+        checked.push(absent(directory, number, &error).ok_or(error)?);
+    }
+    Ok(checked)
 }
 
 /// The place of a shard that can't be opened, if the others may serve without it.

@@ -7,15 +7,23 @@ use std::sync::Arc;
 use std::sync::Weak;
 use std::time::Duration;
 
+use bytes::Bytes;
 use factum_storage as storage;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use storage::Clock;
+use storage::Direction;
 use storage::Disk;
+use storage::EventId;
+use storage::ExpectedVersion;
 use storage::LockGuard;
 use storage::MemDisk;
+use storage::NewEvent;
+use storage::StreamAppend;
+use storage::StreamName;
 use storage::SystemClock;
 use storage::Timestamp;
+use storage::Transaction;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,6 +46,7 @@ use crate::shard::Router;
 use crate::shard::SLOTS;
 use crate::shard::Step;
 use crate::shard::Topology;
+use crate::shard::Write;
 
 /// Where new shards and the topology are kept.
 pub(super) enum Ground {
@@ -217,6 +226,7 @@ impl Reshaping {
         let logs = self.router.log_ids().into_iter().chain(newcomer.as_ref().map(Handle::log_id)).collect();
         (self.keep())(topology.clone(), logs).await?;
         self.router.adopt(topology, newcomer);
+        self.tell().await;
         let (kind, shard) = kind_of(goal.kind);
         let moved = steps.iter().flat_map(|step| &step.slots).filter_map(|slot| streams.get(usize::from(*slot)));
         let job = Job {
@@ -279,6 +289,7 @@ impl Reshaping {
         let slots: Vec<u16> = step.slots.into_iter().take(STEP_SLOTS).collect();
         let count = u16::try_from(slots.len()).unwrap_or(u16::MAX);
         self.router.hand_over(slots, step.from, step.to, &self.keep()).await?;
+        self.tell().await;
         self.change(&goal.job, |job| {
             job.done = job.done.saturating_add(count).min(job.total);
             job.worked = (job.worked.0 + began.elapsed(), job.worked.1.saturating_add(count));
@@ -301,7 +312,50 @@ impl Reshaping {
     pub(super) async fn put(&self, topology: Topology) -> Result<(), Error> {
         (self.keep())(topology.clone(), self.router.log_ids()).await?;
         self.router.adopt(topology, None);
+        self.tell().await;
         Ok(())
+    }
+
+    /// Says in `$topology` which topology is in force. The one in `factum.meta` counts; this is for people and programs that want to know
+    /// what it was at which time.
+    pub(super) async fn tell(&self) {
+        let topology = self.router.topology();
+        let (event_type, data) = topology.event();
+        let event = NewEvent {
+            id: EventId::from_bytes(*Uuid::now_v7().as_bytes()),
+            id_is_fresh: true,
+            event_type: event_type.into(),
+            schema_version: 1,
+            occurred_at: None,
+            tags: Vec::new(),
+            metadata: Bytes::new(),
+            data: data.into(),
+        };
+        let stream = StreamName::new(TOPOLOGY_STREAM).expect("a constant that keeps the rule");
+        let append = StreamAppend { stream: stream.clone(), expected: ExpectedVersion::Any, events: vec![event] };
+        let write = Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() });
+        let told = self.router.write(&[&stream], |table| Ok((table.topology().owner(TOPOLOGY_STREAM), write))).await;
+        if let Err(error) = told {
+            tracing::warn!(%error, version = topology.version(), "$topology could not be told of a new version");
+        }
+    }
+
+    /// Tells `$topology` what it does not know because a crash came between.
+    pub(super) async fn tell_what_is_missing(&self) {
+        let topology = self.router.topology();
+        if topology.is_unchanged() {
+            return;
+        }
+        let stream = StreamName::new(TOPOLOGY_STREAM).expect("a constant that keeps the rule");
+        let home = self.router.locate(TOPOLOGY_STREAM);
+        let newest = match home.read_stream(stream, None, Direction::Backward, 1, usize::MAX).await {
+            Ok(slice) => slice.and_then(|slice| slice.events.into_iter().next()),
+            Err(error) => return tracing::warn!(%error, "$topology can't be read"),
+        };
+        let told = newest.and_then(|(_, event)| serde_json::from_slice::<serde_json::Value>(event.data()).ok());
+        if told.and_then(|told| told.get("version")?.as_u64()).unwrap_or(0) < topology.version() {
+            self.tell().await;
+        }
     }
 
     pub(super) fn change(&self, job: &str, change: impl FnOnce(&mut Job)) {
@@ -368,5 +422,7 @@ pub(super) fn slots_of(steps: &[Step]) -> u16 {
 
 /// So many slots at most change hands at once: appends to them wait for it.
 const STEP_SLOTS: usize = 32;
+/// Where every version of the topology is told.
+const TOPOLOGY_STREAM: &str = "$topology";
 /// So many jobs are remembered.
 const JOBS_KEPT: usize = 100;

@@ -180,7 +180,8 @@ impl Database {
     }
 
     /// Goes on with what was under way when the database was closed.
-    pub(super) fn resume_reshaping(&self) {
+    pub(super) async fn resume_reshaping(&self) {
+        self.inner.reshaping.tell_what_is_missing().await;
         if self.router().topology().goal().is_some_and(|goal| !goal.is_paused) {
             self.inner.reshaping.go_on();
         }

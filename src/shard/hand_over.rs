@@ -78,7 +78,14 @@ impl Router {
         let said = Said { topology_version: next_version, slots: &slots, from, to };
         let from_position = said.in_log(&giver, GIVEN).await?;
         let to_position = taker.committed();
-        let moved = Move { slots: slots.clone(), from, to, from_position: from_position.get(), to_position: to_position.get() };
+        let moved = Move {
+            version: next_version,
+            slots: slots.clone(),
+            from,
+            to,
+            from_position: from_position.get(),
+            to_position: to_position.get(),
+        };
         let topology = self.topology().with_move(moved).map_err(|detail| Error::Unavailable { shard: from, detail })?;
         keep(topology.clone(), self.log_ids()).await?;
         self.adopt(topology, None);

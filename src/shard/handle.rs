@@ -14,6 +14,7 @@ use storage::NewEvent;
 use storage::Position;
 use storage::Reader;
 use storage::RecordedEvent;
+use storage::STREAMS_STREAM;
 use storage::Snapshot;
 use storage::SnapshotInfo;
 use storage::StreamInfo;
@@ -25,6 +26,7 @@ use tokio::sync::oneshot;
 
 use super::absent::Absent;
 use super::absent::unusable;
+use super::hand_over::TAKEN;
 use super::interest::Interest;
 use super::live::Follower;
 use super::local::Local;
@@ -109,6 +111,28 @@ impl Handle {
         match &self.seat {
             Seat::Local(local) => Some(&local.reader),
             Seat::Absent(_) => None,
+        }
+    }
+
+    /// The newest version of a topology by which the log says that its shard has taken slots over.
+    ///
+    /// # Errors
+    ///
+    /// What the log says.
+    pub(crate) async fn newest_taken(&self) -> Result<Option<u64>, Error> {
+        let filter = Filter { types: vec![TAKEN.to_owned()], include_system: true, ..Filter::default() };
+        let mut after = Position::new(u64::MAX);
+        loop {
+            let slice = self.read_events(Arc::new(filter.clone()), after, Direction::Backward, 1, usize::MAX).await?;
+            // Whatever a client calls so is in a stream of its own.
+            if let Some(event) = slice.events.first().filter(|event| event.stream() == STREAMS_STREAM) {
+                let said: serde_json::Value = serde_json::from_slice(event.data()).unwrap_or_default();
+                return Ok(said.get("topology_version").and_then(serde_json::Value::as_u64));
+            }
+            if slice.at_end {
+                return Ok(None);
+            }
+            after = slice.through;
         }
     }
 

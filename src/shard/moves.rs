@@ -14,6 +14,8 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Move {
+    /// The version of the topology that it made.
+    pub(crate) version: u64,
     /// Ascending.
     pub(crate) slots: Vec<u16>,
     pub(crate) from: u16,

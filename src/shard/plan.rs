@@ -94,7 +94,7 @@ mod tests {
         for Step { slots, from, to } in steps(&topology) {
             assert!(slots.is_sorted() && !slots.is_empty());
             moved += slots.len();
-            topology = topology.with_move(Move { slots, from, to, from_position: 1, to_position: 1 }).unwrap();
+            topology = topology.with_move(Move { version: 0, slots, from, to, from_position: 1, to_position: 1 }).unwrap();
         }
         assert_eq!(steps(&topology), []);
         (topology, moved)
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn moves_that_do_not_follow_from_each_other_are_damage() {
         let topology = Topology::new(2, Strategy::Hash);
-        let moved = |from, to| Move { slots: vec![0], from, to, from_position: 5, to_position: 7 };
+        let moved = |from, to| Move { version: 0, slots: vec![0], from, to, from_position: 5, to_position: 7 };
         assert!(topology.with_move(moved(1, 0)).is_err(), "slot 0 is shard 0's");
         let topology = topology.with_move(moved(0, 1)).unwrap().with_move(moved(1, 0)).unwrap();
         assert_eq!(topology.version(), 3);

@@ -1,8 +1,10 @@
 //! Which shard owns which streams? One table with a version, whatever strategy has made it.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use factum_storage::Position;
 use factum_storage::STREAMS_STREAM;
 use factum_storage::StreamName;
 use serde::Deserialize;
@@ -173,6 +175,18 @@ impl Topology {
         &self.inner.moves
     }
 
+    /// Where the log of each shard that has given or taken slots was at the last time.
+    pub(crate) fn ends(&self) -> BTreeMap<u16, Position> {
+        let mut ends: BTreeMap<u16, Position> = BTreeMap::new();
+        for moved in &self.inner.moves {
+            for (shard, position) in [(moved.from, moved.from_position), (moved.to, moved.to_position)] {
+                let end = ends.entry(shard).or_default();
+                *end = Position::new(position).max(*end);
+            }
+        }
+        ends
+    }
+
     /// Shards that are to own nothing any more.
     pub(crate) fn drained(&self) -> &BTreeSet<u16> {
         &self.inner.drained
@@ -249,6 +263,7 @@ impl Topology {
     ///
     /// In words, if `from` does not own them.
     pub(crate) fn with_move(&self, moved: Move) -> Result<Self, String> {
+        let moved = Move { version: self.inner.version + 1, ..moved };
         let mut slots = self.inner.slots.clone();
         for slot in &moved.slots {
             *slots.get_mut(usize::from(*slot)).ok_or_else(|| format!("there is no slot {slot}"))? = moved.to;
@@ -360,6 +375,21 @@ impl Topology {
         let names: Vec<&str> = regions.iter().map(|region| region.name.as_str()).collect();
         let detail = format!("the key {key:?} belongs to none of the regions {}, and there is no default", names.join(", "));
         Err(Error::Residency { field: field(), detail })
+    }
+
+    /// What is told of it in a stream: the type of an event, and its data as JSON.
+    pub(crate) fn event(&self) -> (&'static str, String) {
+        let Inner { version, shards, strategy, moves, drained, goal, .. } = &*self.inner;
+        let each: Vec<_> = (0..*shards)
+            .map(|shard| serde_json::json!({ "id": shard, "slots": self.slots_of(shard), "drained": drained.contains(&shard) }))
+            .collect();
+        // Each hand-over is one version, and nothing else of that version changes.
+        let moved = moves.last().filter(|moved| moved.version == *version);
+        let event_type = if moved.is_some() { "SlotsMoved" } else { "TopologyChanged" };
+        let data = serde_json::json!({
+            "version": version, "strategy": strategy.as_str(), "shards": each, "moved": moved, "change": goal,
+        });
+        (event_type, data.to_string())
     }
 
     /// As it is kept.

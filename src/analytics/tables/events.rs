@@ -155,7 +155,14 @@ impl EventsTable {
     async fn hidden(&self) -> Result<Option<Vec<StreamName>>, Error> {
         let each = try_join_all(self.place.router.shards().iter().map(|shard| shard.hidden_streams(HIDDEN_MAX))).await?;
         let all: Option<Vec<Vec<StreamName>>> = each.into_iter().collect();
-        Ok(all.map(|all| all.concat()).filter(|all| all.len() <= HIDDEN_MAX))
+        let all = all.map(|all| {
+            let mut all = all.concat();
+            // One that has moved is known to several.
+            all.sort_unstable();
+            all.dedup();
+            all
+        });
+        Ok(all.filter(|all| all.len() <= HIDDEN_MAX))
     }
 }
 

@@ -56,7 +56,8 @@ pub(super) async fn shares(
     if demand.is_empty() {
         return Ok(Shares { list: Vec::new(), events: 0 });
     }
-    let shards: Vec<&Handle> = router.shards().iter().filter(|shard| demand.shards.contains(i64::from(shard.number()))).collect();
+    let table = router.table();
+    let shards: Vec<&Handle> = table.shards().iter().filter(|shard| demand.shards.contains(i64::from(shard.number()))).collect();
     if let Some(ids) = &demand.ids {
         let work = Work::Ids(ids.iter().copied().collect());
         let list = shards.iter().map(|shard| share(shard, cut, work.clone())).collect();
@@ -75,8 +76,14 @@ pub(super) async fn shares(
 
 /// These streams, up to a cursor.
 pub(super) fn of_streams(router: &Router, streams: &[StreamName], cut: &Cursor) -> Shares {
-    let of = |shard: &Handle| streams.iter().filter(|name| router.shard_of(name.as_str()) == shard.number()).cloned().collect();
-    let each = router.shards().iter().map(|shard| share(shard, cut, Work::Streams(of(shard))));
+    let table = router.table();
+    // One that has moved has events on each of the shards that it lived on.
+    let is_on = |name: &StreamName, shard: &Handle| match table.topology().tenures(name.as_str()) {
+        Some(tenures) => tenures.iter().any(|tenure| tenure.shard == shard.number()),
+        None => table.topology().owner(name.as_str()) == shard.number(),
+    };
+    let of = |shard: &Handle| streams.iter().filter(|name| is_on(name, shard)).cloned().collect();
+    let each = table.shards().iter().map(|shard| share(shard, cut, Work::Streams(of(shard))));
     let list = each.filter(|share| !matches!(&share.work, Work::Streams(streams) if streams.is_empty())).collect();
     Shares { list, events: streams.len() * STREAM_EVENTS }
 }

@@ -115,7 +115,7 @@ impl World {
         let name = StreamName::new(stream).unwrap();
         let append = StreamAppend { stream: name, expected: ExpectedVersion::Any, events: vec![event] };
         let write = Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() });
-        self.router.locate(stream).write(write).await.unwrap();
+        self.router.shard(self.router.shard_of(stream)).write(write).await.unwrap();
         let version = self.versions.entry(stream.to_owned()).or_default();
         *version += 1;
         self.rows.push((stream.to_owned(), *version));
