@@ -1,9 +1,13 @@
-//! `factum shards`: which shards there are, and where a stream lives.
+//! `factum shards`: which shards there are, where a stream lives, and how shards come and go.
+
+mod change;
 
 use std::process::ExitCode;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use change::Change;
 
 use super::client::Client;
 use super::client::Connection;
@@ -18,6 +22,7 @@ use crate::config::bytes_text;
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  factum shards\n  factum shards locate order-42 '{order-42}-invoice-7'\n  \
+    factum shards plan add\n  factum shards add\n  factum shards drain 2 --detach\n  factum shards jobs\n  \
     factum shards --json | jq -r '.shards[] | select(.state != \"ok\") | .reason'"
 )]
 pub(crate) struct Arguments {
@@ -38,6 +43,78 @@ enum Command {
         #[command(flatten)]
         connection: Connection,
     },
+    /// Say what a change would do, and change nothing.
+    #[command(after_help = "Examples:\n  factum shards plan add\n  factum shards plan drain 2")]
+    Plan {
+        #[command(subcommand)]
+        change: Change,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Add a shard while appends go on.
+    #[command(after_help = "Examples:\n  factum shards add\n  factum shards add --weight 2 --detach")]
+    Add {
+        /// Its share against the others', 1 to 100; with the strategy `ring` only.
+        #[arg(long)]
+        weight: Option<u32>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Drain a shard while appends go on: it gives its slots to the others, and its log stays.
+    #[command(after_help = "Example:\n  factum shards drain 2")]
+    Drain {
+        /// Its number.
+        shard: u16,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Give each shard its share, after a change that was cancelled.
+    #[command(after_help = "Example:\n  factum shards rebalance")]
+    Rebalance {
+        #[command(flatten)]
+        how: How,
+    },
+    /// List the changes since the server was started.
+    #[command(after_help = "Example:\n  factum shards jobs")]
+    Jobs {
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Let a change rest, also over a restart.
+    #[command(after_help = "Example:\n  factum shards pause 019a0f6e-5d0c-7aaa-8d6a-0a1f4a2b3c4d")]
+    Pause {
+        #[command(flatten)]
+        of: OfJob,
+    },
+    /// Go on with a change that rests or has failed.
+    #[command(after_help = "Example:\n  factum shards resume 019a0f6e-5d0c-7aaa-8d6a-0a1f4a2b3c4d")]
+    Resume {
+        #[command(flatten)]
+        of: OfJob,
+    },
+    /// Give a change up; what has moved stays where it is.
+    #[command(after_help = "Example:\n  factum shards cancel 019a0f6e-5d0c-7aaa-8d6a-0a1f4a2b3c4d")]
+    Cancel {
+        #[command(flatten)]
+        of: OfJob,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct How {
+    /// Do not wait until it is done.
+    #[arg(long)]
+    detach: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, clap::Args)]
+struct OfJob {
+    /// The job's name, as `factum shards jobs` says it.
+    job: String,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +133,7 @@ struct Shard {
     streams: u64,
     bytes: u64,
     slots: Option<u64>,
+    drained: bool,
     region: Option<String>,
 }
 
@@ -69,8 +147,24 @@ struct Located {
 pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {
     match &arguments.command {
         Some(Command::Locate { streams, connection }) => locate(&Client::new(connection)?, streams, output).await,
+        Some(Command::Plan { change, connection }) => change::plan(&Client::new(connection)?, *change, output).await,
+        Some(Command::Add { weight, how }) => begin(Change::Add { weight: *weight }, how, output).await,
+        Some(Command::Drain { shard, how }) => begin(Change::Drain { shard: *shard }, how, output).await,
+        Some(Command::Rebalance { how }) => begin(Change::Rebalance, how, output).await,
+        Some(Command::Jobs { connection }) => change::jobs(&Client::new(connection)?, output).await,
+        Some(Command::Pause { of }) => steer(of, "pause", output).await,
+        Some(Command::Resume { of }) => steer(of, "resume", output).await,
+        Some(Command::Cancel { of }) => steer(of, "cancel", output).await,
         None => list(&Client::new(&arguments.connection)?, output).await,
     }
+}
+
+async fn begin(change: Change, how: &How, output: &mut Output) -> Result<ExitCode, Failure> {
+    change::begin(&Client::new(&how.connection)?, change, how.detach, output).await
+}
+
+async fn steer(of: &OfJob, word: &str, output: &mut Output) -> Result<ExitCode, Failure> {
+    change::steer(&Client::new(&of.connection)?, &of.job, word, output).await
 }
 
 async fn list(client: &Client, output: &mut Output) -> Result<ExitCode, Failure> {
@@ -114,6 +208,7 @@ fn parsed<T: for<'a> Deserialize<'a>>(text: &RawValue) -> Result<T, Failure> {
 
 fn row(shard: &Shard) -> Vec<String> {
     let share = match (shard.slots, &shard.region) {
+        (Some(0), _) if shard.drained => "drained".to_owned(),
         (Some(slots), _) => format!("{} slots", grouped(slots)),
         (None, Some(region)) => printable(region),
         (None, None) => String::new(),

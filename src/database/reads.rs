@@ -230,6 +230,12 @@ impl Database {
         (topology.slots_of(shard), topology.region_of(shard).map(str::to_owned))
     }
 
+    /// Whether a shard is to own nothing any more.
+    #[must_use]
+    pub fn is_drained(&self, shard: u16) -> bool {
+        self.router().topology().drained().contains(&shard)
+    }
+
     /// How each shard is.
     ///
     /// # Errors

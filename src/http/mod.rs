@@ -22,6 +22,7 @@ mod exports;
 mod feed;
 mod ids;
 mod import;
+mod jobs;
 mod keys;
 mod listings;
 mod log_level;
@@ -148,7 +149,14 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(listings::streams))
         .routes(routes!(listings::categories))
         .routes(routes!(listings::types))
-        .routes(routes!(shards::list))
+        .routes(routes!(shards::list, jobs::add))
+        .routes(routes!(jobs::drain))
+        .routes(routes!(jobs::rebalance))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::one))
+        .routes(routes!(jobs::pause))
+        .routes(routes!(jobs::resume))
+        .routes(routes!(jobs::cancel))
         .routes(routes!(shards::locate))
         .routes(routes!(definitions::list))
         .routes(routes!(definitions::definition, definitions::define, definitions::remove))

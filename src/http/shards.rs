@@ -16,6 +16,7 @@ use crate::http::access::Caller;
 use crate::http::access::authorise_read;
 use crate::http::answer;
 use crate::http::answer::ReadAnswer;
+use crate::http::jobs::JobInfo;
 use crate::http::negotiate::json_only;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
@@ -37,7 +38,11 @@ pub(crate) async fn list(State(app): State<Shared>, request: Request) -> Result<
     let shards = app.database.status().await?;
     let (strategy, topology_version) = app.database.strategy();
     let mut answered = ShardList::new(&strategy, topology_version);
-    answered.shards = shards.iter().map(|shard| ShardInfo::new(shard, app.database.share_of(shard.shard))).collect();
+    answered.shards = shards
+        .iter()
+        .map(|shard| ShardInfo::new(shard, app.database.share_of(shard.shard), app.database.is_drained(shard.shard)))
+        .collect();
+    answered.job = app.database.jobs().iter().rev().find(|job| !job.has_ended()).map(JobInfo::new);
     let body = serde_json::to_vec(&answered).expect("numbers and text are JSON");
     let answer = ReadAnswer { cursor: Some(answer::cursor_text(&app.database.end())), ..ReadAnswer::json(body) };
     Ok(answer.into_response(&parts.headers).await)
@@ -87,6 +92,8 @@ pub(crate) struct ShardList {
     #[serde(skip_serializing_if = "Option::is_none")]
     default_region: Option<String>,
     shards: Vec<ShardInfo>,
+    /// The change that is under way.
+    job: Option<JobInfo>,
 }
 
 /// A region.
@@ -116,6 +123,8 @@ pub(crate) struct ShardInfo {
     queued_appends: usize,
     /// With `hash` and `ring`: how many of the slots it owns.
     slots: Option<usize>,
+    /// It is to own nothing any more; once it has no slots, its log is only read.
+    drained: bool,
     /// With `geo`: in which region it is.
     region: Option<String>,
 }
@@ -165,6 +174,7 @@ impl ShardList {
             regions: None,
             default_region: None,
             shards: Vec::new(),
+            job: None,
         };
         match strategy.clone() {
             Strategy::Hash => list.slots = Some(database::SLOTS),
@@ -181,7 +191,7 @@ impl ShardList {
 }
 
 impl ShardInfo {
-    fn new(status: &ShardStatus, (slots, region): (Option<usize>, Option<String>)) -> Self {
+    fn new(status: &ShardStatus, (slots, region): (Option<usize>, Option<String>), drained: bool) -> Self {
         Self {
             id: status.shard,
             location: "local",
@@ -193,6 +203,7 @@ impl ShardInfo {
             index_bytes: status.index_bytes,
             queued_appends: status.queued_appends,
             slots,
+            drained,
             region,
         }
     }
