@@ -29,6 +29,8 @@ mod imports;
 mod missing_shards;
 #[path = "embedded/moving_shards.rs"]
 mod moving_shards;
+#[path = "embedded/moving_shards_crash.rs"]
+mod moving_shards_crash;
 #[path = "embedded/opening.rs"]
 mod opening;
 #[path = "embedded/pages.rs"]

@@ -43,7 +43,7 @@ fn options(root: &Path, shards: Option<u16>, strategy: Option<Strategy>) -> Opti
 }
 
 /// Waits until a job has ended.
-async fn ended(database: &Database, job: &Job) -> Job {
+pub(crate) async fn ended(database: &Database, job: &Job) -> Job {
     let mut changes = database.job_changes();
     loop {
         let now = database.job(&job.id).unwrap();
@@ -55,7 +55,7 @@ async fn ended(database: &Database, job: &Job) -> Job {
     }
 }
 
-async fn changed(database: &Database, change: TopologyChange) -> Job {
+pub(crate) async fn changed(database: &Database, change: TopologyChange) -> Job {
     let job = database.change_shards(change).await.unwrap();
     ended(database, &job).await
 }
