@@ -195,7 +195,7 @@ impl Auth {
             let data = revocation::family_data(&refresh.family, next.checked_add(1), later(self.clock.now(), ttl));
             let expected = ExpectedVersion::Exact(known);
             match self.books.write_revocation(&self.database, revocation::REFRESHED, data, expected).await {
-                Err(Error::Storage(storage::Error::Conflict(_))) => self.books.revocations_behind(known).await?,
+                Err(Error::Storage(storage::Error::Conflict(_))) => self.books.revocations_behind(&self.database, known).await?,
                 done => return Ok(done?),
             }
         }

@@ -79,7 +79,7 @@ pub struct Auth {
     audit: Audit,
     /// One change of the clients at a time.
     changing: tokio::sync::Mutex<()>,
-    /// Follow the streams and keep the keys, as long as this lives.
+    /// Look after the streams and the keys, as long as this lives.
     _tasks: JoinSet<()>,
 }
 

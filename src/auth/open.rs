@@ -102,7 +102,7 @@ impl Auth {
         let mut tasks = JoinSet::new();
         let (audit, writing) = Audit::new(database);
         tasks.spawn(writing);
-        books.follow(database, &mut tasks);
+        tasks.spawn(Arc::clone(&books).keep(database.clone()));
         for remote in &remotes {
             tasks.spawn(Arc::clone(remote).keep());
         }

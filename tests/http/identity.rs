@@ -368,6 +368,27 @@ async fn a6_feeds_and_consumers_end_with_their_token() {
     }
 }
 
+/// Nobody asks this server for anything meanwhile: it looks by itself.
+#[tokio::test]
+async fn a6_a_feed_ends_when_another_server_has_revoked_its_token() {
+    let guarded = Guarded::new().await;
+    let served = Served::over(&guarded.api).await;
+    let other_server = guarded.again().await;
+    let token = guarded.token("root", ROOT_SECRET, "events:read").await;
+    let mut socket = served.connect().await;
+    let request = format!("GET /v1/events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\nAuthorization: Bearer {token}\r\n\r\n");
+    tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes()).await.unwrap();
+    crate::support::read_until(&mut socket, "text/event-stream").await;
+    let by = factum::auth::Asker::Administrator("somebody elsewhere".to_owned());
+    other_server.revoke(&by, &token).await.unwrap();
+    let since = tokio::time::Instant::now();
+    assert!(other_server.authenticate(&token).is_err(), "at once where it was revoked");
+    let rest = crate::support::read_until(&mut socket, "\r\n0\r\n\r\n").await;
+    assert!(since.elapsed().as_millis() < 1_000, "{:?}", since.elapsed());
+    assert!(rest.contains("urn:factum:problem:unauthenticated"), "{rest}");
+    guarded.get("/v1/events", &token).await.problem(401, "unauthenticated");
+}
+
 #[tokio::test]
 async fn a6_a_feed_ends_when_its_token_expires() {
     let guarded = Guarded::with(|settings| settings.token_ttl = std::time::Duration::from_secs(1)).await;
