@@ -8,7 +8,6 @@ mod quota;
 mod table;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::extract::MatchedPath;
@@ -116,7 +115,7 @@ async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
         return response;
     }
     let is_query = request.uri().path() == QUERIES;
-    let place = match guard.usage.begin(&principal, is_query, Instant::now()) {
+    let place = match guard.usage.begin(&principal, is_query) {
         Ok(place) => place,
         Err(problem) => {
             guard.meters.throttled();
