@@ -70,7 +70,7 @@ impl Books {
         loop {
             every.tick().await;
             match self.look(&database).await {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(Error::Unavailable { .. }) => return,
                 Err(error) => {
                     tracing::error!(%error, "what was revoked or changed is not seen at the moment");
@@ -80,14 +80,24 @@ impl Books {
         }
     }
 
-    async fn look(&self, database: &Database) -> Result<(), Error> {
+    /// Takes in what others have written until now. Says whether there was anything.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::stream`].
+    pub(super) async fn look(&self, database: &Database) -> Result<bool, Error> {
         // One that fails is no reason not to look at the other.
         let clients = self.look_at(&self.clients, database).await;
-        self.look_at(&self.revocations, database).await.and(clients)
+        let revocations = self.look_at(&self.revocations, database).await?;
+        Ok(clients? || revocations)
     }
 
-    async fn look_at<T>(&self, book: &Book<T>, database: &Database) -> Result<(), Error> {
-        if database.version_in_system(&book.stream)? > book.version() { self.catch_up(book, database).await } else { Ok(()) }
+    async fn look_at<T>(&self, book: &Book<T>, database: &Database) -> Result<bool, Error> {
+        let has_more = database.version_in_system(&book.stream)? > book.version();
+        if has_more {
+            self.catch_up(book, database).await?;
+        }
+        Ok(has_more)
     }
 
     async fn catch_up<T>(&self, book: &Book<T>, database: &Database) -> Result<(), Error> {
@@ -234,10 +244,10 @@ mod tests {
         revoke(&own, &database).await;
         assert!(is_revoked(&own) && changes.0.has_changed().unwrap());
         assert!(!is_revoked(&others) && !changes.1.has_changed().unwrap());
-        others.look(&database).await.unwrap();
+        assert!(others.look(&database).await.unwrap());
         assert!(is_revoked(&others) && changes.1.has_changed().unwrap());
         changes.1.mark_unchanged();
-        others.look(&database).await.unwrap();
+        assert!(!others.look(&database).await.unwrap());
         assert!(!changes.1.has_changed().unwrap(), "nobody is woken for nothing");
     }
 

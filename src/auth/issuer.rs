@@ -148,6 +148,7 @@ impl Auth {
         let place = self.secrets.place().await.map_err(|_| GrantError::TooMany(Duration::from_secs(1)))?;
         // Those who were waiting together are looked at one by one.
         too_early()?;
+        self.look().await;
         let found = self.registered(&client);
         let hash = found.as_ref().map_or_else(|| self.secrets.nobody(), |found| found.secret.clone());
         let compared = place.is(secret.expose().to_owned(), hash).await;

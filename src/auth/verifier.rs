@@ -64,19 +64,33 @@ impl Auth {
         self.known.find(token).filter(|principal| self.is_live(principal))
     }
 
-    /// Who brings this token; if its issuer's key is not known, it is looked for first, within its bounds.
+    /// Who brings this token; if it does not count, what others have written is looked at first, and if its issuer's key is not known, that
+    /// is looked for within its bounds.
     ///
     /// # Errors
     ///
     /// As [`Auth::authenticate`].
     pub async fn authenticate_or_look(&self, token: &str) -> Result<Arc<Principal>, Unauthenticated> {
-        match self.authenticate(token) {
+        let mut found = self.authenticate(token);
+        if found.is_err() && self.look().await {
+            found = self.authenticate(token);
+        }
+        match found {
             Err(Unauthenticated) => match self.unknown_key(token) {
                 Some(remote) if remote.look_again().await => self.authenticate(token),
                 Some(_) | None => Err(Unauthenticated),
             },
             found => found,
         }
+    }
+
+    /// Takes in what other servers have written to clients and revocations until now. Says whether there was anything.
+    pub(super) async fn look(&self) -> bool {
+        self.books.look(&self.database).await.unwrap_or_else(|error| {
+            // Whoever looks from time to time tells of it, too, and what is known goes on.
+            tracing::debug!(%error, "what others have written is not seen at the moment");
+            false
+        })
     }
 
     /// The issuer whose key the token names and nobody here knows.
