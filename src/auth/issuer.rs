@@ -148,6 +148,7 @@ impl Auth {
         let place = self.secrets.place().await.map_err(|_| GrantError::TooMany(Duration::from_secs(1)))?;
         // Those who were waiting together are looked at one by one.
         too_early()?;
+        self.look().await;
         let found = self.registered(&client);
         let hash = found.as_ref().map_or_else(|| self.secrets.nobody(), |found| found.secret.clone());
         let compared = place.is(secret.expose().to_owned(), hash).await;
@@ -195,7 +196,7 @@ impl Auth {
             let data = revocation::family_data(&refresh.family, next.checked_add(1), later(self.clock.now(), ttl));
             let expected = ExpectedVersion::Exact(known);
             match self.books.write_revocation(&self.database, revocation::REFRESHED, data, expected).await {
-                Err(Error::Storage(storage::Error::Conflict(_))) => self.books.revocations_behind(known).await?,
+                Err(Error::Storage(storage::Error::Conflict(_))) => self.books.revocations_behind(&self.database, known).await?,
                 done => return Ok(done?),
             }
         }

@@ -10,6 +10,7 @@ mod books;
 mod client;
 mod issuer;
 mod key;
+mod known;
 mod open;
 pub mod policy;
 mod refresh;
@@ -44,6 +45,7 @@ pub use key::KeyState;
 pub use key::KeyStoreError;
 use key::Keys;
 use key::SealingKey;
+use known::Known;
 pub use open::AuthError;
 pub use open::AuthOptions;
 use policy::Patterns;
@@ -53,7 +55,6 @@ pub use registry::ClientError;
 pub use registry::ClientTerms;
 use remote::Remote;
 use secret::Secrets;
-use verifier::Known;
 use verifier::SharedSecret;
 pub use verifier::Unauthenticated;
 
@@ -79,7 +80,7 @@ pub struct Auth {
     audit: Audit,
     /// One change of the clients at a time.
     changing: tokio::sync::Mutex<()>,
-    /// Follow the streams and keep the keys, as long as this lives.
+    /// Look after the streams and the keys, as long as this lives.
     _tasks: JoinSet<()>,
 }
 

@@ -21,12 +21,12 @@ use super::key::KeyOptions;
 use super::key::KeyStoreError;
 use super::key::Keys;
 use super::key::PublicKey;
+use super::known::Known;
 use super::policy::Patterns;
 use super::policy::Scopes;
 use super::remote::Remote;
 use super::secret::SECRET_CHARS_MIN;
 use super::secret::Secrets;
-use super::verifier::Known;
 use super::verifier::SharedSecret;
 use crate::Database;
 use crate::Error;
@@ -102,7 +102,7 @@ impl Auth {
         let mut tasks = JoinSet::new();
         let (audit, writing) = Audit::new(database);
         tasks.spawn(writing);
-        books.follow(database, &mut tasks);
+        tasks.spawn(Arc::clone(&books).keep(database.clone()));
         for remote in &remotes {
             tasks.spawn(Arc::clone(remote).keep());
         }

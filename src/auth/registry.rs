@@ -130,6 +130,7 @@ impl Auth {
             ));
         }
         let _changing = self.changing.lock().await;
+        self.look().await;
         let before = self.client(id);
         if before.is_none() && self.books.clients(|clients| clients.list().count()) >= CLIENTS_MAX {
             return Err(invalid("id", format!("would be one more than the {CLIENTS_MAX} clients that there may be")));
@@ -156,6 +157,7 @@ impl Auth {
     /// [`ClientError::NotFound`], [`ClientError::Failed`].
     pub async fn remove_client(&self, id: &str) -> Result<(), ClientError> {
         let _changing = self.changing.lock().await;
+        self.look().await;
         if self.client(id).is_none() {
             return Err(ClientError::NotFound);
         }

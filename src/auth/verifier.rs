@@ -1,11 +1,9 @@
 //! Is this token true, and does it still count? What was found once is remembered; whether it still counts is asked every time.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use factum_storage::Timestamp;
-use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::Auth;
@@ -19,12 +17,6 @@ use super::token::Claims;
 use super::token::Compact;
 use super::token::Kind;
 use super::token::Rejected;
-
-/// Tokens that were found to be true, by their hashes.
-#[derive(Default)]
-pub(super) struct Known {
-    by_hash: Mutex<HashMap<[u8; 32], Arc<Principal>>>,
-}
 
 /// Whose signature a token bears.
 struct Signed {
@@ -47,15 +39,13 @@ impl Auth {
     ///
     /// [`Unauthenticated`], whatever is wrong with it.
     pub fn authenticate(&self, token: &str) -> Result<Arc<Principal>, Unauthenticated> {
-        let hash = *blake3::hash(token.as_bytes()).as_bytes();
-        let known = self.known.by_hash.lock().get(&hash).map(Arc::clone);
-        if let Some(principal) = known {
+        if let Some(principal) = self.known.find(token.as_bytes()) {
             return if self.is_live(&principal) { Ok(principal) } else { Err(Unauthenticated) };
         }
         match self.check(token) {
             Ok(principal) if self.is_live(&principal) => {
                 let principal = Arc::new(principal);
-                self.known.put(hash, &principal, self.clock.now());
+                self.known.put(token.as_bytes(), &principal, self.clock.now());
                 Ok(principal)
             }
             Ok(_) => {
@@ -69,19 +59,38 @@ impl Auth {
         }
     }
 
-    /// Who brings this token; if its issuer's key is not known, it is looked for first, within its bounds.
+    /// Who brings this token, if that was found before and it still counts: takes no time to speak of, and says nothing in the log.
+    pub(crate) fn known(&self, token: &[u8]) -> Option<Arc<Principal>> {
+        self.known.find(token).filter(|principal| self.is_live(principal))
+    }
+
+    /// Who brings this token; if it does not count, what others have written is looked at first, and if its issuer's key is not known, that
+    /// is looked for within its bounds.
     ///
     /// # Errors
     ///
     /// As [`Auth::authenticate`].
     pub async fn authenticate_or_look(&self, token: &str) -> Result<Arc<Principal>, Unauthenticated> {
-        match self.authenticate(token) {
+        let mut found = self.authenticate(token);
+        if found.is_err() && self.look().await {
+            found = self.authenticate(token);
+        }
+        match found {
             Err(Unauthenticated) => match self.unknown_key(token) {
                 Some(remote) if remote.look_again().await => self.authenticate(token),
                 Some(_) | None => Err(Unauthenticated),
             },
             found => found,
         }
+    }
+
+    /// Takes in what other servers have written to clients and revocations until now. Says whether there was anything.
+    pub(super) async fn look(&self) -> bool {
+        self.books.look(&self.database).await.unwrap_or_else(|error| {
+            // Whoever looks from time to time tells of it, too, and what is known goes on.
+            tracing::debug!(%error, "what others have written is not seen at the moment");
+            false
+        })
     }
 
     /// The issuer whose key the token names and nobody here knows.
@@ -199,7 +208,7 @@ impl Auth {
                 .books
                 .clients(|clients| clients.get(id).is_some_and(|client| is_allowed((client.scopes, &client.streams, client.version)))),
         };
-        is_allowed && self.keys.public(&own.key, now).is_some()
+        is_allowed && self.keys.verifies(&own.key, now)
     }
 }
 
@@ -207,28 +216,8 @@ impl Auth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unauthenticated;
 
-impl Known {
-    fn put(&self, hash: [u8; 32], principal: &Arc<Principal>, now: Timestamp) {
-        let mut known = self.by_hash.lock();
-        if known.len() >= KNOWN_MAX {
-            known.retain(|_, principal| now < principal.expires_at);
-        }
-        if known.len() >= KNOWN_MAX {
-            // All of them count: every other one has to be checked again, which costs it some microseconds.
-            let mut keep = false;
-            known.retain(|_, _| {
-                keep = !keep;
-                keep
-            });
-        }
-        known.insert(hash, Arc::clone(principal));
-    }
-}
-
 /// `typ` of access tokens (RFC 9068).
 pub(super) const ACCESS_TOKEN: &str = "at+jwt";
-/// Some megabytes.
-const KNOWN_MAX: usize = 10_000;
 /// A clock that was set does not make anybody wait for long.
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(60);
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(1);

@@ -26,13 +26,10 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::http::access::Sender;
 use crate::http::problem::Problem;
 use crate::http::settings::HttpSettings;
 use crate::http::stalled::StallGuard;
-
-/// Where a request comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// The protocol with its limits; one for all connections.
 pub(crate) fn protocol(settings: &HttpSettings) -> auto::Builder<TokioExecutor> {
@@ -70,7 +67,7 @@ pub(crate) async fn begin(
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "connection without TCP_NODELAY");
     }
-    let peer = socket.peer_addr().ok().filter(|_| settings.knows_peers).map(|address| Peer(address.ip()));
+    let peer = socket.peer_addr().ok().filter(|_| settings.knows_peers).map(|address| address.ip());
     let Some(tls) = settings.tls.clone() else {
         return run((StallGuard::new(socket, settings.write_stall_timeout), peer), protocol, router, settings, stop).await;
     };
@@ -85,7 +82,7 @@ pub(crate) async fn begin(
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
-    (stream, peer): (S, Option<Peer>),
+    (stream, peer): (S, Option<IpAddr>),
     protocol: Arc<auto::Builder<TokioExecutor>>,
     router: Router,
     settings: HttpSettings,
@@ -133,14 +130,14 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
 fn answer(
     router: Router,
     mut request: Request<Incoming>,
-    peer: Option<Peer>,
+    peer: Option<IpAddr>,
 ) -> impl Future<Output = Result<Response, std::convert::Infallible>> {
     let fault = bad_host(&request);
     match fault {
         Some(problem) => futures::future::ready(Ok(problem.closing().into_response())).left_future(),
         None => {
             if let Some(peer) = peer {
-                request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(Sender::at(peer));
             }
             router.oneshot(request.map(Body::new)).right_future()
         }

@@ -64,6 +64,7 @@ use axum::Router;
 use axum::routing::get;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
+use tower::util::option_layer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -118,7 +119,9 @@ fn build(database: Database, settings: HttpSettings, auth: Option<Arc<Auth>>) ->
         .route("/", get(operations::root))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_allowed);
-    access::guarded(router, auth, quotas).layer(observe::ObserveLayer::new()).with_state(Arc::new(app))
+    // Both as one: axum copies and boxes whatever is put around its routes, once for each time that something is.
+    let around = (observe::ObserveLayer::new(), option_layer(access::layer(auth, quotas)));
+    router.layer(around).with_state(Arc::new(app))
 }
 
 /// The interface's description, as `GET /openapi.json` gives it.

@@ -1,6 +1,5 @@
 //! How does a client get tokens, and end them? The one corner of the interface that speaks as RFC 6749, 7009 and 7662 say.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -29,9 +28,9 @@ use crate::auth::policy::Scope;
 use crate::config::Secret;
 use crate::http::Shared;
 use crate::http::access;
+use crate::http::access::Sender;
 use crate::http::answer;
 use crate::http::body::read_at_most;
-use crate::http::connection::Peer;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 use crate::http::query::Query;
@@ -264,7 +263,7 @@ async fn asker(auth: &Auth, parts: &Parts, form: &mut Query) -> Result<Asker, Fa
 }
 
 fn credentials(parts: &Parts, form: &mut Query) -> Result<Credentials, Fault> {
-    let address: Option<IpAddr> = parts.extensions.get::<Peer>().map(|Peer(address)| *address);
+    let address = Sender::address(&parts.extensions);
     let (id, secret) = (take(form, "client_id")?, take(form, "client_secret")?);
     match (single(&parts.headers)?, id, secret) {
         (Some(value), id, None) => {

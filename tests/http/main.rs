@@ -9,6 +9,7 @@ mod audit;
 mod commands;
 mod connections;
 mod definitions;
+mod endings;
 #[cfg(feature = "analytics")]
 mod exports;
 mod feeds;

@@ -108,6 +108,11 @@ impl Keys {
         self.ring().public(id, now)
     }
 
+    /// Whether there is a key that verifies what bears this id.
+    pub(crate) fn verifies(&self, id: &str, now: Timestamp) -> bool {
+        self.ring.read().find(id, now).is_some()
+    }
+
     /// Signs with the active key: what `head` makes of its algorithm and id, and the signature.
     ///
     /// # Errors

@@ -184,9 +184,14 @@ impl Ring {
     }
 
     pub(super) fn public(&self, id: &str, now: Timestamp) -> Option<Arc<PublicKey>> {
+        self.find(id, now).map(|key| Arc::clone(&key.public))
+    }
+
+    /// The key that verifies what bears this id, while it does.
+    pub(super) fn find(&self, id: &str, now: Timestamp) -> Option<&Key> {
         // One that has not signed yet has signed nothing that could be right.
-        let is_it = |key: &&Arc<Key>| key.info.id == id && key.info.state != KeyState::Next && key.counts(now);
-        self.keys.iter().find(is_it).map(|key| Arc::clone(&key.public))
+        let is_it = |key: &&Key| key.info.id == id && key.info.state != KeyState::Next && key.counts(now);
+        self.keys.iter().map(AsRef::as_ref).find(is_it)
     }
 
     pub(super) fn sign(&self, head: impl FnOnce(SigningAlgorithm, &str) -> String) -> Result<(String, Vec<u8>), KeyStoreError> {

@@ -1,8 +1,10 @@
 //! What may whoever asks do to this stream? The handlers' side of the question; `auth::policy` answers it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use factum_storage::StreamName;
+use http::Extensions;
 use http::request::Parts;
 
 use crate::aggregate::stream_of;
@@ -15,6 +17,31 @@ use crate::auth::policy::decide;
 use crate::http::App;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
+
+/// What goes with a request: where it comes from, and who has sent it once that was found out. Both in one, because the map of what goes
+/// with a request has room for three things before it has to grow.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sender {
+    address: Option<IpAddr>,
+    principal: Option<Arc<Principal>>,
+}
+
+impl Sender {
+    /// Somebody whom nobody has asked who they are.
+    pub(crate) fn at(address: IpAddr) -> Self {
+        Self { address: Some(address), principal: None }
+    }
+
+    /// Where a request comes from, if that is known.
+    pub(crate) fn address(extensions: &Extensions) -> Option<IpAddr> {
+        extensions.get::<Self>()?.address
+    }
+
+    /// Remembers whose token came with a request.
+    pub(super) fn found(extensions: &mut Extensions, principal: &Arc<Principal>) {
+        extensions.get_or_insert_default::<Self>().principal = Some(Arc::clone(principal));
+    }
+}
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -33,7 +60,8 @@ impl Caller {
         if app.auth.is_none() {
             return Self::Everybody;
         }
-        parts.extensions.get::<Self>().cloned().unwrap_or(Self::Nobody)
+        let principal = parts.extensions.get::<Sender>().and_then(|sender| sender.principal.as_ref());
+        principal.map_or(Self::Nobody, |principal| Self::Principal(Arc::clone(principal)))
     }
 
     /// Whether events of this stream may be shown.

@@ -3,19 +3,14 @@
 
 mod caller;
 mod ending;
+mod layer;
 mod meters;
 mod quota;
 mod table;
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use axum::Router;
-use axum::extract::MatchedPath;
 use axum::extract::Request;
-use axum::extract::State;
-use axum::middleware::Next;
-use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use foldhash::HashMap;
@@ -25,6 +20,7 @@ use http::Method;
 use http::header;
 
 pub(crate) use caller::Caller;
+pub(crate) use caller::Sender;
 pub(crate) use caller::authorise_aggregate;
 pub(crate) use caller::authorise_ends;
 pub(crate) use caller::authorise_group;
@@ -32,8 +28,10 @@ pub(crate) use caller::authorise_read;
 pub(crate) use caller::authorise_system_read;
 pub(crate) use caller::authorise_write;
 pub(crate) use caller::denied;
+pub(crate) use layer::GuardLayer;
 use meters::Meters;
 pub(crate) use meters::granted;
+use quota::Place;
 pub use quota::Quotas;
 use quota::Usage;
 use table::Access;
@@ -41,22 +39,16 @@ use table::ROUTES;
 pub(crate) use table::describe;
 
 use crate::auth::Auth;
-use crate::auth::Call;
 use crate::auth::Unauthenticated;
 use crate::auth::policy::Principal;
 use crate::auth::policy::decide;
-use crate::http::Shared;
-use crate::http::connection::Peer;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 
-/// Puts the layer around a router; without authentication there is none, and it costs nothing.
-pub(crate) fn guarded(router: Router<Shared>, auth: Option<Arc<Auth>>, quotas: Quotas) -> Router<Shared> {
+/// What stands around every route; without authentication there is nothing, and it costs nothing.
+pub(crate) fn layer(auth: Option<Arc<Auth>>, quotas: Quotas) -> Option<GuardLayer> {
     let meters = Meters::new();
-    match auth {
-        Some(auth) => router.layer(from_fn_with_state(Arc::new(Guard::new(auth, meters, quotas)), guard)),
-        None => router,
-    }
+    auth.map(|auth| GuardLayer { guard: Arc::new(Guard::new(auth, meters, quotas)) })
 }
 
 /// What the layer knows.
@@ -87,68 +79,20 @@ impl Guard {
             None => Err(Box::new(not_allowed(known))),
         }
     }
-}
 
-async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>();
-    let access = match guard.access(request.method(), path.map(MatchedPath::as_str)) {
-        Ok(Access::Open) => return next.run(request).await,
-        Ok(access) => access,
-        Err(refused) => return *refused,
-    };
-    let principal = match authenticate(&guard.auth, request.headers()).await {
-        Ok(principal) => principal,
-        Err(problem) => {
-            let has_none = !request.headers().contains_key(header::AUTHORIZATION);
-            if has_none {
-                guard.meters.missing()
-            } else {
-                guard.meters.refused()
-            }
-            return problem.into_response();
-        }
-    };
-    let call = access.is_remembered().then(|| call(&request));
-    if let Err(problem) = allowed(&principal, access) {
-        call.inspect(|call| guard.auth.remember_denied(&principal, call));
-        let response = problem.into_response();
-        guard.meters.answered(response.status());
-        return response;
+    /// Who brings the token of these headers, if that is known and needs no waiting.
+    fn known(&self, headers: &HeaderMap) -> Option<Arc<Principal>> {
+        self.auth.known(token(headers)?)
     }
-    let is_query = request.uri().path() == QUERIES;
-    let place = match guard.usage.begin(&principal, is_query, Instant::now()) {
-        Ok(place) => place,
-        Err(problem) => {
-            guard.meters.throttled();
-            return problem.into_response();
-        }
-    };
-    request.extensions_mut().insert(Caller::Principal(Arc::clone(&principal)));
-    if !access.only_reads(request.method()) {
-        let response = next.run(request).await;
-        guard.meters.answered(response.status());
-        if let Some(call) = call {
-            guard.auth.remember_call(&principal, &call, response.status().as_u16()).await;
-        }
-        return ending::guarded(response, || ending::until_ended(&guard.auth, &principal), place);
-    }
-    let mut ended = ending::until_ended(&guard.auth, &principal);
-    let response = tokio::select! {
-        response = next.run(request) => response,
-        // It was waiting for something; what is read after the end is not theirs.
-        () = &mut ended => {
-            guard.meters.refused();
-            return unauthenticated().into_response();
-        }
-    };
-    guard.meters.answered(response.status());
-    ending::guarded(response, || ended, place)
-}
 
-/// What is remembered of a request: nothing that stands in its headers, its query or its body.
-fn call(request: &Request) -> Call {
-    let address = request.extensions().get::<Peer>().map(|Peer(address)| *address);
-    Call { method: request.method().as_str().to_owned(), path: request.uri().path().to_owned(), address }
+    /// Room for a request within the quotas of who asks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Usage::begin`].
+    fn place(&self, principal: &Arc<Principal>, request: &Request) -> Result<Option<Place>, Problem> {
+        self.usage.begin(principal, request.uri().path() == QUERIES)
+    }
 }
 
 fn allowed(principal: &Principal, access: Access) -> Result<(), Problem> {
@@ -167,20 +111,21 @@ fn allowed(principal: &Principal, access: Access) -> Result<(), Problem> {
 ///
 /// 401 without one, or with one that does not count.
 pub(crate) async fn authenticate(auth: &Auth, headers: &HeaderMap) -> Result<Arc<Principal>, Problem> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let token = values.next().and_then(|value| value.to_str().ok()).and_then(bearer);
-    let (Some(token), None) = (token, values.next()) else { return Err(unauthenticated()) };
+    let token = token(headers).and_then(|token| std::str::from_utf8(token).ok()).ok_or_else(unauthenticated)?;
     auth.authenticate_or_look(token).await.map_err(|Unauthenticated| unauthenticated())
+}
+
+/// The token of these headers, if they bear one and no second. Its bytes are not looked at one by one: one that is known needs no reading.
+fn token(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?.as_bytes();
+    let (scheme, token) = value.split_at_checked(SCHEME.len())?;
+    (values.next().is_none() && scheme.eq_ignore_ascii_case(SCHEME)).then_some(token)
 }
 
 /// The one answer for everybody who is not let in.
 pub(crate) fn unauthenticated() -> Problem {
     Problem::new(Slug::Unauthenticated, "this needs an access token that counts: Authorization: Bearer …")
-}
-
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
 fn not_allowed(known: &[(Method, Access)]) -> Response {
@@ -196,5 +141,6 @@ fn not_allowed(known: &[(Method, Access)]) -> Response {
     response
 }
 
+const SCHEME: &[u8] = b"bearer ";
 /// Where queries are asked, which have a quota of their own.
 const QUERIES: &str = "/v1/sql";

@@ -33,13 +33,13 @@ pub(super) struct Usage {
 
 #[derive(Default)]
 struct Clients {
-    by_name: HashMap<Name, Used>,
+    /// By who has issued their tokens, and by which client or subject those are for: two maps, so that nobody's name has to be copied to be
+    /// looked up.
+    by_issuer: HashMap<String, HashMap<String, Used>>,
+    count: usize,
     /// When there are so many, those that use nothing are forgotten.
     sweep_at: usize,
 }
-
-/// Who issued the token, and which client or subject it is for.
-type Name = (String, String);
 
 #[derive(Clone, Copy, Debug)]
 struct Used {
@@ -52,7 +52,7 @@ struct Used {
 /// A request under way; dropped when its answer is through.
 pub(super) struct Place {
     usage: Arc<Usage>,
-    name: Name,
+    principal: Arc<Principal>,
     is_query: bool,
 }
 
@@ -66,26 +66,47 @@ impl Usage {
     /// # Errors
     ///
     /// 429 with the quota's name and when it is worth to try again.
-    pub(super) fn begin(self: &Arc<Self>, principal: &Principal, is_query: bool, now: Instant) -> Result<Option<Place>, Problem> {
+    pub(super) fn begin(self: &Arc<Self>, principal: &Arc<Principal>, is_query: bool) -> Result<Option<Place>, Problem> {
         if self.quotas == Quotas::default() {
             return Ok(None);
         }
-        let client = principal.client.as_ref().unwrap_or(&principal.subject);
-        let name = (principal.token.issuer.clone(), client.clone());
-        let mut clients = self.clients.lock();
-        clients.sweep(now);
-        let used = clients.by_name.entry(name.clone()).or_insert(Used { requests: 0, queries: 0, next: now });
-        used.begin(&self.quotas, is_query, now)?;
-        Ok(Some(Place { usage: Arc::clone(self), name, is_query }))
+        self.clients.lock().begin(name(principal), &self.quotas, is_query, Instant::now())?;
+        Ok(Some(Place { usage: Arc::clone(self), principal: Arc::clone(principal), is_query }))
     }
 }
 
+/// Who has issued a token, and for whom.
+fn name(principal: &Principal) -> (&str, &str) {
+    (&principal.token.issuer, principal.client.as_ref().unwrap_or(&principal.subject))
+}
+
 impl Clients {
-    fn sweep(&mut self, now: Instant) {
-        if self.by_name.len() >= self.sweep_at {
-            self.by_name.retain(|_, used| used.requests > 0 || used.next > now);
-            self.sweep_at = (self.by_name.len() * 2).max(CLIENTS_KEPT);
+    fn find(&mut self, (issuer, client): (&str, &str)) -> Option<&mut Used> {
+        self.by_issuer.get_mut(issuer)?.get_mut(client)
+    }
+
+    fn begin(&mut self, name: (&str, &str), quotas: &Quotas, is_query: bool, now: Instant) -> Result<(), Problem> {
+        if let Some(used) = self.find(name) {
+            return used.begin(quotas, is_query, now);
         }
+        self.sweep(now);
+        let mut used = Used { requests: 0, queries: 0, next: now };
+        let begun = used.begin(quotas, is_query, now);
+        self.by_issuer.entry(name.0.to_owned()).or_default().insert(name.1.to_owned(), used);
+        self.count += 1;
+        begun
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        if self.count < self.sweep_at {
+            return;
+        }
+        self.by_issuer.retain(|_, clients| {
+            clients.retain(|_, used| used.requests > 0 || used.next > now);
+            !clients.is_empty()
+        });
+        self.count = self.by_issuer.values().map(HashMap::len).sum();
+        self.sweep_at = (self.count * 2).max(CLIENTS_KEPT);
     }
 }
 
@@ -114,7 +135,7 @@ impl Used {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(used) = self.usage.clients.lock().by_name.get_mut(&self.name) {
+        if let Some(used) = self.usage.clients.lock().find(name(&self.principal)) {
             used.requests = used.requests.saturating_sub(1);
             used.queries = used.queries.saturating_sub(u32::from(self.is_query));
         }
@@ -158,14 +179,21 @@ mod tests {
 
     #[test]
     fn a8_clients_that_use_nothing_are_forgotten() {
-        let now = Instant::now();
+        let (quotas, start) = (Quotas { requests_at_once: Some(1), ..Quotas::default() }, Instant::now());
         let mut clients = Clients::default();
         for number in 0..10_000 {
-            clients.sweep(now);
-            clients.by_name.insert((String::new(), number.to_string()), Used { requests: u32::from(number < 3), ..used(now) });
+            let (issuer, client) = (format!("issuer-{}", number % 7), number.to_string());
+            let name = (issuer.as_str(), client.as_str());
+            clients.begin(name, &quotas, false, start).unwrap();
+            assert!(clients.begin(name, &quotas, false, start).is_err());
+            if number >= 3 {
+                clients.find(name).unwrap().requests -= 1;
+            }
         }
-        clients.sweep(now);
-        assert!(clients.by_name.len() <= 2 * CLIENTS_KEPT, "{}", clients.by_name.len());
-        assert!((0..3).all(|number| clients.by_name.contains_key(&(String::new(), number.to_string()))));
+        assert!(clients.count <= 2 * CLIENTS_KEPT, "{}", clients.count);
+        assert_eq!(clients.count, clients.by_issuer.values().map(HashMap::len).sum::<usize>());
+        for (issuer, client) in [("issuer-0", "0"), ("issuer-1", "1"), ("issuer-2", "2")] {
+            assert_eq!(clients.find((issuer, client)).map(|used| used.requests), Some(1));
+        }
     }
 }
