@@ -16,6 +16,8 @@ use crate::process::Server;
 use crate::process::note;
 
 const WRITERS: u64 = 6;
+/// So many that some of their streams change hands at any time.
+const WRITERS_OF_MANY: u64 = 30;
 /// Small, so that segments are begun, filled and sealed all the time.
 const SEGMENT: (&str, &str) = ("FACTUM_STORAGE__SEGMENT", "1MiB");
 const READY_MAX: Duration = Duration::from_secs(5);
@@ -42,13 +44,13 @@ impl Random {
 async fn load<T>(
     server: Server,
     oracle: &Oracle,
-    acknowledgements: u64,
+    (writers, acknowledgements): (u64, u64),
     delay: Duration,
     end: impl FnOnce(Server) -> T,
 ) -> (Vec<Attempt>, T) {
     let api = Api::new(&server.url);
     let (sender, mut receiver) = mpsc::unbounded_channel();
-    let writers: Vec<_> = (0..WRITERS)
+    let writers: Vec<_> = (0..writers)
         .map(|writer| {
             let stream = format!("load-{writer}");
             let version = oracle.version(&stream);
@@ -72,22 +74,52 @@ async fn load<T>(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l5_kill_nine_under_load_loses_nothing() {
-    kill_nine(&[], 100).await;
+    kill_nine(&[], 100, false).await;
 }
 
 /// The same over four logs: what one of them has lost, no other could make up for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l5_kill_nine_under_load_loses_nothing_of_four_shards() {
-    kill_nine(&["--shards", "4", "--strategy", "ring"], 25).await;
+    kill_nine(&["--shards", "4", "--strategy", "ring"], 25, false).await;
 }
 
-async fn kill_nine(flags: &[&str], kills: u64) {
+/// The same while shards come and go: a hand-over is cut short anywhere, and goes on after the next start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l5_kill_nine_while_shards_come_and_go_loses_nothing() {
+    kill_nine(&["--shards", "2", "--strategy", "ring"], 40, true).await;
+}
+
+/// Asks for a change of the shards, if none is under way.
+async fn change_shards(api: &Api, random: &mut Random) {
+    let list = api.get("/v1/shards").await.expect("shards");
+    let active: Vec<u64> = list["shards"]
+        .as_array()
+        .expect("shards")
+        .iter()
+        .filter(|shard| shard["drained"] == false)
+        .filter_map(|shard| shard["id"].as_u64())
+        .collect();
+    if !list["job"].is_null() {
+        return;
+    }
+    let done = if active.len() > 3 {
+        let one = active[usize::try_from(random.below(active.len() as u64)).expect("a small number")];
+        api.delete(&format!("/v1/shards/{one}")).await
+    } else {
+        api.post("/v1/shards", "application/json", String::new()).await.map(|answer| answer.0)
+    };
+    assert!(matches!(done, Some(202) | None), "{done:?}");
+}
+
+async fn kill_nine(flags: &[&str], kills: u64, moves: bool) {
     let kills: u64 = std::env::var("KILLS").ok().map_or(kills, |text| text.parse().expect("KILLS is a number"));
     let (mut random, seed) = Random::of_environment();
     note(&format!("SEED={seed} KILLS={kills}"));
     let place = Place::new();
     let mut oracle = Oracle::default();
+    oracle.has_gaps = moves;
     let mut attempts = Vec::new();
+    let writers = if moves { WRITERS_OF_MANY } else { WRITERS };
     let mut slowest = Duration::ZERO;
     for kill in 0..=kills {
         let context = format!("SEED={seed} after kill {kill}");
@@ -101,8 +133,11 @@ async fn kill_nine(flags: &[&str], kills: u64) {
             assert_eq!(server.terminate(), Some(0));
             break;
         }
+        if moves {
+            change_shards(&api, &mut random).await;
+        }
         let (acknowledgements, delay) = (random.below(120), Duration::from_micros(random.below(8_000)));
-        (attempts, ()) = load(server, &oracle, acknowledgements, delay, Server::kill).await;
+        (attempts, ()) = load(server, &oracle, (writers, acknowledgements), delay, Server::kill).await;
         // Now and then the next crash comes while this one is recovered from (L4).
         if random.below(5) == 0 {
             place.start().flag(flags).env(SEGMENT.0, SEGMENT.1).killed_after(Duration::from_micros(random.below(40_000)));
@@ -118,7 +153,7 @@ async fn r4_sigterm_under_load_loses_nothing_and_exits_0() {
     let mut oracle = Oracle::default();
     for round in 1..=3 {
         let server = place.start().env(SEGMENT.0, SEGMENT.1).ready();
-        let (attempts, code) = load(server, &oracle, 100, Duration::ZERO, Server::terminate).await;
+        let (attempts, code) = load(server, &oracle, (WRITERS, 100), Duration::ZERO, Server::terminate).await;
         assert_eq!(code, Some(0), "round {round}");
         let server = place.start().env(SEGMENT.0, SEGMENT.1).ready();
         oracle.check(&Api::new(&server.url), &attempts, &format!("round {round}")).await;

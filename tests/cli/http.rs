@@ -107,6 +107,11 @@ impl Api {
         Some((response.status().as_u16(), response.text().await.ok()?))
     }
 
+    /// Status of what comes of a DELETE; `None` without an answer.
+    pub(crate) async fn delete(&self, path: &str) -> Option<u16> {
+        Some(self.client.delete(format!("{}{path}", self.url)).send().await.ok()?.status().as_u16())
+    }
+
     /// Appends one event, whatever is there.
     pub(crate) async fn write(&self, stream: &str, event_type: &str, data: Value) {
         let body = json!({"events": [{"type": event_type, "data": data}]}).to_string();

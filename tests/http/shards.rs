@@ -163,3 +163,88 @@ async fn s6_a_cursor_over_several_shards_is_taken_as_it_is_or_not_at_all() {
         api.get_with("/v1/views/rows", &[("factum-min-position", bad)]).await.problem(400, "malformed-request");
     }
 }
+
+/// A job once it has ended, as its own stream of events tells it.
+async fn ended(api: &Api, job: &Value) -> Value {
+    let told = api.get_with(&format!("/v1/jobs/{}", job["id"].as_str().unwrap()), &[("accept", "text/event-stream")]).await.is(200);
+    assert_eq!(told.header("content-type"), "text/event-stream");
+    let text = told.text();
+    let last = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().expect("it is told");
+    serde_json::from_str(last).unwrap()
+}
+
+#[tokio::test]
+async fn shards_are_added_and_drained_by_jobs() {
+    let api = over(Some(2), Strategy::Hash).await;
+    for number in 0..40 {
+        api.fill(&format!("order-{number}"), 2).await;
+    }
+    let before = api.get("/v1/events?limit=30").await.json();
+    let plan = api.post("/v1/shards?dry_run=true", "").await.is(200).json();
+    assert_eq!((&plan["moved_slots"], &plan["copied_bytes"], &plan["shards"][2]["slots_then"]), (&json!(1365), &json!(0), &json!(1365)));
+    assert!(plan["moved_streams"].as_u64().unwrap() > 5 && plan["events"] == json!(2 * plan["moved_streams"].as_u64().unwrap()), "{plan}");
+    assert_eq!(api.get("/v1/shards").await.json()["shards"].as_array().unwrap().len(), 2, "nothing was changed");
+    let answer = api.post("/v1/shards", "{}").await.is(202);
+    let job = answer.json();
+    assert_eq!(answer.header("location"), format!("/v1/jobs/{}", job["id"].as_str().unwrap()));
+    assert_eq!((&job["kind"], &job["shard"], &job["total"]), (&json!("add"), &json!(2), &json!(1365)));
+    let job = ended(&api, &job).await;
+    assert_eq!((&job["state"], &job["done"], &job["error"]), (&json!("done"), &json!(1365), &Value::Null));
+    assert_eq!(job["moved_streams"], plan["moved_streams"]);
+    let list = api.get("/v1/shards").await.json();
+    assert_eq!((&list["shards"][2]["slots"], &list["job"]), (&json!(1365), &Value::Null));
+    assert!(list["topology_version"].as_u64().unwrap() > 40);
+
+    // What was given out before goes on, and streams go on where they live now.
+    let rest = api.get(&format!("/v1/events?limit=1000&after={}", before["cursor"].as_str().unwrap())).await.is(200).json();
+    assert_eq!(rest["events"].as_array().unwrap().len(), 50);
+    let moved = (0..40).map(|number| format!("order-{number}"));
+    let mut found = 0;
+    for stream in moved {
+        if located(&api, &stream).await["shard"] == 2 {
+            found += 1;
+            api.fill(&stream, 1).await;
+            let page = api.get(&format!("/v1/streams/{stream}/events")).await.json();
+            let events = page["events"].as_array().unwrap();
+            assert_eq!(events.iter().map(|event| event["version"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+            assert!(events[0]["shard"] != 2 && events[2]["shard"] == 2, "each says where it is: {page}");
+        }
+    }
+    assert_eq!(json!(found), plan["moved_streams"]);
+    let told = api.get("/v1/streams/%24topology/events?direction=backward&limit=1").await.is(200).json();
+    assert_eq!(told["events"][0]["data"]["version"], list["topology_version"]);
+
+    let job = api.send(crate::support::request("DELETE", "/v1/shards/0", &[], "")).await.is(202).json();
+    assert_eq!(ended(&api, &job).await["state"], "done");
+    let shard = api.get("/v1/shards").await.json()["shards"][0].clone();
+    assert_eq!((&shard["slots"], &shard["drained"], &shard["state"]), (&json!(0), &json!(true), &json!("ok")));
+    assert_eq!(api.get("/v1/jobs").await.json()["jobs"].as_array().unwrap().len(), 2);
+    let id = job["id"].as_str().unwrap();
+    for word in ["pause", "resume", "cancel"] {
+        api.post(&format!("/v1/jobs/{id}/{word}"), "").await.problem(409, "topology-conflict");
+        api.post(&format!("/v1/jobs/none/{word}"), "").await.problem(404, "part-not-found");
+    }
+    let body = api.post("/v1/shards/rebalance?dry_run=true", "").await.is(200).json();
+    assert_eq!(body["moved_slots"], 0);
+}
+
+#[tokio::test]
+async fn changes_that_make_no_sense_are_refused() {
+    let api = over(Some(2), Strategy::Hash).await;
+    let delete = |path: &'static str| api.send(crate::support::request("DELETE", path, &[], ""));
+    delete("/v1/shards/2").await.problem(404, "part-not-found");
+    delete("/v1/shards/x").await.problem(400, "malformed-request");
+    delete("/v1/shards/70000").await.problem(400, "malformed-request");
+    delete("/v1/shards/1?now=true").await.problem(400, "malformed-request");
+    let problem = api.post("/v1/shards", r#"{"weight": 2}"#).await.problem(400, "malformed-request");
+    assert_eq!(problem["field"], "weight");
+    api.post("/v1/shards", r#"{"weigth": 2}"#).await.problem(400, "malformed-request");
+    api.post("/v1/shards", "[").await.problem(400, "malformed-request");
+    api.get("/v1/jobs/none").await.problem(404, "part-not-found");
+    api.get_with("/v1/jobs/none", &[("accept", "image/png")]).await.problem(406, "not-acceptable");
+    for fixed in [Strategy::Range { splits: vec!["m".into()] }, geo(None)] {
+        let api = over(None, fixed).await;
+        api.post("/v1/shards", "").await.problem(409, "topology-conflict");
+        api.post("/v1/shards?dry_run=true", "").await.problem(409, "topology-conflict");
+    }
+}
