@@ -7,6 +7,7 @@ mod live;
 mod postgres;
 mod program;
 mod rows;
+mod shards;
 mod tour;
 
 use std::net::Ipv4Addr;
@@ -24,6 +25,7 @@ use super::output::grouped;
 use super::serve::Signals;
 use super::serve::told;
 use crate::config::Settings;
+use crate::config::StrategyName;
 use crate::server::Server;
 use crate::server::ServerError;
 use crate::telemetry;
@@ -31,13 +33,16 @@ use crate::telemetry::LogFormat;
 use tour::Tour;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  factum demo\n  factum demo --once\n  factum demo --data ./demo-data\n\n\
+#[command(after_help = "Examples:\n  factum demo\n  factum demo --once\n  factum demo --data ./demo-data\n  factum demo --shards 4\n\n\
     Starts a server, imports the events over HTTP, asks it things, and stays up until Ctrl-C.\n\
     It may be run again on the same directory: the events have ids, so nothing is imported twice.")]
 pub(crate) struct Arguments {
     /// Where the demo keeps its data [default: factum-demo in the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Spread the events over so many shards; one more joins while they are imported.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    shards: Option<u16>,
     /// End when everything was shown.
     #[arg(long)]
     once: bool,
@@ -59,7 +64,7 @@ async fn demo(arguments: &Arguments) -> Result<ExitCode, Failure> {
     output.line(&title)?;
     output.line("")?;
     output.flush()?;
-    let server = open(data.clone()).await.map_err(|error| told(&error))?;
+    let server = open(data.clone(), arguments.shards).await.map_err(|error| told(&error))?;
     let base = format!("http://{}", server.address());
     let disk = server.database().clone();
     let before = disk.status().await.map_err(|error| Failure::failed("the demo's data cannot be read").detail(error.to_string()))?;
@@ -70,7 +75,7 @@ async fn demo(arguments: &Arguments) -> Result<ExitCode, Failure> {
         drop(stopped.await);
     }));
     let client = Client::new(&Connection::to(&base))?;
-    let mut tour = Tour { client, output: &mut output, data, database: disk };
+    let mut tour = Tour { client, output: &mut output, data, database: disk, shards: arguments.shards };
     let shown = tokio::select! {
         shown = tour.show(events_before) => shown,
         () = signals.next() => Ok(()),
@@ -90,9 +95,12 @@ async fn demo(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// A server on the usual port, or on a free one if that is taken.
-async fn open(data: PathBuf) -> Result<Server, ServerError> {
+async fn open(data: PathBuf, shards: Option<u16>) -> Result<Server, ServerError> {
     let mut settings = Settings::default();
     settings.server.data = data;
+    if let Some(shards) = shards {
+        (settings.shards.count, settings.shards.strategy) = (Some(shards), Some(StrategyName::Ring));
+    }
     // Segments are zeroed ahead of need; small ones keep the figure of bytes on disk near what the events take.
     settings.storage.segment = SEGMENT_BYTES;
     settings.storage.index_flush_events = INDEX_FLUSH_EVENTS;

@@ -259,7 +259,7 @@ impl Database {
             let (shards, strategy) = options.strategy.clone().unwrap_or(Strategy::Hash).settled(options.shards)?;
             let disks = (0..shards).map(|_| Arc::new(MemDisk::new()) as Arc<dyn Disk>).collect();
             let opened = opening::on_disks(disks, &options).await?;
-            return Self::start(Topology::new(shards, strategy), opened, (Ground::Memory, None), options).await;
+            return Box::pin(Self::start(Topology::new(shards, strategy), opened, (Ground::Memory, None), options)).await;
         };
         let asked = Asked { shards: options.shards, strategy: options.strategy.clone() };
         if options.durability == Durability::Relaxed {
@@ -272,7 +272,7 @@ impl Database {
         let directory = blocking(move || directory::open(place, asked)).await?;
         let shards = opening::in_directory(&directory, &options).await?;
         let ground = Ground::Directory { place: directory.place, lock: Arc::downgrade(&directory.lock) };
-        Self::start(directory.meta.topology, shards, (ground, Some(directory.lock)), options).await
+        Box::pin(Self::start(directory.meta.topology, shards, (ground, Some(directory.lock)), options)).await
     }
 
     /// Opens or creates a data directory on disks that the caller brings: `root` for the directory itself, and one for each shard below it.
@@ -297,7 +297,7 @@ impl Database {
         let count = u16::try_from(disks.len()).unwrap_or(u16::MAX);
         let (shards, strategy) = options.strategy.clone().unwrap_or(Strategy::Hash).settled(Some(count))?;
         let opened = opening::on_disks(disks, &options).await?;
-        Self::start(Topology::new(shards, strategy), opened, (Ground::Brought, None), options).await
+        Box::pin(Self::start(Topology::new(shards, strategy), opened, (Ground::Brought, None), options)).await
     }
 
     /// A new, empty database in memory.

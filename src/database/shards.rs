@@ -169,7 +169,9 @@ impl Database {
         };
         let next = match state {
             JobState::Cancelled => topology.without_goal(),
-            _ => topology.with_goal(Some(Goal { is_paused: state == JobState::Paused, ..goal.clone() })),
+            JobState::Running | JobState::Paused | JobState::Failed | JobState::Done => {
+                topology.with_goal(Some(Goal { is_paused: state == JobState::Paused, ..goal.clone() }))
+            }
         };
         reshaping.put(next).await?;
         reshaping.change(id, |job| (job.state, job.error) = (state, None));

@@ -139,6 +139,19 @@ fn described() -> OpenApiRouter<Shared> {
     router
 }
 
+fn shard_routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(shards::list, jobs::add))
+        .routes(routes!(jobs::drain))
+        .routes(routes!(jobs::rebalance))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::one))
+        .routes(routes!(jobs::pause))
+        .routes(routes!(jobs::resume))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(shards::locate))
+}
+
 fn routes() -> OpenApiRouter<Shared> {
     let router = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(append::append, pages::stream_events))
@@ -152,15 +165,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(listings::streams))
         .routes(routes!(listings::categories))
         .routes(routes!(listings::types))
-        .routes(routes!(shards::list, jobs::add))
-        .routes(routes!(jobs::drain))
-        .routes(routes!(jobs::rebalance))
-        .routes(routes!(jobs::list))
-        .routes(routes!(jobs::one))
-        .routes(routes!(jobs::pause))
-        .routes(routes!(jobs::resume))
-        .routes(routes!(jobs::cancel))
-        .routes(routes!(shards::locate))
+        .merge(shard_routes())
         .routes(routes!(definitions::list))
         .routes(routes!(definitions::definition, definitions::define, definitions::remove))
         .routes(routes!(aggregates::state))

@@ -290,7 +290,7 @@ impl Topology {
             Strategy::Ring { weights } => {
                 Strategy::Ring { weights: weights.iter().copied().take(usize::from(self.began_with())).collect() }
             }
-            other => other.clone(),
+            other @ (Strategy::Hash | Strategy::Range { .. } | Strategy::Geo { .. }) => other.clone(),
         };
         self.strategy().check_asked(asked).or_else(|error| began_with.check_asked(asked).map_err(|_| error))
     }

@@ -44,6 +44,17 @@ fn the_demo_runs_twice_and_imports_once() {
 }
 
 #[test]
+fn the_demo_of_shards_adds_one_while_it_imports() {
+    let place = Place::new();
+    let data = place.data();
+    let demo = || run(&["demo", "--once", "--shards", "4", "--data", data.to_str().expect("text")], "", &[]).exits(0).stdout;
+    let first = demo();
+    shows(&first, &["55,628 events imported", "meanwhile shard 4 joined: 819 of 4,096 slots (20.0 %)", "10,357 streams, 55,628 events"]);
+    shows(&first, &["events became 10,357 rows in", "3292.54  declaration-98073"]);
+    shows(&demo(), &["0 events imported, 55,628 there already", "5 shards, one of which has joined in an earlier demo"]);
+}
+
+#[test]
 fn the_demo_leaves_foreign_data_alone() {
     let place = Place::new();
     let server = place.start().ready();

@@ -166,11 +166,11 @@ async fn s6_a_cursor_over_several_shards_is_taken_as_it_is_or_not_at_all() {
 
 /// A job once it has ended, as its own stream of events tells it.
 async fn ended(api: &Api, job: &Value) -> Value {
-    let told = api.get_with(&format!("/v1/jobs/{}", job["id"].as_str().unwrap()), &[("accept", "text/event-stream")]).await.is(200);
+    let told = api.get_with(&format!("/v1/jobs/{}", job["id"].as_str().expect("an id")), &[("accept", "text/event-stream")]).await.is(200);
     assert_eq!(told.header("content-type"), "text/event-stream");
     let text = told.text();
     let last = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().expect("it is told");
-    serde_json::from_str(last).unwrap()
+    serde_json::from_str(last).expect("JSON")
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::json;
 use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
 
 use super::EVENTS;
 use super::EVENTS_COUNT;
@@ -40,6 +41,8 @@ pub(super) struct Tour<'a> {
     pub(super) output: &'a mut Output,
     pub(super) data: PathBuf,
     pub(super) database: Database,
+    /// How many shards it was asked to begin with.
+    pub(super) shards: Option<u16>,
 }
 
 impl Tour<'_> {
@@ -100,7 +103,12 @@ impl Tour<'_> {
         let source = import::Source::of_memory("the demo's events", EVENTS);
         let bar = import::bar(source.bytes_total());
         let started = Instant::now();
-        let totals = import::import(&self.client, source, &bar).await;
+        let imported = CancellationToken::new();
+        let importing = async {
+            let _imported = imported.drop_guard_ref();
+            import::import(&self.client, source, &bar).await
+        };
+        let (totals, joined) = tokio::join!(importing, self.grow(&imported));
         bar.finish_and_clear();
         let totals = totals?;
         let seconds = started.elapsed().as_secs_f64();
@@ -123,7 +131,8 @@ impl Tour<'_> {
             log / EVENTS_COUNT,
             bytes_text(index)
         ))?;
-        self.say("each batch was synced to disk before it was confirmed")
+        self.say("each batch was synced to disk before it was confirmed")?;
+        joined?.map_or(Ok(()), |joined| self.say(&joined))
     }
 
     async fn history(&mut self) -> Result<(), Failure> {

@@ -99,7 +99,7 @@ impl Delta {
             let target = self.touch(control.stream, known);
             match &control.change {
                 Change::Adopted(left) => target.adopt(left, position)?,
-                decided => change(&mut target.state, decided, entry),
+                decided @ (Change::Deleted { .. } | Change::Tombstoned | Change::Retention(_)) => change(&mut target.state, decided, entry),
             }
             self.show(control.stream, hidden);
         }
