@@ -184,7 +184,7 @@ fn owner() -> String {
     format!("pid {} on {host} since {since}", std::process::id())
 }
 
-/// Makes the folder of a shard that is to join, and says on which disk it is. What a creation that was cut short has left there is nobody's.
+/// Makes the folder of a shard that is to join, and says on which disk it is.
 pub(super) fn make_home(place: &Place, shard: u16) -> io::Result<Arc<dyn Disk>> {
     place.root.create_dir(&log_folder(shard))?;
     place.root.sync_dir(&format!("shards/{shard}"))?;

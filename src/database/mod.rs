@@ -54,9 +54,7 @@ pub use storage::Timestamp;
 pub use storage::TypeInfo;
 pub use storage::Version;
 
-use storage::Disk;
 use storage::LockGuard;
-use storage::MemDisk;
 #[cfg(feature = "analytics")]
 use storage::SystemClock;
 use tokio::task::AbortHandle;
@@ -137,8 +135,6 @@ pub use crate::subscription::group::ParkedPage;
 pub use crate::subscription::group::Terms;
 use crate::telemetry;
 
-use directory::Asked;
-use directory::Place;
 #[doc(hidden)]
 pub use directory::ShardDisks;
 use reshaping::Ground;
@@ -153,8 +149,10 @@ mod exports;
 #[cfg(not(feature = "analytics"))]
 #[path = "exports_absent.rs"]
 mod exports;
+mod job;
 mod measure;
 mod meta;
+mod open;
 mod opening;
 mod options;
 mod overview;
@@ -186,6 +184,8 @@ pub use definitions::Change;
 pub use exports::ExportFile;
 #[cfg(feature = "analytics")]
 pub use exports::ExportStatus;
+pub use job::Job;
+pub use job::JobState;
 pub use options::Durability;
 pub use options::Options;
 pub use options::ScriptLimits;
@@ -196,8 +196,6 @@ pub use overview::Trouble;
 pub use projections::PoisonEvent;
 pub use projections::ProjectionStatus;
 pub use projections::RebuildStatus;
-pub use reshaping::Job;
-pub use reshaping::JobState;
 pub use shards::ShardPlan;
 pub use shards::TopologyChange;
 #[cfg(feature = "analytics")]
@@ -249,66 +247,6 @@ impl Drop for Inner {
 }
 
 impl Database {
-    /// Opens or creates a database.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Storage`] (locked, of a newer format, disk), [`Error::Invalid`] (another number of shards).
-    pub async fn open(options: Options) -> Result<Self, Error> {
-        let Some(root) = options.data.clone() else {
-            let (shards, strategy) = options.strategy.clone().unwrap_or(Strategy::Hash).settled(options.shards)?;
-            let disks = (0..shards).map(|_| Arc::new(MemDisk::new()) as Arc<dyn Disk>).collect();
-            let opened = opening::on_disks(disks, &options).await?;
-            return Box::pin(Self::start(Topology::new(shards, strategy), opened, (Ground::Memory, None), options)).await;
-        };
-        let asked = Asked { shards: options.shards, strategy: options.strategy.clone() };
-        if options.durability == Durability::Relaxed {
-            tracing::warn!("durability is relaxed: a power cut may lose what was acknowledged");
-        }
-        Self::open_at(Place::at(&root, options.durability), asked, options).await
-    }
-
-    async fn open_at(place: Place, asked: Asked, options: Options) -> Result<Self, Error> {
-        let directory = blocking(move || directory::open(place, asked)).await?;
-        let shards = opening::in_directory(&directory, &options).await?;
-        let ground = Ground::Directory { place: directory.place, lock: Arc::downgrade(&directory.lock) };
-        Box::pin(Self::start(directory.meta.topology, shards, (ground, Some(directory.lock)), options)).await
-    }
-
-    /// Opens or creates a data directory on disks that the caller brings: `root` for the directory itself, and one for each shard below it.
-    /// For tests of what happens when a disk stops.
-    ///
-    /// # Errors
-    ///
-    /// As [`Database::open`].
-    #[doc(hidden)]
-    pub async fn open_in(root: Arc<dyn Disk>, shard: ShardDisks, options: Options) -> Result<Self, Error> {
-        let asked = Asked { shards: options.shards, strategy: options.strategy.clone() };
-        Self::open_at(Place { root, shard, name: "a disk of the caller's".into() }, asked, options).await
-    }
-
-    /// Opens or creates a database on disks that the caller brings, one for each shard and always in the same order, and owns for itself.
-    /// `data`, `shards` and `durability` of the options do not count; `strategy` must always be the same.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Storage`] (of a newer format, disk); [`Error::Invalid`] without any disk, or if they do not go with the strategy.
-    pub async fn open_on(disks: Vec<Arc<dyn Disk>>, options: Options) -> Result<Self, Error> {
-        let count = u16::try_from(disks.len()).unwrap_or(u16::MAX);
-        let (shards, strategy) = options.strategy.clone().unwrap_or(Strategy::Hash).settled(Some(count))?;
-        let opened = opening::on_disks(disks, &options).await?;
-        Box::pin(Self::start(Topology::new(shards, strategy), opened, (Ground::Brought, None), options)).await
-    }
-
-    /// A new, empty database in memory.
-    ///
-    /// # Errors
-    ///
-    /// None in practice; memory has no disk to fail.
-    pub async fn in_memory() -> Result<Self, Error> {
-        Self::open(Options::in_memory()).await
-    }
-
     /// Flushes and closes. Appends under way are finished; later calls answer [`Error::Unavailable`]. Closing again waits for the same.
     ///
     /// # Errors

@@ -7,6 +7,8 @@ use super::ExportState;
 use super::ExportStatus;
 use super::GroupState;
 use super::GroupStatus;
+use super::Job;
+use super::JobState;
 use super::ProjectionStatus;
 use super::ShardStatus;
 use super::State;
@@ -34,7 +36,7 @@ pub struct Overview {
 pub struct Trouble {
     /// How bad it is.
     pub severity: Severity,
-    /// Of which kind the part is: `shard`, `projection`, `subscription`, `export`.
+    /// Of which kind the part is: `shard`, `job`, `projection`, `subscription`, `export`.
     pub part: &'static str,
     /// Which one.
     pub name: String,
@@ -90,6 +92,7 @@ impl Database {
         let exports = self.exports();
         #[cfg(feature = "analytics")]
         troubles.extend(exports.iter().filter_map(of_export));
+        troubles.extend(self.jobs().iter().filter_map(of_job));
         troubles.sort_by_key(|trouble| trouble.severity);
         Ok(Overview {
             shards,
@@ -142,6 +145,17 @@ fn of_shard(status: &ShardStatus) -> Vec<Trouble> {
         ));
     }
     found
+}
+
+fn of_job(job: &Job) -> Option<Trouble> {
+    let error = job.error.as_ref().filter(|_| job.state == JobState::Failed)?;
+    Some(Trouble {
+        severity: Severity::Warning,
+        part: "job",
+        name: job.id.clone(),
+        problem: format!("the change of the shards ({}) stands still: {error}", job.kind),
+        todo: format!("when that is mended, `factum shards resume {id}`; or give it up: `factum shards cancel {id}`", id = job.id),
+    })
 }
 
 fn what_to_do(error: &factum_storage::Error) -> &'static str {

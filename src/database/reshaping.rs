@@ -33,6 +33,8 @@ use super::Options;
 use super::blocking;
 use super::directory;
 use super::directory::Place;
+use super::job::Job;
+use super::job::JobState;
 use super::meta;
 use super::meta::Meta;
 use super::opening;
@@ -43,7 +45,6 @@ use crate::shard::GoalKind;
 use crate::shard::Handle;
 use crate::shard::Keep;
 use crate::shard::Router;
-use crate::shard::SLOTS;
 use crate::shard::Step;
 use crate::shard::Topology;
 use crate::shard::Write;
@@ -56,46 +57,6 @@ pub(super) enum Ground {
     Memory,
     /// The disks are the caller's, who has brought as many as there are.
     Brought,
-}
-
-/// A change of the shards, and how far it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// Its name.
-    pub id: String,
-    /// `add`, `drain` or `rebalance`.
-    pub kind: &'static str,
-    /// The shard that joins or is drained.
-    pub shard: Option<u16>,
-    /// How it is.
-    pub state: JobState,
-    /// How many slots have moved.
-    pub done: u16,
-    /// How many have to.
-    pub total: u16,
-    /// How many streams are in the slots that have moved, as far as they were counted when it began.
-    pub moved_streams: u64,
-    /// When it was asked for.
-    pub started_at: Timestamp,
-    /// How long it has been at work since the process goes on with it, and how many slots that were.
-    pub worked: (Duration, u16),
-    /// Why it stands still, if it has failed.
-    pub error: Option<String>,
-}
-
-/// How a change of the shards is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobState {
-    /// Slots move.
-    Running,
-    /// Nothing moves until it is resumed.
-    Paused,
-    /// It stands still because something went wrong; it can be resumed.
-    Failed,
-    /// All slots have moved.
-    Done,
-    /// It was given up. What has moved stays where it is.
-    Cancelled,
 }
 
 /// Changes the shards of a database.
@@ -111,42 +72,6 @@ pub(super) struct Reshaping {
     pub(super) changing: tokio::sync::Mutex<()>,
     stopping: CancellationToken,
     tasks: TaskTracker,
-}
-
-impl Job {
-    /// How much of all slots have moved.
-    #[must_use]
-    pub fn moved_fraction(&self) -> f64 {
-        f64::from(self.done) / f64::from(SLOTS)
-    }
-
-    /// How long it may take yet, at the pace that it has.
-    #[must_use]
-    pub fn eta(&self) -> Option<Duration> {
-        let (time, slots) = self.worked;
-        let left = u32::from(self.total.saturating_sub(self.done));
-        (self.state == JobState::Running && slots > 0).then(|| time * left / u32::from(slots))
-    }
-
-    /// Whether nothing will come of it any more.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        matches!(self.state, JobState::Done | JobState::Cancelled)
-    }
-}
-
-impl JobState {
-    /// As it is written.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Failed => "failed",
-            Self::Done => "done",
-            Self::Cancelled => "cancelled",
-        }
-    }
 }
 
 fn kind_of(kind: GoalKind) -> (&'static str, Option<u16>) {
@@ -268,6 +193,8 @@ impl Reshaping {
                 match step {
                     Ok(Ok(true)) => {}
                     Ok(Ok(false)) => return,
+                    // There is much to do: the change has time.
+                    Ok(Err(Error::Overloaded { .. })) => tokio::time::sleep(OVERLOADED_PAUSE).await,
                     Ok(Err(error)) => return own.failed(&error.to_string()).await,
                     Err(_panic) => return own.failed("it has panicked").await,
                 }
@@ -422,6 +349,8 @@ pub(super) fn slots_of(steps: &[Step]) -> u16 {
 
 /// So many slots at most change hands at once: appends to them wait for it.
 const STEP_SLOTS: usize = 32;
+/// How long it makes room when a shard has too much to do.
+const OVERLOADED_PAUSE: Duration = Duration::from_millis(20);
 /// Where every version of the topology is told.
 const TOPOLOGY_STREAM: &str = "$topology";
 /// So many jobs are remembered.

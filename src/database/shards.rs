@@ -5,8 +5,8 @@ use storage::StreamName;
 use tokio::sync::watch;
 
 use super::Database;
-use super::reshaping::Job;
-use super::reshaping::JobState;
+use super::job::Job;
+use super::job::JobState;
 use super::reshaping::slots_of;
 use crate::Error;
 use crate::shard;

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use factum_storage as storage;
 use futures::future::BoxFuture;
+use storage::Direction;
 use storage::EventId;
 use storage::ExpectedVersion;
+use storage::Filter;
 use storage::NewEvent;
 use storage::Position;
 use storage::STREAMS_STREAM;
@@ -104,6 +106,30 @@ impl Router {
     }
 }
 
+impl Handle {
+    /// The newest version of a topology by which the log says that its shard has taken slots over.
+    ///
+    /// # Errors
+    ///
+    /// What the log says.
+    pub(crate) async fn newest_taken(&self) -> Result<Option<u64>, Error> {
+        let filter = Filter { types: vec![TAKEN.to_owned()], include_system: true, ..Filter::default() };
+        let mut after = Position::new(u64::MAX);
+        loop {
+            let slice = self.read_events(Arc::new(filter.clone()), after, Direction::Backward, 1, usize::MAX).await?;
+            // Whatever a client calls so is in a stream of its own.
+            if let Some(event) = slice.events.first().filter(|event| event.stream() == STREAMS_STREAM) {
+                let said: serde_json::Value = serde_json::from_slice(event.data()).unwrap_or_default();
+                return Ok(said.get("topology_version").and_then(serde_json::Value::as_u64));
+            }
+            if slice.at_end {
+                return Ok(None);
+            }
+            after = slice.through;
+        }
+    }
+}
+
 /// What the logs say of a hand-over.
 struct Said<'a> {
     topology_version: u64,
@@ -135,4 +161,4 @@ impl Said<'_> {
 /// What the log of the old owner says.
 const GIVEN: &str = "$slots-given";
 /// What the log of the new owner says.
-pub(super) const TAKEN: &str = "$slots-taken";
+const TAKEN: &str = "$slots-taken";

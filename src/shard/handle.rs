@@ -14,7 +14,6 @@ use storage::NewEvent;
 use storage::Position;
 use storage::Reader;
 use storage::RecordedEvent;
-use storage::STREAMS_STREAM;
 use storage::Snapshot;
 use storage::SnapshotInfo;
 use storage::StreamInfo;
@@ -26,17 +25,18 @@ use tokio::sync::oneshot;
 
 use super::absent::Absent;
 use super::absent::unusable;
-use super::hand_over::TAKEN;
 use super::interest::Interest;
 use super::live::Follower;
 use super::local::Local;
 use super::writer::Answered;
 use super::writer::Imported;
+use super::writer::REQUEST_BYTES;
 use super::writer::Reply;
 use super::writer::Request;
 use super::writer::Times;
 use super::writer::Work;
 use super::writer::Write;
+use super::writer::events_bytes;
 use crate::Error;
 use crate::telemetry::traces;
 
@@ -111,28 +111,6 @@ impl Handle {
         match &self.seat {
             Seat::Local(local) => Some(&local.reader),
             Seat::Absent(_) => None,
-        }
-    }
-
-    /// The newest version of a topology by which the log says that its shard has taken slots over.
-    ///
-    /// # Errors
-    ///
-    /// What the log says.
-    pub(crate) async fn newest_taken(&self) -> Result<Option<u64>, Error> {
-        let filter = Filter { types: vec![TAKEN.to_owned()], include_system: true, ..Filter::default() };
-        let mut after = Position::new(u64::MAX);
-        loop {
-            let slice = self.read_events(Arc::new(filter.clone()), after, Direction::Backward, 1, usize::MAX).await?;
-            // Whatever a client calls so is in a stream of its own.
-            if let Some(event) = slice.events.first().filter(|event| event.stream() == STREAMS_STREAM) {
-                let said: serde_json::Value = serde_json::from_slice(event.data()).unwrap_or_default();
-                return Ok(said.get("topology_version").and_then(serde_json::Value::as_u64));
-            }
-            if slice.at_end {
-                return Ok(None);
-            }
-            after = slice.through;
         }
     }
 
@@ -423,11 +401,3 @@ impl Handle {
         }
     }
 }
-
-fn events_bytes(events: &[NewEvent]) -> usize {
-    events.iter().map(|event| EVENT_BYTES + event.data.len() + event.metadata.len()).sum()
-}
-
-/// About what a request and an event take in memory beside what the client sent.
-const REQUEST_BYTES: usize = 256;
-const EVENT_BYTES: usize = 128;

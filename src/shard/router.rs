@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Handle;
+use super::SHARDS_MAX;
 use super::Topology;
 use super::hand_over::Moving;
 use super::home::Home;
@@ -23,6 +24,8 @@ use crate::Error;
 pub(crate) struct Router {
     state: RwLock<State>,
     kin: Arc<Kin>,
+    /// What cursors bear that hold so many positions.
+    stamps: Vec<u32>,
     /// The version of the topology, for who waits for another one.
     version: watch::Sender<u64>,
 }
@@ -63,9 +66,11 @@ impl Router {
         assert_eq!(usize::from(topology.shards()), shards.len(), "the topology is of other shards");
         let kin = Kin::join(&shards, &topology);
         let version = watch::Sender::new(topology.version());
+        let database = shards.first().map(Handle::log_id).unwrap_or_default();
+        let stamps = (0..=SHARDS_MAX).map(|positions| stamp(database, positions)).collect();
         let table = Table { shards: shards.into(), topology };
         let state = RwLock::new(State { table, moving: None });
-        Self { state, kin, version }
+        Self { state, kin, stamps, version }
     }
 
     /// Shards and topology of one moment.
@@ -106,12 +111,7 @@ impl Router {
 
     /// What cursors of this database bear that hold so many positions; never 0.
     pub(crate) fn stamp(&self, positions: usize) -> u32 {
-        let mut named = self.database_id().to_vec();
-        // The version of a topology that was never changed: cursors from then are good for ever.
-        named.extend_from_slice(&1_u64.to_le_bytes());
-        named.extend_from_slice(&u16::try_from(positions).unwrap_or(u16::MAX).to_le_bytes());
-        let [a, b, c, d, ..] = xxh3_64(&named).to_le_bytes();
-        u32::from_le_bytes([a, b, c, d]).max(1)
+        self.stamps.get(positions).copied().unwrap_or(1)
     }
 
     /// How many shards there are.
@@ -208,4 +208,13 @@ impl Router {
         drop(state);
         self.version.send_replace(version);
     }
+}
+
+fn stamp(database: [u8; 16], positions: u16) -> u32 {
+    let mut named = database.to_vec();
+    // The version of a topology that was never changed: cursors from then are good for ever.
+    named.extend_from_slice(&1_u64.to_le_bytes());
+    named.extend_from_slice(&positions.to_le_bytes());
+    let [a, b, c, d, ..] = xxh3_64(&named).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d]).max(1)
 }

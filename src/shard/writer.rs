@@ -213,6 +213,14 @@ fn send<T>(answer: Result<T, storage::Error>, failure: Option<&storage::Error>, 
     drop(reply.send(Answered { result, times }));
 }
 
+/// About what events take in a queue.
+pub(super) fn events_bytes(events: &[NewEvent]) -> usize {
+    events.iter().map(|event| EVENT_BYTES + event.data.len() + event.metadata.len()).sum()
+}
+
 /// Bounds of one batch, so that the first of it does not wait too long for the last.
 const BATCH_REQUESTS_MAX: usize = 10_000;
 const BATCH_BYTES_MAX: usize = 8 << 20;
+/// About what a request and an event take in memory beside what the client sent.
+pub(super) const REQUEST_BYTES: usize = 256;
+const EVENT_BYTES: usize = 128;

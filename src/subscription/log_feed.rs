@@ -149,8 +149,8 @@ impl LogFeed {
                     tokio::time::sleep(IDLE_PAUSE).await;
                 }
                 self.idle_wakes = self.idle_wakes.saturating_add(1);
-            } else {
-                // A lane has something that must wait for what another one has on disk by now, or there is more to be looked at.
+            } else if !self.barriers.is_empty() {
+                // A lane may have something that must wait for what another one has on disk by now.
                 self.read_from_disk().await?;
             }
         }

@@ -105,6 +105,11 @@ impl Barriers {
         barriers
     }
 
+    /// Whether all of them were passed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn forget_passed(&mut self, lanes: &[Lane]) {
         self.0.retain(|barrier| lane_of(lanes, barrier.from).is_some_and(|lane| !lane.has_passed(barrier.from_position)));
     }
@@ -136,7 +141,7 @@ pub(super) fn next(lanes: &mut [Lane], barriers: &mut Barriers) -> Next {
     if lanes.iter().any(|lane| lane.is_empty() && !lane.at_end) {
         return Next::ReadOn;
     }
-    let held: Vec<(u16, u16)> = if barriers.0.is_empty() {
+    let held: Vec<(u16, u16)> = if barriers.is_empty() {
         Vec::new()
     } else {
         barriers.forget_passed(lanes);

@@ -130,10 +130,10 @@ async fn check(database: &Database, known: &mut Acknowledged) {
     assert_eq!(read.iter().map(|page| page.events.len()).sum::<usize>(), all);
 }
 
-/// D10, L17: the power goes at each call of the disk while a shard joins and another is drained. What was acknowledged is there, each event
+/// L1: the power goes at each call of the disk while a shard joins and another is drained. What was acknowledged is there, each event
 /// once and under its version, and the job goes on by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_power_cut_at_any_call_of_a_hand_over_loses_nothing() {
+async fn l1_power_cut_at_any_call_of_a_hand_over_loses_nothing() {
     let begun = SimDisk::new();
     let mut before = Acknowledged::default();
     let database = on(&begun).await.unwrap();
@@ -145,7 +145,7 @@ async fn a_power_cut_at_any_call_of_a_hand_over_loses_nothing() {
     let begun = begun.restart();
     // Every call takes minutes; without a flag, some of them do.
     let is_soak = std::env::var_os("FACTUM_SOAK").is_some();
-    let mut random = Random::new("a_power_cut_at_any_call_of_a_hand_over_loses_nothing");
+    let mut random = Random::new("l1_power_cut_at_any_call_of_a_hand_over_loses_nothing");
     let (mut at, mut survived) = (1, 0);
     loop {
         let disk = begun.fork();

@@ -16,7 +16,8 @@ pub(super) struct LaneKey(u128);
 /// Events that are given out in order, to one consumer at a time.
 pub(super) struct Lane {
     pub(super) stream: Arc<str>,
-    /// By version, as a stream's events may lie on several shards. What is with the consumer stands first; behind a parked one nothing is given out.
+    /// By version, as a stream's events may lie on several shards. What is with the consumer stands first; behind a parked one nothing
+    /// is given out.
     pub(super) items: VecDeque<Item>,
     /// Who has the events that are given out.
     pub(super) owner: Option<ConsumerId>,

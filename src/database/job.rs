@@ -1,0 +1,83 @@
+//! How far is a change of the shards?
+
+use std::time::Duration;
+
+use factum_storage::Timestamp;
+
+use crate::shard::SLOTS;
+
+/// A change of the shards, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its name.
+    pub id: String,
+    /// `add`, `drain` or `rebalance`.
+    pub kind: &'static str,
+    /// The shard that joins or is drained.
+    pub shard: Option<u16>,
+    /// How it is.
+    pub state: JobState,
+    /// How many slots have moved.
+    pub done: u16,
+    /// How many have to.
+    pub total: u16,
+    /// How many streams are in the slots that have moved, as far as they were counted when it began.
+    pub moved_streams: u64,
+    /// When it was asked for.
+    pub started_at: Timestamp,
+    /// How long it has been at work since the process goes on with it, and how many slots that were.
+    pub worked: (Duration, u16),
+    /// Why it stands still, if it has failed.
+    pub error: Option<String>,
+}
+
+/// How a change of the shards is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Slots move.
+    Running,
+    /// Nothing moves until it is resumed.
+    Paused,
+    /// It stands still because something went wrong; it can be resumed.
+    Failed,
+    /// All slots have moved.
+    Done,
+    /// It was given up. What has moved stays where it is.
+    Cancelled,
+}
+
+impl Job {
+    /// How much of all slots have moved.
+    #[must_use]
+    pub fn moved_fraction(&self) -> f64 {
+        f64::from(self.done) / f64::from(SLOTS)
+    }
+
+    /// How long it may take yet, at the pace that it has.
+    #[must_use]
+    pub fn eta(&self) -> Option<Duration> {
+        let (time, slots) = self.worked;
+        let left = u32::from(self.total.saturating_sub(self.done));
+        (self.state == JobState::Running && slots > 0).then(|| time * left / u32::from(slots))
+    }
+
+    /// Whether nothing will come of it any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, JobState::Done | JobState::Cancelled)
+    }
+}
+
+impl JobState {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
