@@ -28,8 +28,8 @@ use super::absent::unusable;
 use super::interest::Interest;
 use super::live::Follower;
 use super::local::Local;
-use super::writer::Answered;
 use super::writer::Imported;
+use super::writer::Pending;
 use super::writer::REQUEST_BYTES;
 use super::writer::Reply;
 use super::writer::Request;
@@ -53,12 +53,6 @@ enum Seat {
     Local(Arc<Local>),
     /// Nowhere: what lies in its folder is not the shard, or can't be opened.
     Absent(Arc<Absent>),
-}
-
-/// Something that is queued, and will be answered.
-pub(super) struct Pending<T> {
-    queued_at: Instant,
-    answer: oneshot::Receiver<Answered<T>>,
 }
 
 /// How a shard is.

@@ -64,6 +64,12 @@ pub(crate) enum Control {
 
 pub(super) type Reply<T> = oneshot::Sender<Answered<T>>;
 
+/// Something that is queued, and will be answered.
+pub(super) struct Pending<T> {
+    pub(super) queued_at: Instant,
+    pub(super) answer: oneshot::Receiver<Answered<T>>,
+}
+
 /// What came of a request, and when.
 pub(super) struct Answered<T> {
     pub(super) result: Result<T, storage::Error>,
