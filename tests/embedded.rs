@@ -31,6 +31,9 @@ mod missing_shards;
 mod moving_shards;
 #[path = "embedded/moving_shards_crash.rs"]
 mod moving_shards_crash;
+#[cfg(feature = "analytics")]
+#[path = "embedded/moving_shards_readers.rs"]
+mod moving_shards_readers;
 #[path = "embedded/opening.rs"]
 mod opening;
 #[path = "embedded/pages.rs"]

@@ -92,6 +92,12 @@ pub(super) fn write(disk: &dyn Disk, meta: &Meta) -> io::Result<()> {
     let file = disk.create_new(META_TEMPORARY)?;
     let mut line = serde_json::to_vec(&line(meta)?)?;
     line.push(b'\n');
+    // What could not be read again must not take the place of what can.
+    if line.len() > META_BYTES_MAX {
+        let detail =
+            format!("factum.meta would have {} bytes, and at most {META_BYTES_MAX} are read: slots were handed over too often", line.len());
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, detail));
+    }
     storage::disk::write_all_at(&*file, &line, 0)?;
     file.sync_data()?;
     disk.rename(META_TEMPORARY, META_FILE)?;
@@ -135,7 +141,7 @@ const META_TEMPORARY: &str = "factum.meta.tmp";
 const FORMAT: u32 = 3;
 /// The first that holds a topology.
 const FORMAT_TOPOLOGY: u32 = 2;
-const META_BYTES_MAX: usize = 1 << 20;
+const META_BYTES_MAX: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -149,7 +149,11 @@ impl Reshaping {
         let total = slots_of(&steps);
         let topology = topology.same_version_with_goal(Goal { total, ..goal.clone() });
         let logs = self.router.log_ids().into_iter().chain(newcomer.as_ref().map(Handle::log_id)).collect();
-        (self.keep())(topology.clone(), logs).await?;
+        if let Err(error) = (self.keep())(topology.clone(), logs).await {
+            // It has nothing yet, and is opened again when somebody asks again.
+            super::close(newcomer.as_slice()).await?;
+            return Err(error);
+        }
         self.router.adopt(topology, newcomer);
         self.tell().await;
         let (kind, shard) = kind_of(goal.kind);

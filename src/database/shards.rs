@@ -1,6 +1,12 @@
 //! How are shards added and drained while everybody goes on?
 
+use std::sync::Arc;
+
 use factum_storage as storage;
+use storage::Direction;
+use storage::Filter;
+use storage::Position;
+use storage::RecordedEvent;
 use storage::StreamName;
 use tokio::sync::watch;
 
@@ -88,7 +94,7 @@ impl Database {
     ///
     /// Once the topology is kept, the change goes on.
     pub async fn change_shards(&self, change: TopologyChange) -> Result<Job, Error> {
-        let (database, reshaping) = (self.clone(), std::sync::Arc::clone(&self.inner.reshaping));
+        let (database, reshaping) = (self.clone(), Arc::clone(&self.inner.reshaping));
         // In a task of its own: whoever asks may go away between two steps that belong together.
         let begun = tokio::spawn(async move {
             let _changing = reshaping.changing.lock().await;
@@ -193,8 +199,7 @@ impl Database {
     async fn count_by_slot(&self) -> Result<Vec<SlotCount>, Error> {
         let mut counts = vec![SlotCount::default(); usize::from(SLOTS)];
         for shard in self.router().shards().iter() {
-            let status = shard.status().await?;
-            let event_bytes = status.log_bytes / status.position.get().max(1);
+            let event_bytes = event_bytes(shard).await?;
             let mut after = None;
             loop {
                 let listing = StreamListing { after, prefix: String::new(), category: None, include_system: false, limit: LISTED };
@@ -215,6 +220,14 @@ impl Database {
         }
         Ok(counts)
     }
+}
+
+/// About what an event takes in a shard's log, by its newest ones.
+async fn event_bytes(shard: &Handle) -> Result<u64, Error> {
+    let everything = Arc::new(Filter::default());
+    let newest = shard.read_events(everything, Position::new(u64::MAX), Direction::Backward, SAMPLED, usize::MAX).await?;
+    let bytes: usize = newest.events.iter().map(RecordedEvent::stored_bytes).sum();
+    Ok((bytes / newest.events.len().max(1)) as u64)
 }
 
 #[derive(Clone, Copy, Default)]
@@ -266,5 +279,7 @@ fn changed(topology: &Topology, change: TopologyChange, goal: Goal) -> Result<To
     }
 }
 
+/// So many events of a shard say how large they are.
+const SAMPLED: usize = 256;
 /// Streams that are listed at a time.
 const LISTED: usize = 1_000;

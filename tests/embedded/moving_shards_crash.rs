@@ -144,7 +144,7 @@ async fn l1_power_cut_at_any_call_of_a_hand_over_loses_nothing() {
     drop(database);
     let begun = begun.restart();
     // Every call takes minutes; without a flag, some of them do.
-    let is_soak = std::env::var_os("FACTUM_SOAK").is_some();
+    let is_soak = std::env::var_os("CUTS").is_some();
     let mut random = Random::new("l1_power_cut_at_any_call_of_a_hand_over_loses_nothing");
     let (mut at, mut survived) = (1, 0);
     loop {

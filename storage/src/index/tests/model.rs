@@ -232,7 +232,7 @@ fn check_names(index: &Index, model: &Model, random: &mut Random) {
         .iter()
         .filter(|(name, head)| head.version > Version::ZERO && name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after))
         .take(limit)
-        .map(|(name, head)| (name.clone(), head.clone()))
+        .map(|(name, head)| (name.clone(), *head))
         .collect();
     let found = index.streams(after, prefix, limit).unwrap();
     let found: Vec<(String, StreamHead)> = found.into_iter().map(|(name, head)| (name.to_string(), head)).collect();
