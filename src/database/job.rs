@@ -21,8 +21,8 @@ pub struct Job {
     pub done: u16,
     /// How many have to.
     pub total: u16,
-    /// How many streams are in the slots that have moved, as far as they were counted when it began.
-    pub moved_streams: u64,
+    /// How many streams are in the slots that it moves; `None` until they are counted, beside the moves.
+    pub moved_streams: Option<u64>,
     /// When it was asked for.
     pub started_at: Timestamp,
     /// How long it has been at work since the process goes on with it, and how many slots that were.

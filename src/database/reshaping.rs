@@ -104,7 +104,7 @@ impl Reshaping {
                 state: if goal.is_paused { JobState::Paused } else { JobState::Running },
                 done: goal.total.saturating_sub(left),
                 total: goal.total.max(left),
-                moved_streams: 0,
+                moved_streams: None,
                 started_at: Timestamp::from_micros(goal.started_at),
                 worked: (Duration::ZERO, 0),
                 error: None,
@@ -141,7 +141,7 @@ impl Reshaping {
     }
 
     /// Puts a topology with a goal in force, with the shard that joins, and lets the job begin. The caller holds `changing`.
-    pub(super) async fn begin(self: &Arc<Self>, topology: Topology, newcomer: Option<Handle>, streams: &[u32]) -> Result<Job, Error> {
+    pub(super) async fn begin(self: &Arc<Self>, topology: Topology, newcomer: Option<Handle>) -> Result<Job, Error> {
         let Some(goal) = topology.goal().cloned() else {
             return Err(Error::Unavailable { shard: 0, detail: "a change of the shards without a goal".to_owned() });
         };
@@ -157,7 +157,6 @@ impl Reshaping {
         self.router.adopt(topology, newcomer);
         self.tell().await;
         let (kind, shard) = kind_of(goal.kind);
-        let moved = steps.iter().flat_map(|step| &step.slots).filter_map(|slot| streams.get(usize::from(*slot)));
         let job = Job {
             id: goal.job,
             kind,
@@ -165,7 +164,7 @@ impl Reshaping {
             state: JobState::Running,
             done: 0,
             total,
-            moved_streams: moved.map(|count| u64::from(*count)).sum(),
+            moved_streams: None,
             started_at: Timestamp::from_micros(goal.started_at),
             worked: (Duration::ZERO, 0),
             error: None,
@@ -212,6 +211,10 @@ impl Reshaping {
         let Some(goal) = topology.goal().filter(|goal| !goal.is_paused) else { return Ok(false) };
         let began = std::time::Instant::now();
         let Some(step) = shard::steps(&topology).into_iter().next() else {
+            if self.is_being_counted(&goal.job) {
+                tokio::time::sleep(COUNT_PAUSE).await;
+                return Ok(true);
+            }
             self.put(topology.with_goal(None)).await?;
             self.change(&goal.job, |job| (job.state, job.done) = (JobState::Done, job.total));
             tracing::info!(job = goal.job, kind = kind_of(goal.kind).0, "the shards have what they should");
@@ -226,6 +229,11 @@ impl Reshaping {
             job.worked = (job.worked.0 + began.elapsed(), job.worked.1.saturating_add(count));
         });
         Ok(true)
+    }
+
+    /// Whether the streams of a job are still being counted.
+    fn is_being_counted(&self, job: &str) -> bool {
+        self.jobs.lock().iter().any(|known| known.id == job && known.moved_streams.is_none())
     }
 
     async fn failed(&self, error: &str) {
@@ -353,6 +361,8 @@ pub(super) fn slots_of(steps: &[Step]) -> u16 {
 
 /// So many slots at most change hands at once: appends to them wait for it.
 const STEP_SLOTS: usize = 32;
+/// How long a job that has moved everything waits for its streams to be counted, again and again.
+const COUNT_PAUSE: Duration = Duration::from_millis(5);
 /// How long it makes room when a shard has too much to do.
 const OVERLOADED_PAUSE: Duration = Duration::from_millis(20);
 /// Where every version of the topology is told.

@@ -105,13 +105,14 @@ impl Database {
             }
             database.router().shards().iter().try_for_each(Handle::check_open)?;
             let changed = changed(&topology, change, reshaping.goal(kind_of(&topology, change)))?;
-            let counts = database.count_by_slot().await?;
-            let streams: Vec<u32> = counts.iter().map(|count| count.streams).collect();
+            let slots = slots_to_move(&changed);
             let newcomer = match change {
                 TopologyChange::Add(_) => Some(reshaping.newcomer(topology.shards()).await?),
                 TopologyChange::Drain(_) | TopologyChange::Rebalance => None,
             };
-            reshaping.begin(changed, newcomer, &streams).await
+            let job = reshaping.begin(changed, newcomer).await?;
+            tokio::spawn(database.count_streams(job.id.clone(), slots));
+            Ok(job)
         });
         begun.await.unwrap_or_else(|error| Err(Error::Unavailable { shard: 0, detail: format!("the change did not begin: {error}") }))
     }
@@ -190,9 +191,23 @@ impl Database {
     /// Goes on with what was under way when the database was closed.
     pub(super) async fn resume_reshaping(&self) {
         self.inner.reshaping.tell_what_is_missing().await;
+        let topology = self.router().topology();
+        if let Some(goal) = topology.goal() {
+            tokio::spawn(self.clone().count_streams(goal.job.clone(), slots_to_move(&topology)));
+        }
         if self.router().topology().goal().is_some_and(|goal| !goal.is_paused) {
             self.inner.reshaping.go_on();
         }
+    }
+
+    /// Tells a job how many streams are in the slots that it moves. Beside the moves: the more there are, the longer it takes.
+    async fn count_streams(self, job: String, slots: Vec<u16>) {
+        let counts = self.count_by_slot().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the streams that move could not be counted");
+            Vec::new()
+        });
+        let streams = slots.iter().filter_map(|slot| counts.get(usize::from(*slot))).map(|count| u64::from(count.streams)).sum();
+        self.inner.reshaping.change(&job, |job| job.moved_streams = Some(streams));
     }
 
     /// How many streams are in each slot, with their events and about what these take on disk.
@@ -228,6 +243,10 @@ async fn event_bytes(shard: &Handle) -> Result<u64, Error> {
     let newest = shard.read_events(everything, Position::new(u64::MAX), Direction::Backward, SAMPLED, usize::MAX).await?;
     let bytes: usize = newest.events.iter().map(RecordedEvent::stored_bytes).sum();
     Ok((bytes / newest.events.len().max(1)) as u64)
+}
+
+fn slots_to_move(topology: &Topology) -> Vec<u16> {
+    shard::steps(topology).into_iter().flat_map(|step| step.slots).collect()
 }
 
 #[derive(Clone, Copy, Default)]

@@ -317,8 +317,8 @@ pub(crate) struct JobInfo {
     done: u16,
     /// How many have to.
     total: u16,
-    /// How many streams were in all these slots when it began.
-    moved_streams: u64,
+    /// How many streams are in all these slots; null until they are counted.
+    moved_streams: Option<u64>,
     /// Which share of all slots has moved.
     moved_fraction: f64,
     started_at: String,

@@ -76,7 +76,7 @@ struct Job {
     state: String,
     done: u64,
     total: u64,
-    moved_streams: u64,
+    moved_streams: Option<u64>,
     moved_fraction: f64,
     eta_seconds: Option<f64>,
     error: Option<String>,
@@ -187,12 +187,12 @@ fn told(text: &RawValue, output: &mut Output) -> Result<ExitCode, Failure> {
         _ => "the shards are evened out".to_owned(),
     };
     output.line(&format!(
-        "{what}: {}, {} of {} slots moved ({:.1} % of all), {} streams in them; job {}",
+        "{what}: {}, {} of {} slots moved ({:.1} % of all){}; job {}",
         job.state,
         grouped(job.done),
         grouped(job.total),
         job.moved_fraction * 100.0,
-        grouped(job.moved_streams),
+        job.moved_streams.map_or_else(String::new, |streams| format!(", {} streams in them", grouped(streams))),
         printable(&job.id),
     ))?;
     Ok(ExitCode::SUCCESS)

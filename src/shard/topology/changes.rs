@@ -87,7 +87,11 @@ impl Topology {
         let moved = Move { version: self.inner.version + 1, ..moved };
         let mut slots = self.inner.slots.clone();
         for slot in &moved.slots {
-            *slots.get_mut(usize::from(*slot)).ok_or_else(|| format!("there is no slot {slot}"))? = moved.to;
+            let owner = slots.get_mut(usize::from(*slot)).ok_or_else(|| format!("there is no slot {slot}"))?;
+            if *owner != moved.from {
+                return Err(format!("slot {slot} is not shard {}'s to give, but shard {owner}'s", moved.from));
+            }
+            *owner = moved.to;
         }
         let moves: Vec<Move> = self.inner.moves.iter().cloned().chain([moved]).collect();
         let tenures = moves::tenures(&moves, &slots)?;
