@@ -73,7 +73,8 @@ impl Router {
     /// What the shards and `keep` say. Then the old shard still has the slots.
     pub(crate) async fn hand_over(&self, slots: Vec<u16>, from: u16, to: u16, keep: &Keep) -> Result<(), Error> {
         let (giver, taker) = (self.shard(from), self.shard(to));
-        taker.check_open()?;
+        // Whoever waits for the slots must not find that nothing can be written there.
+        taker.check_writable()?;
         let next_version = self.topology().version() + 1;
         self.begin_move(Arc::new(Moving { slots: slots.clone(), is_over: watch::Sender::new(false) }));
         let gate = Gate(self);
@@ -107,6 +108,20 @@ impl Router {
 }
 
 impl Handle {
+    /// Checks that it takes appends, as far as can be told without one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::check_open`]; why its log or its writer takes none.
+    fn check_writable(&self) -> Result<(), Error> {
+        self.check_open()?;
+        let local = self.local()?;
+        if let Some(refusal) = local.reader.refuses_appends() {
+            return Err(refusal.into());
+        }
+        local.queue.check_alive()
+    }
+
     /// The newest version of a topology by which the log says that its shard has taken slots over.
     ///
     /// # Errors

@@ -93,7 +93,7 @@ impl Handle {
         Self { seat: Seat::Absent(Arc::new(Absent { shard, log_id, detail })) }
     }
 
-    fn local(&self) -> Result<&Arc<Local>, Error> {
+    pub(super) fn local(&self) -> Result<&Arc<Local>, Error> {
         match &self.seat {
             Seat::Local(local) => Ok(local),
             Seat::Absent(absent) => Err(Error::ShardFailed { shard: absent.shard, detail: absent.detail.clone() }),

@@ -131,6 +131,15 @@ impl<T: Weigh> Queue<T> {
         }
     }
 
+    /// Whether anything can be queued.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub(super) fn check_alive(&self) -> Result<(), Error> {
+        self.check(&self.state.lock().phase)
+    }
+
     /// Why the writer is gone, if it is.
     pub(super) fn death(&self) -> Option<Arc<str>> {
         match &self.state.lock().phase {

@@ -165,7 +165,7 @@ impl LogFeed {
         }
         self.lane_events_max = lane_events_max(self.lanes.len());
         self.lane_bytes_max = lane_bytes_max(self.lanes.len());
-        self.barriers = Barriers::new(self.table.topology(), &self.lanes);
+        self.barriers.take_up(self.table.topology(), &self.lanes);
     }
 
     /// Waits until there may be something that is wanted. Says no if only the end may have moved.

@@ -89,29 +89,41 @@ struct Barrier {
 
 /// What has to be kept in order between lanes, beyond their clocks. Forward alone: backward, each stream's own times do.
 #[derive(Default)]
-pub(super) struct Barriers(Vec<Barrier>);
+pub(super) struct Barriers {
+    list: Vec<Barrier>,
+    /// So many moves of the topology were looked at.
+    seen: usize,
+}
 
 impl Barriers {
     /// Those of a topology that readers at these lanes have not passed.
     pub(super) fn new(topology: &Topology, lanes: &[Lane]) -> Self {
-        let barriers = topology.moves().iter().map(|moved| Barrier {
+        let mut barriers = Self::default();
+        barriers.take_up(topology, lanes);
+        barriers
+    }
+
+    /// Adds those of a newer topology.
+    pub(super) fn take_up(&mut self, topology: &Topology, lanes: &[Lane]) {
+        let moves = topology.moves();
+        let barriers = moves.iter().skip(self.seen).map(|moved| Barrier {
             from: moved.from,
             from_position: Position::new(moved.from_position),
             to: moved.to,
             to_position: Position::new(moved.to_position),
         });
-        let mut barriers = Self(barriers.collect());
-        barriers.forget_passed(lanes);
-        barriers
+        self.list.extend(barriers);
+        self.seen = moves.len();
+        self.forget_passed(lanes);
     }
 
     /// Whether all of them were passed.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     fn forget_passed(&mut self, lanes: &[Lane]) {
-        self.0.retain(|barrier| lane_of(lanes, barrier.from).is_some_and(|lane| !lane.has_passed(barrier.from_position)));
+        self.list.retain(|barrier| lane_of(lanes, barrier.from).is_some_and(|lane| !lane.has_passed(barrier.from_position)));
     }
 
     /// The lane that a lane has to wait for.
@@ -119,7 +131,7 @@ impl Barriers {
         let front = lane.ahead.front()?.position();
         let holds = |barrier: &&Barrier| barrier.to == lane.shard && front > barrier.to_position;
         let waits = |barrier: &&Barrier| lane_of(lanes, barrier.from).is_some_and(|from| !from.has_passed(barrier.from_position));
-        self.0.iter().filter(holds).find(waits).map(|barrier| barrier.from)
+        self.list.iter().filter(holds).find(waits).map(|barrier| barrier.from)
     }
 }
 

@@ -19,7 +19,10 @@ use factum_storage as storage;
 use storage::Disk;
 use storage::DiskFile;
 use storage::LockGuard;
+use storage::disk::sim::Call;
 use storage::disk::sim::Cut;
+use storage::disk::sim::Fault;
+use storage::disk::sim::Rule;
 use storage::disk::sim::SimDisk;
 
 use crate::fixture::Random;
@@ -302,4 +305,32 @@ async fn a_condition_sees_what_another_shard_has_kept() {
     assert!(matches!(&refused, Error::Storage(storage::Error::Conflict(_))), "{refused:?}");
     database.transact(asked(&after, 601)).await.unwrap();
     database.close().await.unwrap();
+}
+
+/// R6: slots are not handed to a shard that takes no appends, and a job that meets one says so and can be given up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r6_nothing_is_handed_to_a_shard_that_takes_no_appends() {
+    let disk = SimDisk::new();
+    let database = on(&disk).await.unwrap();
+    let mut known = Acknowledged::default();
+    for stream in 0..STREAMS {
+        assert!(append_next(&database, &mut known, stream).await);
+    }
+    disk.add_rule(Rule::next(Call::Sync, Fault::Eio).on("shards/1/log").for_ever());
+    let poisoned = (0..STREAMS).find(|stream| database.shard_of(&format!("s-{stream}")) == 1).unwrap();
+    assert!(!append_next(&database, &mut known, poisoned).await);
+    known.in_doubt = None;
+    let job = database.change_shards(TopologyChange::Drain(0)).await.unwrap();
+    let mut changes = database.job_changes();
+    while database.job(&job.id).unwrap().state == JobState::Running {
+        changes.changed().await.unwrap();
+    }
+    let failed = database.job(&job.id).unwrap();
+    assert!(failed.state == JobState::Failed && failed.done == 0 && failed.error.is_some(), "{failed:?}");
+    let told = database.overview().await.unwrap().troubles;
+    assert!(told.iter().any(|trouble| trouble.part == "job" && trouble.todo.contains(&job.id)), "{told:?}");
+    let served = (0..STREAMS).find(|stream| database.shard_of(&format!("s-{stream}")) == 0).unwrap();
+    assert!(append_next(&database, &mut known, served).await, "it serves on where it is");
+    assert_eq!(database.cancel_job(&job.id).await.unwrap().state, JobState::Cancelled);
+    drop(database.close().await);
 }
