@@ -20,14 +20,24 @@ use crate::process::run;
 use crate::process::skipped;
 
 /// How often each position is in the Parquet files below a folder, and the event there.
-fn rows(folder: &Path) -> BTreeMap<i64, Vec<(String, i64)>> {
-    let mut found: BTreeMap<i64, Vec<(String, i64)>> = BTreeMap::new();
+fn rows(folder: &Path) -> Rows {
+    try_rows(folder).expect("no file goes away meanwhile")
+}
+
+type Rows = BTreeMap<i64, Vec<(String, i64)>>;
+
+/// The same; `None` if a file has gone away since it was listed.
+fn try_rows(folder: &Path) -> Option<Rows> {
+    let mut found = Rows::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            rows(&path).into_iter().for_each(|(position, mut events)| found.entry(position).or_default().append(&mut events));
+            try_rows(&path)?.into_iter().for_each(|(position, mut events)| found.entry(position).or_default().append(&mut events));
         } else if path.extension().is_some_and(|extension| extension == "parquet") {
-            let bytes = bytes::Bytes::from(std::fs::read(&path).expect("a file"));
+            let bytes = match std::fs::read(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+                bytes => bytes::Bytes::from(bytes.expect("a file")),
+            };
             let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             for batch in reader.build().expect("a reader") {
                 let batch = batch.expect("rows");
@@ -41,7 +51,22 @@ fn rows(folder: &Path) -> BTreeMap<i64, Vec<(String, i64)>> {
             }
         }
     }
-    found
+    Some(found)
+}
+
+/// The same beside a server, which puts files together in the background: once it has nothing to put together.
+async fn settled_rows(lake: &Path) -> Rows {
+    let began = Instant::now();
+    loop {
+        if !is_merging(lake)
+            && let Some(found) = try_rows(lake)
+            && !is_merging(lake)
+        {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_mins(1), "files are put together for ever");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[test]
@@ -115,7 +140,7 @@ async fn p7_kill_nine_while_a_lake_is_filled_leaves_each_event_once() {
     let status = api.flush("lake").await.expect("it is flushed");
     assert_eq!((&status["state"], &status["lag_events"]), (&"running".into(), &0.into()), "SEED={seed}: {status}");
     let (events, _) = api.events_after("0").await;
-    let found = rows(&lake);
+    let found = settled_rows(&lake).await;
     assert_eq!(found.len(), events.len(), "SEED={seed}: events that are missing or nobody's");
     for event in &events {
         let at = event["position"].as_i64().expect("a position");
