@@ -170,7 +170,7 @@ async fn h10_the_tables_say_nothing_that_clients_have_sent() {
     let api = Api::new(&server.url);
     for table in ["logs", "spans"] {
         let all = rows(&api, &format!("select * from {table}")).await;
-        assert!(all.len() > 50, "{table} has {} rows", all.len());
+        assert!(all.len() >= 30, "{table} has {} rows", all.len());
         let told: Vec<String> = all.iter().map(ToString::to_string).filter(|row| row.contains(SECRET)).collect();
         assert!(told.is_empty(), "{}", told.join("\n"));
     }
