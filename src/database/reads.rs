@@ -98,6 +98,8 @@ impl Database {
         for (shard, answer) in shards.iter().zip(answers) {
             match answer {
                 Ok(record) => found.extend(record.map(|record| (shard.number(), record))),
+                // One that is missing is why others can't tell what is hidden.
+                Err(error @ Error::ShardFailed { .. }) => failure = Some(error),
                 Err(error) => failure = failure.or(Some(error)),
             }
         }

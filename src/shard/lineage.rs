@@ -108,8 +108,9 @@ impl Lineage for Member {
     }
 
     fn hides_elsewhere(&self, stream: &str) -> bool {
-        // A log that can't be asked is not passed over: whoever asks on is told.
-        self.others(stream).is_ok_and(|others| others.iter().any(|reader| reader.own_hiding_head(stream).is_some()))
+        // A log that can't be asked may: whoever asks on, for what it decides, is told that it can't.
+        let Ok(others) = self.others(stream) else { return true };
+        others.iter().any(|reader| reader.own_hiding_head(stream).is_some())
     }
 
     fn hides_any_elsewhere(&self) -> bool {

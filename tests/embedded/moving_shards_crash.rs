@@ -334,3 +334,27 @@ async fn r6_nothing_is_handed_to_a_shard_that_takes_no_appends() {
     assert_eq!(database.cancel_job(&job.id).await.unwrap().state, JobState::Cancelled);
     drop(database.close().await);
 }
+
+/// R6: what a shard has deleted that is missing now is not given by those that had the stream before.
+#[tokio::test]
+async fn r6_what_a_missing_shard_has_deleted_stays_hidden() {
+    let directory = tempfile::tempdir().unwrap();
+    moved(directory.path()).await;
+    let database = Database::open(options(directory.path())).await.unwrap();
+    let (before, event) = (database.shard_of("s-1"), id(1));
+    changed(&database, TopologyChange::Drain(before)).await;
+    let owner = database.shard_of("s-1");
+    database.delete_stream(crate::fixture::name("s-1"), false).await.unwrap();
+    assert!(matches!(database.event_by_id(event).await, Err(Error::EventNotFound { .. })));
+    database.close().await.unwrap();
+    let (there, aside) = (directory.path().join(format!("shards/{owner}")), directory.path().join("aside"));
+    std::fs::rename(&there, &aside).unwrap();
+    let database = Database::open(options(directory.path())).await.unwrap();
+    let answer = database.event_by_id(event).await;
+    assert!(matches!(&answer, Err(Error::ShardFailed { shard, .. }) if *shard == owner), "{answer:?}");
+    database.close().await.unwrap();
+    std::fs::rename(&aside, &there).unwrap();
+    let database = Database::open(options(directory.path())).await.unwrap();
+    assert!(matches!(database.event_by_id(event).await, Err(Error::EventNotFound { .. })));
+    database.close().await.unwrap();
+}
