@@ -5,14 +5,11 @@ use std::sync::Arc;
 use factum_storage as storage;
 use serde::Deserialize;
 use storage::Direction;
-use storage::EventId;
 use storage::ExpectedVersion;
-use storage::NewEvent;
 use storage::StreamAppend;
 use storage::StreamName;
 use storage::Transaction;
 use storage::Version;
-use uuid::Uuid;
 
 use super::Database;
 use super::exports::ExportSpec;
@@ -35,6 +32,7 @@ use crate::schema;
 use crate::schema::SchemaDefinition;
 use crate::script::Module;
 use crate::shard::Write;
+use crate::shard::system_event;
 use crate::subscription::group::Terms;
 
 /// What a definition changed.
@@ -293,16 +291,7 @@ impl Database {
 
     pub(super) async fn record(&self, definitions: &mut Definitions, event_type: &str, data: bytes::Bytes) -> Result<(), Error> {
         let stream = definitions_stream();
-        let event = NewEvent {
-            id: EventId::from_bytes(*Uuid::now_v7().as_bytes()),
-            id_is_fresh: true,
-            event_type: event_type.into(),
-            schema_version: 1,
-            occurred_at: None,
-            tags: Vec::new(),
-            metadata: bytes::Bytes::new(),
-            data,
-        };
+        let event = system_event(event_type, data);
         // One that was stored and could not be read back is caught up with first.
         self.catch_up(definitions).await?;
         let append = StreamAppend { stream: stream.clone(), expected: ExpectedVersion::Exact(definitions.version), events: vec![event] };

@@ -7,18 +7,15 @@ use std::sync::Arc;
 use std::sync::Weak;
 use std::time::Duration;
 
-use bytes::Bytes;
 use factum_storage as storage;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use storage::Clock;
 use storage::Direction;
 use storage::Disk;
-use storage::EventId;
 use storage::ExpectedVersion;
 use storage::LockGuard;
 use storage::MemDisk;
-use storage::NewEvent;
 use storage::StreamAppend;
 use storage::StreamName;
 use storage::SystemClock;
@@ -48,6 +45,7 @@ use crate::shard::Router;
 use crate::shard::Step;
 use crate::shard::Topology;
 use crate::shard::Write;
+use crate::shard::system_event;
 
 /// Where new shards and the topology are kept.
 pub(super) enum Ground {
@@ -260,16 +258,7 @@ impl Reshaping {
     pub(super) async fn tell(&self) {
         let topology = self.router.topology();
         let (event_type, data) = topology.event();
-        let event = NewEvent {
-            id: EventId::from_bytes(*Uuid::now_v7().as_bytes()),
-            id_is_fresh: true,
-            event_type: event_type.into(),
-            schema_version: 1,
-            occurred_at: None,
-            tags: Vec::new(),
-            metadata: Bytes::new(),
-            data: data.into(),
-        };
+        let event = system_event(event_type, data);
         let stream = StreamName::new(TOPOLOGY_STREAM).expect("a constant that keeps the rule");
         let append = StreamAppend { stream: stream.clone(), expected: ExpectedVersion::Any, events: vec![event] };
         let write = Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() });

@@ -3,19 +3,17 @@
 use bytes::Bytes;
 use factum_storage as storage;
 use storage::Direction;
-use storage::EventId;
 use storage::ExpectedVersion;
-use storage::NewEvent;
 use storage::RecordedEvent;
 use storage::StreamAppend;
 use storage::StreamName;
 use storage::Transaction;
 use storage::Version;
-use uuid::Uuid;
 
 use super::Database;
 use crate::Error;
 use crate::shard::Write;
+use crate::shard::system_event;
 
 impl Database {
     /// Appends events (type and data) to a stream of the system and returns the last one's version once they are on disk.
@@ -30,16 +28,7 @@ impl Database {
         expected: ExpectedVersion,
     ) -> Result<Version, Error> {
         debug_assert!(stream.is_system(), "{stream} is no stream of the system");
-        let event = |(event_type, data): (&str, Bytes)| NewEvent {
-            id: EventId::from_bytes(*Uuid::now_v7().as_bytes()),
-            id_is_fresh: true,
-            event_type: event_type.into(),
-            schema_version: 1,
-            occurred_at: None,
-            tags: Vec::new(),
-            metadata: Bytes::new(),
-            data,
-        };
+        let event = |(event_type, data): (&str, Bytes)| system_event(event_type, data);
         let append = StreamAppend { stream: stream.clone(), expected, events: events.into_iter().map(event).collect() };
         let write = Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() });
         let done = self.write(stream, write).await?;

@@ -7,14 +7,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use factum_storage as storage;
 use futures::future::BoxFuture;
 use storage::Direction;
-use storage::EventId;
 use storage::ExpectedVersion;
 use storage::Filter;
-use storage::NewEvent;
 use storage::Position;
 use storage::STREAMS_STREAM;
 use storage::StreamAppend;
@@ -27,6 +24,7 @@ use super::Router;
 use super::Topology;
 use super::moves::Move;
 use super::partition;
+use super::system_event::system_event;
 use super::writer::Write;
 use crate::Error;
 
@@ -157,16 +155,7 @@ impl Said<'_> {
     async fn in_log(&self, shard: &Handle, event_type: &str) -> Result<Position, Error> {
         let Self { topology_version, slots, from, to } = self;
         let data = serde_json::json!({ "topology_version": topology_version, "from": from, "to": to, "slots": slots });
-        let event = NewEvent {
-            id: EventId::from_bytes(*uuid::Uuid::now_v7().as_bytes()),
-            id_is_fresh: true,
-            event_type: event_type.into(),
-            schema_version: 1,
-            occurred_at: None,
-            tags: Vec::new(),
-            metadata: Bytes::new(),
-            data: data.to_string().into(),
-        };
+        let event = system_event(event_type, data.to_string());
         let stream = StreamName::new(STREAMS_STREAM).expect("a constant that keeps the rule");
         let append = StreamAppend { stream, expected: ExpectedVersion::Any, events: vec![event] };
         Ok(shard.write(Write::Transaction(Transaction { appends: vec![append], conditions: Vec::new() })).await?.position)
