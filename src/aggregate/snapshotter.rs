@@ -125,7 +125,14 @@ impl Aggregates {
                 let mut after = None;
                 loop {
                     let category = Some(category.clone());
-                    let listing = StreamListing { after, prefix: String::new(), category, include_system: false, limit: LISTED_AT_ONCE };
+                    let listing = StreamListing {
+                        after,
+                        prefix: String::new(),
+                        category,
+                        include_system: false,
+                        leave_out_undecided: false,
+                        limit: LISTED_AT_ONCE,
+                    };
                     let infos = shard.streams(listing).await?;
                     for info in &infos {
                         if info.version.get() >= evolver.snapshot_every && self.is_behind(shard, info, evolver.snapshot_every).await? {

@@ -67,14 +67,19 @@ impl Inference {
     /// # Cancellation
     ///
     /// Safe: what has been looked at is kept, and the next call goes on from there.
-    pub(crate) async fn columns(&self, category: &str, cut: &Cursor, threads: (&Threads, usize)) -> Result<Arc<CategoryColumns>, Error> {
+    pub(crate) async fn columns(
+        &self,
+        category: &str,
+        (cut, left_out): (&Cursor, &[u16]),
+        threads: (&Threads, usize),
+    ) -> Result<Arc<CategoryColumns>, Error> {
         let known = self.known(category).await?;
         let mut known = known.lock().await;
         let shapes = self.schemas.shape_hash();
         if known.shapes != shapes {
             *known = Known::new(&self.router, shapes);
         }
-        for shard in self.router.shards().iter() {
+        for shard in self.router.shards().iter().filter(|shard| !left_out.contains(&shard.number())) {
             self.look(&mut known, category, shard, cut.position(shard.number()), threads).await?;
         }
         let given = self.give(&mut known);

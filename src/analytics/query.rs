@@ -26,6 +26,7 @@ use super::tables::ViewTable;
 use crate::Error;
 use crate::projection;
 use crate::shard::Handle;
+use crate::shard::LeftOut;
 use crate::subscription::Cursor;
 
 /// A query whose tables are known to be there.
@@ -33,15 +34,30 @@ pub(crate) struct Prepared {
     parsed: Parsed,
     params: Vec<Json>,
     found: Vec<Found>,
-    only: Option<Arc<VisibleStreams>>,
+    whose: Whose,
+}
+
+/// Who asks, and what will do for an answer.
+#[derive(Clone, Default)]
+pub(crate) struct Whose {
+    /// They see these streams alone.
+    pub(crate) only: Option<Arc<VisibleStreams>>,
+    /// They take an answer without these shards.
+    pub(crate) left_out: Option<LeftOut>,
 }
 
 /// What one query sees: all of its tables are of it.
 struct State {
     published: Vec<(String, Arc<Published>)>,
     cut: Cursor,
-    /// Who asks sees these streams alone.
-    only: Option<Arc<VisibleStreams>>,
+    whose: Whose,
+}
+
+impl Whose {
+    /// The shards that are left out.
+    fn left_out(&self) -> Arc<[u16]> {
+        self.left_out.as_ref().map_or_else(Arc::default, |left_out| left_out.shards().into())
+    }
 }
 
 impl Prepared {
@@ -60,24 +76,27 @@ impl Analytics {
     /// # Errors
     ///
     /// [`Error::InvalidQuery`], [`Error::Storage`].
-    pub(crate) async fn prepare(&self, text: String, params: Vec<Json>, only: Option<VisibleStreams>) -> Result<Prepared, Error> {
-        self.find(text, params, only.map(Arc::new)).await.inspect_err(|error| self.engine.refused(error))
+    pub(crate) async fn prepare(&self, text: String, params: Vec<Json>, whose: Whose) -> Result<Prepared, Error> {
+        if let Some(left_out) = &whose.left_out {
+            left_out.take_absent(&self.router.shards());
+        }
+        self.find(text, params, whose).await.inspect_err(|error| self.engine.refused(error))
     }
 
-    async fn find(&self, text: String, params: Vec<Json>, only: Option<Arc<VisibleStreams>>) -> Result<Prepared, Error> {
+    async fn find(&self, text: String, params: Vec<Json>, whose: Whose) -> Result<Prepared, Error> {
         // Where the stack is deep enough for what can be nested.
         let parsing = self.engine.handle()?.spawn_blocking(move || sql::parse(&text));
         let parsed = parsing.await.map_err(|error| Error::Unavailable { shard: 0, detail: format!("reading a query: {error}") })??;
         let mut found = Vec::new();
         for reference in parsed.tables() {
-            match tables::find(self, reference, only.as_deref()).await {
+            match tables::find(self, reference, &whose).await {
                 Ok(table) => found.push(table),
                 // The plan knows which functions there are.
                 Err(Error::InvalidQuery { .. }) if parsed.is_function(reference) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Prepared { parsed, params, found, only })
+        Ok(Prepared { parsed, params, found, whose })
     }
 
     /// Answers a query with what is committed now.
@@ -87,8 +106,8 @@ impl Analytics {
     /// [`Error::InvalidQuery`], [`Error::QueryLimit`], [`Error::SqlBusy`], [`Error::Storage`], [`Error::TargetUnavailable`],
     /// [`Error::LakeUnavailable`].
     pub(crate) async fn answer(self: &Arc<Self>, prepared: Prepared) -> Result<SqlAnswer, Error> {
-        let Prepared { parsed, params, found, only } = prepared;
-        let state = self.state(only);
+        let Prepared { parsed, params, found, whose } = prepared;
+        let state = self.state(whose);
         let cut = state.cut.clone();
         let confidence = Arc::clone(&self.confidence);
         let exports: Vec<String> = state.published.iter().map(|(export, _)| export.clone()).collect();
@@ -102,10 +121,10 @@ impl Analytics {
     }
 
     /// What a query that begins now sees.
-    fn state(&self, only: Option<Arc<VisibleStreams>>) -> State {
+    fn state(&self, whose: Whose) -> State {
         // What is published is behind the end that is taken after it.
         let published = self.exports.published();
-        State { published, cut: Cursor::end(&self.router), only }
+        State { published, cut: Cursor::end(&self.router), whose }
     }
 
     /// All tables that whoever asks may see, with their columns, or the first thousand of them.
@@ -114,9 +133,9 @@ impl Analytics {
     ///
     /// [`Error::Storage`].
     pub(crate) async fn list(&self, only: Option<VisibleStreams>) -> Result<Vec<(Named, SchemaRef)>, Error> {
-        let state = self.state(only.map(Arc::new));
+        let state = self.state(Whose { only: only.map(Arc::new), left_out: None });
         let mut listed = Vec::new();
-        for named in tables::all(self, state.only.as_deref()).await?.into_iter().take(TABLES_MAX) {
+        for named in tables::all(self, &state.whose).await?.into_iter().take(TABLES_MAX) {
             match self.table(&named, &state).await {
                 Ok(table) => listed.push((named, table.schema())),
                 // It is being made, or was just removed: there is nothing to ask yet, or no more.
@@ -151,13 +170,14 @@ impl Analytics {
     async fn table(&self, table: &Named, state: &State) -> Result<Arc<dyn TableProvider>, Error> {
         match table {
             Named::Events => {
-                self.check_shards()?;
+                self.check_shards(&state.whose)?;
                 Ok(Arc::new(EventsTable::all(self.place(None, state))))
             }
             Named::Category(name) => {
-                self.check_shards()?;
+                self.check_shards(&state.whose)?;
                 let threads = self.engine.handle()?;
-                let columns = self.inference.columns(name, &state.cut, (&threads, self.engine.threads())).await?;
+                let left_out = state.whose.left_out();
+                let columns = self.inference.columns(name, (&state.cut, &left_out), (&threads, self.engine.threads())).await?;
                 Ok(Arc::new(EventsTable::of_category(self.place(Some(name), state), name.clone(), columns)))
             }
             Named::View(name) => self.view(name).await,
@@ -174,13 +194,16 @@ impl Analytics {
     }
 
     /// Of a shard that is absent the cut has nothing: its events would be left out in silence.
-    fn check_shards(&self) -> Result<(), Error> {
-        self.router.shards().iter().try_for_each(Handle::check_open)
+    fn check_shards(&self, whose: &Whose) -> Result<(), Error> {
+        let is_wanted = |shard: &&Handle| whose.left_out.as_ref().is_none_or(|left_out| !left_out.holds(shard.number()));
+        self.router.shards().iter().filter(is_wanted).try_for_each(Handle::check_open)
     }
 
     /// Where the events of a table are.
     fn place(&self, category: Option<&str>, state: &State) -> Place {
-        let may_read_files = state.only.is_none() && self.confidence.holds();
+        let left_out = state.whose.left_out();
+        // Which events in files are hidden by now, every shard has to say.
+        let may_read_files = state.whose.only.is_none() && left_out.is_empty() && self.confidence.holds();
         let cold = Cold::best(&state.published, category, self.reshape.generation()).filter(|_| may_read_files);
         Place {
             router: Arc::clone(&self.router),
@@ -188,7 +211,8 @@ impl Analytics {
             cut: state.cut.clone(),
             cold,
             footers: Arc::clone(&self.footers),
-            only: state.only.clone(),
+            only: state.whose.only.clone(),
+            left_out,
         }
     }
 

@@ -49,6 +49,9 @@ pub(crate) struct Arguments {
     /// Wait until the views that are named have applied everything up to this cursor, such as an append has answered.
     #[arg(long, value_name = "CURSOR")]
     min_position: Option<String>,
+    /// While a shard can't be used, answer without its events, and say so on stderr.
+    #[arg(long)]
+    allow_partial: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -78,7 +81,8 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode
         None => (super::client_runtime()?, Source::connect(&arguments.connection)?),
     };
     let params = arguments.params.iter().map(|text| param(text)).collect();
-    let mut session = Session::new(runtime, source, format, params, arguments.min_position.clone());
+    let mut session =
+        Session::new(runtime, source, format, params, arguments.min_position.clone()).allowing_partial(arguments.allow_partial);
     let done = match &arguments.query {
         Some(text) => ask(&mut session, text, arguments, output),
         None if !io::stdin().is_terminal() => {

@@ -109,6 +109,7 @@ use crate::schema::Registry;
 use crate::script;
 use crate::script::Sandbox;
 use crate::shard::Handle;
+pub use crate::shard::LeftOut;
 pub use crate::shard::Placement;
 pub use crate::shard::Reason;
 pub use crate::shard::Region;
@@ -218,6 +219,8 @@ pub struct Database {
     inner: Arc<Inner>,
     /// Reads give events as they were stored, and not in their newest shape.
     reads_stored: bool,
+    /// Reads over all shards go on without those that can't be used, and note them here.
+    left_out: Option<LeftOut>,
 }
 
 /// Closes the shards when the last [`Database`] is gone. Feeds and reads under way hold the router alone, and end then.
@@ -324,7 +327,7 @@ impl Database {
             #[cfg(feature = "analytics")]
             exports,
         };
-        let database = Self { inner: Arc::new(inner), reads_stored: false };
+        let database = Self { inner: Arc::new(inner), reads_stored: false, left_out: None };
         database.load_definitions().await?;
         database.resume_reshaping().await;
         Ok(database)
@@ -333,7 +336,23 @@ impl Database {
     /// The same database, whose reads give events as they were stored: no upcaster is asked.
     #[must_use]
     pub fn as_stored(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), reads_stored: true }
+        Self { reads_stored: true, ..self.clone() }
+    }
+
+    /// The same database, whose reads over all shards go on without those that can't be used, and note them in `left_out`. What is read is
+    /// true, and may be a part: of a stream that has lived on a missing shard, events are left out if only that shard knows whether they
+    /// are deleted. Cursors stand still for a shard that is missing, so whoever goes on from one finds what it has when it is back.
+    ///
+    /// It concerns [`Database::read_events`], [`Database::streams`], [`Database::categories`], [`Database::types`] and queries in SQL; feeds
+    /// and everything that writes want all shards.
+    #[must_use]
+    pub fn leaving_out(&self, left_out: &LeftOut) -> Self {
+        Self { left_out: Some(left_out.clone()), ..self.clone() }
+    }
+
+    /// Notes the shards that can't be used now.
+    pub fn note_missing(&self, left_out: &LeftOut) {
+        left_out.take_absent(&self.router().shards());
     }
 
     fn router(&self) -> &Router {

@@ -166,6 +166,7 @@ fn what_to_do(error: &factum_storage::Error) -> &'static str {
         factum_storage::Error::StorageFull => "make space; appends go on by themselves",
         factum_storage::Error::Poisoned(_)
         | factum_storage::Error::OutcomeUnknown(_)
+        | factum_storage::Error::LogMissing(_)
         | factum_storage::Error::Io { .. }
         | factum_storage::Error::Conflict(_)
         | factum_storage::Error::StreamDeleted(_)

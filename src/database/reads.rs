@@ -23,7 +23,10 @@ use super::Strategy;
 use super::StreamPage;
 use super::StreamsQuery;
 use crate::Error;
+use crate::shard::Handle;
+use crate::shard::ReadKind;
 use crate::shard::StreamListing;
+use crate::shard::ask_all;
 use crate::subscription;
 use crate::subscription::After;
 use crate::subscription::Cursor;
@@ -61,6 +64,7 @@ impl Database {
         let cursor = self.end();
         for _try in 0..READ_TRIES {
             let shard = self.router().locate(stream.as_str());
+            self.router().reached(ReadKind::Stream, shard.all().count());
             if let Some(slice) = shard.read_stream(stream.clone(), from, direction, limit, bytes_max).await? {
                 let events = slice.events.into_iter().map(|(shard, record)| Event { shard, record }).collect();
                 let events = self.all_shaped(events).await?;
@@ -82,7 +86,8 @@ impl Database {
     pub async fn read_events(&self, query: EventsQuery) -> Result<EventsPage, Error> {
         let after = self.resolve(query.after, query.direction)?;
         let bounds = PageBounds { events_max: query.limit, bytes_max: query.bytes_max.max(1) };
-        let page = subscription::read_page(self.router(), query.filter, &after, query.direction, bounds).await?;
+        let from = (&after, query.direction);
+        let page = subscription::read_page(self.router(), query.filter, from, bounds, self.left_out.as_ref()).await?;
         Ok(EventsPage { events: self.all_shaped(page.events).await?, cursor: page.cursor, at_end: page.at_end })
     }
 
@@ -121,11 +126,11 @@ impl Database {
     /// [`Error::Storage`].
     pub async fn streams(&self, query: StreamsQuery) -> Result<Vec<(u16, StreamInfo)>, Error> {
         let StreamsQuery { after, prefix, category, include_system, limit } = query;
-        let listing = StreamListing { after, prefix, category, include_system, limit };
+        let listing = StreamListing { after, prefix, category, include_system, leave_out_undecided: self.left_out.is_some(), limit };
         let table = self.router().table();
-        let listed = try_join_all(table.shards().iter().map(|shard| shard.streams(listing.clone()))).await?;
+        let listed = self.listed(table.shards(), |shard| shard.streams(listing.clone())).await?;
         let mut streams: Vec<(u16, StreamInfo)> = Vec::new();
-        for (shard, infos) in table.shards().iter().zip(listed) {
+        for (shard, infos) in listed {
             // One that has moved is listed by whoever has it, or had it last if nothing was appended since.
             let owner =
                 |info: &StreamInfo| table.topology().tenures(info.stream.as_str()).map(|_| table.topology().owner(info.stream.as_str()));
@@ -145,9 +150,10 @@ impl Database {
     ///
     /// [`Error::Storage`].
     pub async fn categories(&self, include_system: bool) -> Result<Vec<CategoryInfo>, Error> {
-        let listed = try_join_all(self.router().shards().iter().map(|shard| shard.categories(include_system))).await?;
+        let shards = self.router().shards();
+        let listed = self.listed(&shards, |shard| shard.categories(include_system)).await?;
         let mut sums: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        for info in listed.into_iter().flatten() {
+        for info in listed.into_iter().flat_map(|(_, infos)| infos) {
             let (streams, events) = sums.entry(info.category).or_default();
             *streams += info.streams;
             *events += info.events;
@@ -161,12 +167,23 @@ impl Database {
     ///
     /// [`Error::Storage`].
     pub async fn types(&self, include_system: bool) -> Result<Vec<TypeInfo>, Error> {
-        let listed = try_join_all(self.router().shards().iter().map(|shard| shard.types(include_system))).await?;
+        let shards = self.router().shards();
+        let listed = self.listed(&shards, |shard| shard.types(include_system)).await?;
         let mut sums: BTreeMap<String, u64> = BTreeMap::new();
-        for info in listed.into_iter().flatten() {
+        for info in listed.into_iter().flat_map(|(_, infos)| infos) {
             *sums.entry(info.event_type).or_default() += info.events;
         }
         Ok(sums.into_iter().map(|(event_type, events)| TypeInfo { event_type, events }).collect())
+    }
+
+    /// What all shards list, side by side.
+    async fn listed<'a, T, F>(&self, shards: &'a [Handle], ask: impl Fn(&'a Handle) -> F) -> Result<Vec<(&'a Handle, T)>, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let listed = ask_all(shards, self.left_out.as_ref(), ask).await?;
+        self.router().reached(ReadKind::Listing, listed.len());
+        Ok(listed)
     }
 
     /// A feed of what matches, history first, then live, without a gap or a repeat.

@@ -217,7 +217,14 @@ impl Database {
             let event_bytes = event_bytes(shard).await?;
             let mut after = None;
             loop {
-                let listing = StreamListing { after, prefix: String::new(), category: None, include_system: false, limit: LISTED };
+                let listing = StreamListing {
+                    after,
+                    prefix: String::new(),
+                    category: None,
+                    include_system: false,
+                    leave_out_undecided: false,
+                    limit: LISTED,
+                };
                 let infos = shard.streams(listing).await?;
                 for info in &infos {
                     if let Some(count) = counts.get_mut(usize::from(shard::slot(info.stream.as_str()))) {

@@ -17,6 +17,7 @@ use crate::analytics::Analytics;
 use crate::analytics::SqlAnswer;
 use crate::analytics::VisibleStreams;
 use crate::analytics::export::Exports;
+use crate::analytics::query::Whose;
 use crate::analytics::sql::Limits;
 use crate::analytics::tables::Named;
 use crate::analytics::telemetry::TelemetryLake;
@@ -110,7 +111,8 @@ impl Database {
     pub async fn sql(&self, query: SqlQuery) -> Result<SqlAnswer, Error> {
         let SqlQuery { text, params, min, wait, only } = query;
         let analytics = &self.inner.analytics;
-        let prepared = analytics.prepare(text, params, only).await?;
+        let whose = Whose { only: only.map(Arc::new), left_out: self.left_out.clone() };
+        let prepared = analytics.prepare(text, params, whose).await?;
         if let Some(min) = &min {
             min.check(self.router(), 0)?;
             for view in prepared.views() {

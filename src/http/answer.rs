@@ -16,6 +16,7 @@ use crate::database::Cursor;
 use crate::http::conditional::is_not_modified;
 use crate::http::negotiate::Coding;
 use crate::http::negotiate::content_coding;
+use crate::http::partial;
 use crate::subscription::event_json::push_number;
 use crate::subscription::json_text::push_string;
 
@@ -87,12 +88,14 @@ pub(crate) struct ReadAnswer {
     pub(crate) cursor: Option<String>,
     /// Path and query of the next page.
     pub(crate) next: Option<String>,
+    /// The shards that it has nothing of.
+    pub(crate) missing: Vec<u16>,
 }
 
 impl ReadAnswer {
     /// JSON without further headers.
     pub(crate) fn json(body: Vec<u8>) -> Self {
-        Self { content_type: JSON, body, etag: None, cursor: None, next: None }
+        Self { content_type: JSON, body, etag: None, cursor: None, next: None, missing: Vec::new() }
     }
 
     /// The answer to a request with these headers: 304 if the client has it, compressed if it asks so.
@@ -107,6 +110,7 @@ impl ReadAnswer {
         if let Some(cursor) = self.cursor {
             set(headers, FACTUM_POSITION, cursor);
         }
+        partial::tell(headers, &self.missing);
         if let Some(next) = self.next {
             set(headers, header::LINK, format!("<{next}>; rel=\"next\""));
         }

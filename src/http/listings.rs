@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::request::Parts;
 
+use crate::database::Database;
 use crate::database::StreamInfo;
 use crate::database::StreamsQuery;
 use crate::http::Shared;
@@ -14,6 +15,7 @@ use crate::http::access::Caller;
 use crate::http::access::authorise_system_read;
 use crate::http::answer::ReadAnswer;
 use crate::http::negotiate::json_only;
+use crate::http::partial::Partial;
 use crate::http::problem::Problem;
 use crate::http::query::LIMIT_DEFAULT;
 use crate::http::query::Query;
@@ -32,9 +34,10 @@ use crate::subscription::time::push_timestamp;
         ("prefix" = Option<String>, Query, description = "How names begin"),
         ("category" = Option<String>, Query),
         ("include_system" = Option<bool>, Query),
+        ("allow_partial" = Option<bool>, Query, description = "Go on without shards that can't be used; `missing_shards` names them"),
     ),
     responses(
-        (status = 200, description = "Streams", body = schema::StreamList, headers(("Link" = String))),
+        (status = 200, description = "Streams", body = schema::StreamList, headers(("Link" = String), ("Factum-Missing-Shards" = String))),
         (status = 400, description = "`malformed-request`", body = schema::ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -47,7 +50,7 @@ pub(crate) async fn streams(State(app): State<Shared>, request: Request) -> Resu
     let category = query.text("category")?;
     query.finish()?;
     let query = StreamsQuery { after: page.after.clone(), prefix, category, include_system: page.include_system, limit: page.limit + 1 };
-    let streams = visible_streams(&app, &caller, query).await?;
+    let streams = visible_streams(&page.partial.over(&app.database), &caller, query).await?;
     let named = streams.into_iter().map(|(_, info)| (info.stream.as_str().to_owned(), info)).collect();
     let answer = page.answer(&parts, "streams", named, |out, name, info| {
         out.extend_from_slice(b"{\"stream\":");
@@ -64,8 +67,8 @@ pub(crate) async fn streams(State(app): State<Shared>, request: Request) -> Resu
 }
 
 /// The streams that a query finds and the caller may read: one search for each pattern that the token is for.
-async fn visible_streams(app: &Shared, caller: &Caller, query: StreamsQuery) -> Result<Vec<(u16, StreamInfo)>, crate::Error> {
-    let Some(patterns) = caller.narrowed_to() else { return app.database.streams(query).await };
+async fn visible_streams(database: &Database, caller: &Caller, query: StreamsQuery) -> Result<Vec<(u16, StreamInfo)>, crate::Error> {
+    let Some(patterns) = caller.narrowed_to() else { return database.streams(query).await };
     let mut found = BTreeMap::new();
     for (beginning, is_whole) in patterns.beginnings() {
         let prefix = match (beginning.starts_with(&query.prefix), query.prefix.starts_with(beginning)) {
@@ -74,7 +77,7 @@ async fn visible_streams(app: &Shared, caller: &Caller, query: StreamsQuery) -> 
             (false, _) => continue,
         };
         let narrower = StreamsQuery { prefix: prefix.to_owned(), limit: if is_whole { 1 } else { query.limit }, ..query.clone() };
-        for (shard, info) in app.database.streams(narrower).await? {
+        for (shard, info) in database.streams(narrower).await? {
             if caller.sees(info.stream.as_str()) {
                 found.insert(info.stream.as_str().to_owned(), (shard, info));
             }
@@ -90,9 +93,10 @@ async fn visible_streams(app: &Shared, caller: &Caller, query: StreamsQuery) -> 
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000),
         ("after" = Option<String>, Query, description = "The `next` of the page before"),
         ("include_system" = Option<bool>, Query),
+        ("allow_partial" = Option<bool>, Query, description = "Go on without shards that can't be used; `missing_shards` names them"),
     ),
     responses(
-        (status = 200, description = "Categories", body = schema::CategoryList, headers(("Link" = String))),
+        (status = 200, description = "Categories", body = schema::CategoryList, headers(("Link" = String), ("Factum-Missing-Shards" = String))),
         (status = 400, description = "`malformed-request`", body = schema::ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -102,7 +106,7 @@ pub(crate) async fn categories(State(app): State<Shared>, request: Request) -> R
     let mut query = Query::parse(parts.uri.query())?;
     let page = PageOf::take(&mut query, &parts, &caller)?;
     query.finish()?;
-    let all = app.database.categories(page.include_system).await?;
+    let all = page.partial.over(&app.database).categories(page.include_system).await?;
     let named = page.cut(all.into_iter().map(|info| (info.category, (info.streams, info.events))));
     let answer = page.answer(&parts, "categories", named, |out, name, (streams, events)| {
         out.extend_from_slice(b"{\"category\":");
@@ -119,9 +123,10 @@ pub(crate) async fn categories(State(app): State<Shared>, request: Request) -> R
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000),
         ("after" = Option<String>, Query, description = "The `next` of the page before"),
         ("include_system" = Option<bool>, Query),
+        ("allow_partial" = Option<bool>, Query, description = "Go on without shards that can't be used; `missing_shards` names them"),
     ),
     responses(
-        (status = 200, description = "Types", body = schema::TypeList, headers(("Link" = String))),
+        (status = 200, description = "Types", body = schema::TypeList, headers(("Link" = String), ("Factum-Missing-Shards" = String))),
         (status = 400, description = "`malformed-request`", body = schema::ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -131,7 +136,7 @@ pub(crate) async fn types(State(app): State<Shared>, request: Request) -> Result
     let mut query = Query::parse(parts.uri.query())?;
     let page = PageOf::take(&mut query, &parts, &caller)?;
     query.finish()?;
-    let all = app.database.types(page.include_system).await?;
+    let all = page.partial.over(&app.database).types(page.include_system).await?;
     let named = page.cut(all.into_iter().map(|info| (info.event_type, info.events)));
     let answer = page.answer(&parts, "types", named, |out, name, events| {
         out.extend_from_slice(b"{\"type\":");
@@ -146,6 +151,7 @@ pub(crate) struct PageOf {
     limit: usize,
     after: Option<String>,
     include_system: bool,
+    partial: Partial,
 }
 
 impl PageOf {
@@ -154,13 +160,18 @@ impl PageOf {
         if include_system {
             authorise_system_read(caller)?;
         }
-        Ok(Self { include_system, ..Self::take_plain(query, parts)? })
+        Ok(Self { include_system, partial: Partial::take(query)?, ..Self::take_plain(query, parts)? })
     }
 
     /// Of a listing that never has anything of the system in it.
     pub(crate) fn take_plain(query: &mut Query, parts: &Parts) -> Result<Self, Problem> {
         json_only(&parts.headers)?;
-        Ok(Self { limit: query.limit()?.unwrap_or(LIMIT_DEFAULT), after: query.text("after")?, include_system: false })
+        Ok(Self {
+            limit: query.limit()?.unwrap_or(LIMIT_DEFAULT),
+            after: query.text("after")?,
+            include_system: false,
+            partial: Partial::default(),
+        })
     }
 
     /// One more than fits, so that it is known whether there is more. `all` is in the order of names.
@@ -191,9 +202,10 @@ impl PageOf {
             Some(name) => push_string(&mut body, name),
             None => body.extend_from_slice(b"null"),
         }
+        self.partial.push_member(&mut body);
         body.push(b'}');
         let link = next.map(|name| format!("{}?{}", parts.uri.path(), with_parameter(parts.uri.query(), "after", &name)));
         let etag = format!("W/\"{:016x}\"", xxhash_rust::xxh3::xxh3_64(&body));
-        ReadAnswer { etag: Some(etag), next: link, ..ReadAnswer::json(body) }
+        ReadAnswer { etag: Some(etag), next: link, missing: self.partial.missing().unwrap_or_default(), ..ReadAnswer::json(body) }
     }
 }

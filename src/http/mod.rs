@@ -35,6 +35,7 @@ mod observe;
 mod one_event;
 mod operations;
 mod pages;
+mod partial;
 pub mod problem;
 mod projections;
 mod query;

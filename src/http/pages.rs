@@ -32,6 +32,7 @@ use crate::http::feed;
 use crate::http::feed::FeedFormat;
 use crate::http::negotiate::EventsFormat;
 use crate::http::negotiate::events_format;
+use crate::http::partial::Partial;
 use crate::http::problem::Problem;
 use crate::http::query::LIMIT_DEFAULT;
 use crate::http::query::Query;
@@ -123,6 +124,7 @@ fn stream_answer(page: &StreamPage, how: &How, parts: &Parts) -> ReadAnswer {
         etag: Some(etag(&hash, how.format)),
         cursor: Some(cursor_text(&page.cursor)),
         next: page.next.map(|next| link(parts, "from", &next.get().to_string())),
+        missing: Vec::new(),
     }
 }
 
@@ -142,13 +144,14 @@ fn stream_answer(page: &StreamPage, how: &How, parts: &Parts) -> ReadAnswer {
         ("include_system" = Option<bool>, Query, description = "Events of `$` streams too"),
         ("follow" = Option<bool>, Query, description = "Keep an NDJSON read open past the end"),
         ("raw" = Option<bool>, Query, description = "Events as they were stored, and not in the newest shape of their type"),
+        ("allow_partial" = Option<bool>, Query, description = "For pages: go on without shards that can't be used; `missing_shards` names them"),
         ("Last-Event-ID" = Option<String>, Header, description = "SSE: the cursor to resume after; wins over `after`"),
         ("If-None-Match" = Option<String>, Header),
     ),
     responses(
         (status = 200, description = "A page, one event a line, or Server-Sent Events, as `Accept` asks", content(
             (schema::EventsPage = "application/json"), (schema::Event = "application/x-ndjson"), (String = "text/event-stream"),
-        ), headers(("ETag" = String), ("Link" = String), ("Factum-Position" = String))),
+        ), headers(("ETag" = String), ("Link" = String), ("Factum-Position" = String), ("Factum-Missing-Shards" = String))),
         (status = 304, description = "Not modified"),
         (status = 400, description = "`malformed-request`", body = schema::ProblemDocument, content_type = "application/problem+json"),
         (status = 406, description = "`not-acceptable`", body = schema::ProblemDocument, content_type = "application/problem+json"),
@@ -161,9 +164,11 @@ pub(crate) async fn events(State(app): State<Shared>, request: Request) -> Resul
     let filter = filter(&mut query, &caller)?;
     let after = query.text("after")?;
     let how = How::take(&mut query, &parts.headers)?;
-    let database = take_database(&app, &mut query)?;
+    let partial = Partial::take(&mut query)?;
+    let database = partial.over(&take_database(&app, &mut query)?);
     query.finish()?;
     if let Some(format) = how.feed {
+        partial.refuse("is for pages: a feed waits for a shard that is missing, and then has all that it has")?;
         let resume = feed::last_event_id(&parts.headers)?;
         let (field, text) = if resume.is_some() { ("Last-Event-ID", resume) } else { ("after", after.as_deref()) };
         let after = parse_after(&database, field, text, Direction::Forward)?;
@@ -174,7 +179,7 @@ pub(crate) async fn events(State(app): State<Shared>, request: Request) -> Resul
     let limit = how.limit.unwrap_or(LIMIT_DEFAULT);
     let query = EventsQuery { after, direction: how.direction, filter, limit, bytes_max: app.settings.page_bytes_max };
     let page = filled_page(&database, query, app.settings.page_time, &caller).await?;
-    Ok(events_answer(&page, &how, &parts).into_response(&parts.headers).await)
+    Ok(events_answer(&page, &how, &parts, &partial).into_response(&parts.headers).await)
 }
 
 /// One look at the log is bounded, so a rare filter may find nothing in it: looks on until there is a page, the end, or no time left.
@@ -210,7 +215,7 @@ fn keep_visible(page: &mut EventsPage, caller: &Caller) {
     }
 }
 
-fn events_answer(page: &EventsPage, how: &How, parts: &Parts) -> ReadAnswer {
+fn events_answer(page: &EventsPage, how: &How, parts: &Parts, partial: &Partial) -> ReadAnswer {
     let events = || page.events.iter().map(|event| (event.shard, &event.record));
     let cursor = cursor_text(&page.cursor);
     let body = if how.format == EventsFormat::Ndjson {
@@ -227,18 +232,22 @@ fn events_answer(page: &EventsPage, how: &How, parts: &Parts) -> ReadAnswer {
         }
         body.extend_from_slice(b",\"cursor\":");
         push_string(&mut body, &cursor);
+        partial.push_member(&mut body);
         body.push(b'}');
         body
     };
     let mut hash = identity(events());
     hash.update(cursor.as_bytes());
     hash.update(&[u8::from(page.at_end)]);
+    let missing = partial.missing();
+    missing.iter().flatten().for_each(|shard| hash.update(&shard.to_le_bytes()));
     ReadAnswer {
         content_type: how.content_type(),
         body,
         etag: Some(etag(&hash, how.format)),
         next: (!page.at_end).then(|| link(parts, "after", &cursor)),
         cursor: Some(cursor),
+        missing: missing.unwrap_or_default(),
     }
 }
 
@@ -297,6 +306,7 @@ fn filter(query: &mut Query, caller: &Caller) -> Result<Filter, Problem> {
         recorded_after: query.time("recorded_after")?,
         recorded_before: query.time("recorded_before")?,
         include_system: query.switch("include_system")?,
+        leave_out_undecided: false,
     };
     if filter.include_system {
         authorise_system_read(caller)?;

@@ -83,6 +83,8 @@ pub(crate) struct EventsPage {
     next: Option<String>,
     /// Everything up to here has been looked at.
     cursor: String,
+    /// With `allow_partial=true`: the shards that it has nothing of.
+    missing_shards: Option<Vec<u16>>,
 }
 
 /// What an append got.
@@ -157,6 +159,8 @@ pub(crate) struct Retention {
 pub(crate) struct StreamList {
     streams: Vec<StreamItem>,
     next: Option<String>,
+    /// With `allow_partial=true`: the shards that it has nothing of.
+    missing_shards: Option<Vec<u16>>,
 }
 
 /// A stream in a listing.
@@ -174,6 +178,8 @@ pub(crate) struct StreamItem {
 pub(crate) struct CategoryList {
     categories: Vec<CategoryItem>,
     next: Option<String>,
+    /// With `allow_partial=true`: the shards that it has nothing of.
+    missing_shards: Option<Vec<u16>>,
 }
 
 /// A category with its counts.
@@ -189,6 +195,8 @@ pub(crate) struct CategoryItem {
 pub(crate) struct TypeList {
     types: Vec<TypeItem>,
     next: Option<String>,
+    /// With `allow_partial=true`: the shards that it has nothing of.
+    missing_shards: Option<Vec<u16>>,
 }
 
 /// An event type with its count.

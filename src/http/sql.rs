@@ -21,6 +21,8 @@ use crate::http::decode::from_body;
 use crate::http::listings::PageOf;
 use crate::http::min_position::MinPosition;
 use crate::http::negotiate::pick;
+use crate::http::partial;
+use crate::http::partial::Partial;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::request::require_json;
@@ -56,6 +58,7 @@ pub(crate) struct SqlWire<'a> {
 #[utoipa::path(
     post, path = "/v1/sql", tag = "analytics",
     params(
+        ("allow_partial" = Option<bool>, Query, description = "Answer without the events of shards that can't be used; `Factum-Missing-Shards` names them"),
         ("Factum-Min-Position" = Option<String>, Header, description = "The cursor that the views named in the query must have come to"),
         ("Prefer" = Option<String>, Header, description = "How long to wait for that, such as `wait=2.5`: default 5 seconds, at most 60"),
     ),
@@ -64,7 +67,7 @@ pub(crate) struct SqlWire<'a> {
         (status = 200, description = "The rows, of the one cut of the log that `Factum-Position` names", content(
             (schema::SqlAnswer = "application/json"), (schema::SqlRow = "application/x-ndjson"), (String = "text/csv"),
             (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.parquet"),
-        ), headers(("Factum-Position" = String), ("Preference-Applied" = String))),
+        ), headers(("Factum-Position" = String), ("Factum-Missing-Shards" = String), ("Preference-Applied" = String))),
         (status = 400, description = "`malformed-request`: the query cannot be answered as it stands; with `line` and `column` where they are known", body = schema::ProblemDocument, content_type = "application/problem+json"),
         (status = 406, description = "`not-acceptable`", body = schema::ProblemDocument, content_type = "application/problem+json"),
         (status = 413, description = "`payload-too-large`", body = schema::ProblemDocument, content_type = "application/problem+json"),
@@ -76,7 +79,9 @@ pub(crate) struct SqlWire<'a> {
 )]
 pub(crate) async fn query(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    Query::parse(parts.uri.query())?.finish()?;
+    let mut asked = Query::parse(parts.uri.query())?;
+    let partial = Partial::take(&mut asked)?;
+    asked.finish()?;
     let format = pick(&parts.headers, &FORMATS)?;
     require_json(&parts.headers)?;
     let min = MinPosition::read(&app.database, &parts.headers)?;
@@ -84,8 +89,10 @@ pub(crate) async fn query(State(app): State<Shared>, request: Request) -> Result
     let Object(SqlWire { query, params }) = from_body(&body)?;
     let only = visible(&Caller::of(&app, &parts));
     let query = SqlQuery { text: query.0.into_owned(), params, min: min.cursor.clone(), wait: min.wait, only };
-    let answer = app.database.sql(query).await?;
-    Ok(min.applied(rows::response(answer, format, &parts.headers).await?))
+    let answer = partial.over(&app.database).sql(query).await?;
+    let mut response = rows::response(answer, format, &parts.headers).await?;
+    partial::tell(response.headers_mut(), &partial.missing().unwrap_or_default());
+    Ok(min.applied(response))
 }
 
 /// List the tables that can be queried, by name, with their columns.

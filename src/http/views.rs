@@ -20,6 +20,7 @@ use crate::http::listings::PageOf;
 use crate::http::min_position::MinPosition;
 use crate::http::negotiate::json_only;
 use crate::http::negotiate::wants_lines;
+use crate::http::partial::Partial;
 use crate::http::problem::Problem;
 use crate::http::problem::Slug;
 use crate::http::query::Query;
@@ -95,6 +96,7 @@ fn push_view(out: &mut Vec<u8>, view: &ViewInfo, count: Option<u64>) {
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000, description = "Default 100; a page ends earlier when it has 16 MiB"),
         ("after" = Option<String>, Query, description = "The `next` of the page before, of the same order"),
         ("order_by" = Option<String>, Query, description = "Columns, each with `-` in front for the other direction; default: the primary key", example = "-amount,id"),
+        ("allow_partial" = Option<bool>, Query, description = "Name the shards that can't be used in `missing_shards`: the view stands still until they are back"),
         ("count" = Option<bool>, Query, description = "Count all rows that match, on all pages; only in a JSON page"),
         ("Factum-Min-Position" = Option<String>, Header, description = "The cursor that the view must have come to"),
         ("Prefer" = Option<String>, Header, description = "How long to wait for that, such as `wait=2.5`: default 5 seconds, at most 60"),
@@ -117,22 +119,26 @@ pub(crate) async fn rows(State(app): State<Shared>, request: Request) -> Result<
     let is_lines = wants_lines(&parts.headers)?;
     let min = MinPosition::read(&app.database, &parts.headers)?;
     let mut tries = Tries::default();
-    let (page, columns) = loop {
+    let (page, columns, partial) = loop {
         let columns = app.database.view_columns(&view)?;
-        let query = view_query::read(Query::parse(parts.uri.query())?, &view, &columns)?;
+        let mut query = Query::parse(parts.uri.query())?;
+        let partial = Partial::take(&mut query)?;
+        let query = view_query::read(query, &view, &columns)?;
         if query.count && is_lines {
             return Err(Problem::malformed("count", "cannot be asked for with application/x-ndjson, which has rows alone"));
         }
         let page = app.database.query_view_of(&view, Arc::clone(&columns), query, min.cursor.as_ref(), min.wait).await;
         if let Some(page) = tries.settled(page).await? {
-            break (page, columns);
+            // A view is as far as its position says, and follows no shard further while one of them is missing.
+            partial.note_missing(&app.database);
+            break (page, columns, partial);
         }
     };
-    let response = page_answer(&page, &columns, is_lines, &parts).into_response(&parts.headers).await;
+    let response = page_answer(&page, &columns, (is_lines, &parts), &partial).into_response(&parts.headers).await;
     Ok(min.applied(response))
 }
 
-fn page_answer(page: &ViewPage, columns: &Columns, is_lines: bool, parts: &Parts) -> ReadAnswer {
+fn page_answer(page: &ViewPage, columns: &Columns, (is_lines, parts): (bool, &Parts), partial: &Partial) -> ReadAnswer {
     let mut body = Vec::with_capacity(page.rows.len() * 160 + 96);
     if is_lines {
         for row in &page.rows {
@@ -156,11 +162,13 @@ fn page_answer(page: &ViewPage, columns: &Columns, is_lines: bool, parts: &Parts
             body.extend_from_slice(b",\"count\":");
             push_number(&mut body, count);
         }
+        partial.push_member(&mut body);
         body.push(b'}');
     }
     let link = page.next.as_ref().map(|next| format!("{}?{}", parts.uri.path(), with_parameter(parts.uri.query(), "after", next)));
     let content_type = if is_lines { answer::NDJSON } else { answer::JSON };
-    ReadAnswer { content_type, etag: Some(etag(&body)), cursor: Some(cursor_text(&page.cursor)), next: link, body }
+    let missing = partial.missing().unwrap_or_default();
+    ReadAnswer { content_type, etag: Some(etag(&body)), cursor: Some(cursor_text(&page.cursor)), next: link, body, missing }
 }
 
 /// Read one row of a view by its primary key.

@@ -80,6 +80,8 @@ pub(crate) struct StreamListing {
     pub(crate) prefix: String,
     pub(crate) category: Option<String>,
     pub(crate) include_system: bool,
+    /// Those about which a shard would have to be asked that is missing are left out, instead of being an error.
+    pub(crate) leave_out_undecided: bool,
     pub(crate) limit: usize,
 }
 
@@ -277,8 +279,8 @@ impl Handle {
     /// Streams by name.
     pub(crate) async fn streams(&self, listing: StreamListing) -> Result<Vec<StreamInfo>, Error> {
         self.read(move |reader| {
-            let StreamListing { after, prefix, category, include_system, limit } = &listing;
-            reader.streams(after.as_deref(), prefix, category.as_deref(), *include_system, *limit)
+            let StreamListing { after, prefix, category, include_system, leave_out_undecided, limit } = &listing;
+            reader.streams((after.as_deref(), prefix, category.as_deref()), *include_system, *leave_out_undecided, *limit)
         })
         .await
     }

@@ -140,6 +140,5 @@ impl Lineage for Member {
 }
 
 fn absent(shard: u16) -> storage::Error {
-    let context = format!("shard {shard}, which had the stream before, can't be used");
-    storage::Error::Io { context: context.into(), source: Arc::new(std::io::ErrorKind::NotConnected.into()) }
+    storage::Error::LogMissing(format!("shard {shard}, which had the stream before, can't be used").into())
 }

@@ -59,6 +59,7 @@ impl Outcome {
             | Error::Poisoned(_)
             | Error::ReadOnly(_)
             | Error::UnknownFormat { .. }
+            | Error::LogMissing(_)
             | Error::Locked { .. } => Self::Refused,
         }
     }
@@ -116,6 +117,38 @@ impl Meters {
     }
 }
 
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadKind {
+    /// One stream.
+    Stream,
+    /// A page of the log of all shards.
+    Log,
+    /// A listing of streams, categories or types.
+    Listing,
+    /// One table of events in a query.
+    #[cfg(feature = "analytics")]
+    Sql,
+}
+
+/// How many shards reads reach.
+pub(super) struct ReadMeters([Histogram; READS.len()]);
+
+impl ReadMeters {
+    pub(super) fn new() -> Self {
+        Self(READS.map(|kind| histogram!(READ_SHARDS, "read" => kind)))
+    }
+
+    pub(super) fn reached(&self, kind: ReadKind, shards: usize) {
+        if let Some(histogram) = self.0.get(kind as usize) {
+            histogram.record(shards as f64);
+        }
+    }
+}
+
+/// In the order of [`ReadKind`].
+const READS: [&str; 4] = ["stream", "log", "listing", "sql"];
+
 /// In the order of [`Outcome`].
 const OUTCOMES: [&str; 8] =
     ["appended", "duplicate", "version_conflict", "condition_failed", "id_reused", "refused", "overloaded", "failed"];
@@ -127,3 +160,4 @@ const APPEND_BYTES: &str = "factum_append_bytes_total";
 const QUEUE_SECONDS: &str = "factum_append_queue_seconds";
 const COMMIT_SECONDS: &str = "factum_commit_seconds";
 const COMMIT_CALLS: &str = "factum_commit_calls";
+const READ_SHARDS: &str = "factum_read_shards";

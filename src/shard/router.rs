@@ -16,6 +16,8 @@ use super::Topology;
 use super::hand_over::Moving;
 use super::home::Home;
 use super::lineage::Kin;
+use super::meters::ReadKind;
+use super::meters::ReadMeters;
 use super::writer::Imported;
 use super::writer::Write;
 use crate::Error;
@@ -28,6 +30,7 @@ pub(crate) struct Router {
     stamps: Vec<u32>,
     /// The version of the topology, for who waits for another one.
     version: watch::Sender<u64>,
+    meters: ReadMeters,
 }
 
 struct State {
@@ -70,7 +73,7 @@ impl Router {
         let stamps = (0..=SHARDS_MAX).map(|positions| stamp(database, positions)).collect();
         let table = Table { shards: shards.into(), topology };
         let state = RwLock::new(State { table, moving: None });
-        Self { state, kin, stamps, version }
+        Self { state, kin, stamps, version, meters: ReadMeters::new() }
     }
 
     /// Shards and topology of one moment.
@@ -97,6 +100,11 @@ impl Router {
     /// All shards, in the order of their numbers.
     pub(crate) fn shards(&self) -> Arc<[Handle]> {
         Arc::clone(&self.state.read().table.shards)
+    }
+
+    /// A read has asked so many shards.
+    pub(crate) fn reached(&self, kind: ReadKind, shards: usize) {
+        self.meters.reached(kind, shards);
     }
 
     /// Who owns what.

@@ -24,11 +24,13 @@ pub(super) struct Lane {
     through: Position,
     ahead: VecDeque<RecordedEvent>,
     at_end: bool,
+    /// Its shard can't be read: its place stays where it is.
+    is_left_out: bool,
 }
 
 impl Lane {
     pub(super) fn new(shard: u16, direction: Direction, after: Position) -> Self {
-        Self { shard, direction, at: after, through: after, ahead: VecDeque::new(), at_end: false }
+        Self { shard, direction, at: after, through: after, ahead: VecDeque::new(), at_end: false, is_left_out: false }
     }
 
     /// Where to read on.
@@ -63,7 +65,16 @@ impl Lane {
 
     /// There may be more behind the end that was seen.
     pub(super) fn reopen(&mut self) {
-        self.at_end = false;
+        self.at_end = self.is_left_out;
+    }
+
+    /// Goes on without what its shard has: whoever comes back with the cursor finds it.
+    pub(super) fn leave_out(&mut self) {
+        (self.at_end, self.is_left_out) = (true, true);
+    }
+
+    pub(super) fn is_left_out(&self) -> bool {
+        self.is_left_out
     }
 
     /// Whether everything up to here was given.
@@ -124,6 +135,11 @@ impl Barriers {
 
     fn forget_passed(&mut self, lanes: &[Lane]) {
         self.list.retain(|barrier| lane_of(lanes, barrier.from).is_some_and(|lane| !lane.has_passed(barrier.from_position)));
+    }
+
+    /// Lets nobody wait for a shard that is left out.
+    pub(super) fn forget_left_out(&mut self, lanes: &[Lane]) {
+        self.list.retain(|barrier| lane_of(lanes, barrier.from).is_some_and(|lane| !lane.is_left_out));
     }
 
     /// The lane that a lane has to wait for.

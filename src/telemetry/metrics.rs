@@ -32,6 +32,7 @@ fn build() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(ending("_seconds"), SECONDS)?
         .set_buckets_for_metric(ending("_calls"), CALLS)?
+        .set_buckets_for_metric(ending("_shards"), SHARDS)?
         .install_recorder()
 }
 
@@ -101,6 +102,8 @@ pub(super) const SECONDS: &[f64] =
     &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// From a client alone to a load that fills a batch.
 const CALLS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1_024.0, 4_096.0];
+/// One is the answer that most reads should have.
+const SHARDS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 #[cfg(test)]
 mod tests {

@@ -73,6 +73,9 @@ pub enum Error {
         /// What the lock file says of its owner.
         owner: Arc<str>,
     },
+    /// Another log has to be asked about a stream that has lived in both, and it is not there. Says which.
+    #[error("{0}")]
+    LogMissing(Arc<str>),
     /// The disk said no to something other than an append.
     #[error("disk: {context}")]
     Io {

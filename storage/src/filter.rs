@@ -24,6 +24,8 @@ pub struct Filter {
     pub recorded_before: Option<Timestamp>,
     /// Events of `$` streams too.
     pub include_system: bool,
+    /// Leaves out events of which nobody can tell whether they are hidden, since the log that would is missing. Else that is an error.
+    pub leave_out_undecided: bool,
 }
 
 impl Filter {
@@ -43,7 +45,8 @@ impl Filter {
     /// Whether every event but the system's is wanted.
     #[must_use]
     pub fn is_everything(&self) -> bool {
-        *self == Self { include_system: self.include_system, ..Self::default() }
+        let Self { include_system, leave_out_undecided, .. } = *self;
+        *self == Self { include_system, leave_out_undecided, ..Self::default() }
     }
 }
 

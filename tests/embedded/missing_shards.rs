@@ -1,5 +1,6 @@
 //! R6: what if the files of one shard are missing, foreign, there twice or broken? The others serve, and nothing is lost or repeated.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use factum::database::ExpectedVersion;
 use factum::database::Filter;
 use factum::database::Format;
 use factum::database::Kind;
+use factum::database::LeftOut;
 use factum::database::Options;
+use factum::database::Position;
 use factum::database::Row;
 use factum::database::State;
 use factum::database::StreamsQuery;
@@ -84,6 +87,7 @@ async fn check_serves_without(database: &Database, missing: u16, homes: &[String
         let query = factum::database::SqlQuery { text: text.to_owned(), ..factum::database::SqlQuery::default() };
         check_failed(database.sql(query).await.map(drop), missing);
     }
+    check_gives_a_part(database, missing, homes).await;
     check_failed(database.follow(Filter::default(), After::Start).unwrap().next().await, missing);
     let status = database.status().await.unwrap();
     assert_eq!(status.iter().map(|shard| shard.is_absent).collect::<Vec<_>>(), [missing == 0, missing == 1, missing == 2]);
@@ -93,6 +97,43 @@ async fn check_serves_without(database: &Database, missing: u16, homes: &[String
         troubles.iter().filter(|trouble| trouble.problem.contains("can't be used")).map(|trouble| trouble.name.as_str()).collect();
     assert_eq!(told, [missing.to_string()]);
     database.measure().await.unwrap();
+}
+
+/// Whoever rather has a part is given all of the others, and told which shard is missing.
+async fn check_gives_a_part(database: &Database, missing: u16, homes: &[String]) {
+    let there: Vec<&str> = (0..).zip(homes).filter(|(shard, _)| *shard != missing).map(|(_, home)| home.as_str()).collect();
+    let part = || {
+        let left_out = LeftOut::default();
+        (database.leaving_out(&left_out), left_out)
+    };
+    for (direction, after) in [(Direction::Forward, After::Start), (Direction::Backward, After::End)] {
+        let (database, left_out) = part();
+        let page = database.read_events(EventsQuery { direction, ..query(after) }).await.unwrap();
+        let streams: BTreeSet<&str> = page.events.iter().map(|event| event.record.stream()).collect();
+        assert_eq!((page.events.len(), streams), (12, there.iter().copied().collect()), "{direction:?}");
+        assert!(page.at_end);
+        assert_eq!(left_out.shards(), [missing]);
+        // Whoever goes on from there misses nothing of it.
+        assert_eq!(page.cursor.positions()[usize::from(missing)], Position::new(u64::from(direction == Direction::Backward)));
+    }
+    let (database, left_out) = part();
+    let listed = database.streams(StreamsQuery { limit: 10, ..StreamsQuery::default() }).await.unwrap();
+    let mut names: Vec<&str> = listed.iter().map(|(_, info)| info.stream.as_str()).collect();
+    names.sort_by_key(|name| there.iter().position(|there| there == name));
+    assert_eq!((names, left_out.shards()), (there, vec![missing]));
+    assert_eq!(database.categories(false).await.unwrap().iter().map(|info| (info.streams, info.events)).collect::<Vec<_>>(), [(2, 12)]);
+    assert_eq!(database.types(false).await.unwrap().iter().map(|info| info.events).sum::<u64>(), 12);
+    #[cfg(feature = "analytics")]
+    {
+        let by_stream = format!("select 1 from events where stream = '{}'", homes[usize::from(missing)]);
+        for (text, expected) in [("select 1 from events", 12), ("select 1 from s", 12), (by_stream.as_str(), 0)] {
+            let (database, left_out) = part();
+            let query = factum::database::SqlQuery { text: text.to_owned(), ..factum::database::SqlQuery::default() };
+            let batches: Vec<_> = futures::StreamExt::collect(database.sql(query).await.unwrap()).await;
+            let rows: usize = batches.into_iter().map(|batch| batch.unwrap().num_rows()).sum();
+            assert_eq!((rows, left_out.shards()), (expected, vec![missing]), "{text}");
+        }
+    }
 }
 
 /// Breaks the files of one shard, looks how the database is without it, mends them, and finds everything.

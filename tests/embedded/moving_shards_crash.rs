@@ -11,9 +11,11 @@ use factum::database::After;
 use factum::database::EventsQuery;
 use factum::database::ExpectedVersion;
 use factum::database::JobState;
+use factum::database::LeftOut;
 use factum::database::Options;
 use factum::database::ShardDisks;
 use factum::database::Strategy;
+use factum::database::StreamsQuery;
 use factum::database::TopologyChange;
 use factum_storage as storage;
 use storage::Disk;
@@ -341,6 +343,7 @@ async fn r6_what_a_missing_shard_has_deleted_stays_hidden() {
     let directory = tempfile::tempdir().unwrap();
     moved(directory.path()).await;
     let database = Database::open(options(directory.path())).await.unwrap();
+    changed(&database, TopologyChange::Add(None)).await;
     let (before, event) = (database.shard_of("s-1"), id(1));
     changed(&database, TopologyChange::Drain(before)).await;
     let owner = database.shard_of("s-1");
@@ -350,6 +353,17 @@ async fn r6_what_a_missing_shard_has_deleted_stays_hidden() {
     let (there, aside) = (directory.path().join(format!("shards/{owner}")), directory.path().join("aside"));
     std::fs::rename(&there, &aside).unwrap();
     let database = Database::open(options(directory.path())).await.unwrap();
+    // Of what has moved only the missing shard knows what is hidden: whoever takes a part gets nothing of it.
+    let left_out = LeftOut::default();
+    let part = database.leaving_out(&left_out);
+    let (page, listed) = (
+        part.read_events(query(After::Start)).await.unwrap(),
+        part.streams(StreamsQuery { limit: 1_000, ..StreamsQuery::default() }).await,
+    );
+    let (streams, listed): (Vec<&str>, _) = (page.events.iter().map(|event| event.record.stream()).collect(), listed.unwrap());
+    assert!(page.at_end && !streams.is_empty() && !streams.contains(&"s-1"), "{streams:?}");
+    assert!(!listed.is_empty() && listed.iter().all(|(_, info)| database.shard_of(info.stream.as_str()) != owner));
+    assert_eq!(left_out.shards(), [owner]);
     let answer = database.event_by_id(event).await;
     assert!(matches!(&answer, Err(Error::ShardFailed { shard, .. }) if *shard == owner), "{answer:?}");
     database.close().await.unwrap();

@@ -248,3 +248,46 @@ async fn changes_that_make_no_sense_are_refused() {
         api.post("/v1/shards?dry_run=true", "").await.problem(409, "topology-conflict");
     }
 }
+
+/// A database of three shards without the last one, and the stream that it has.
+async fn without_a_shard(place: &std::path::Path) -> (Api, String) {
+    let options = || Options { shards: Some(3), ..Options::new(place) };
+    let api = Api::over(Database::open(options()).await.unwrap(), HttpSettings::default());
+    for number in 0..12 {
+        api.fill(&format!("order-{number}"), 1).await;
+    }
+    let lost = (0..12).map(|number| format!("order-{number}")).find(|stream| api.database.shard_of(stream) == 2).unwrap();
+    api.database.close().await.unwrap();
+    std::fs::remove_dir_all(place.join("shards/2")).unwrap();
+    (Api::over(Database::open(options()).await.unwrap(), HttpSettings::default()), lost)
+}
+
+#[tokio::test]
+async fn r6_a_part_of_an_answer_names_what_is_missing() {
+    let place = tempfile::tempdir().unwrap();
+    let (api, lost) = without_a_shard(place.path()).await;
+    let whole = ["/v1/events", "/v1/streams", "/v1/categories", "/v1/types"];
+    for path in whole {
+        let problem = api.get(path).await.problem(503, "shard-unavailable");
+        assert_eq!(problem["shard"], 2, "{path}");
+        let answer = api.get(&format!("{path}?allow_partial=true")).await.is(200);
+        assert_eq!((answer.header("factum-missing-shards"), &answer.json()["missing_shards"]), ("2", &json!([2])), "{path}");
+        assert!(!answer.text().contains(&format!("\"{lost}\"")), "{path}");
+        api.get(&format!("{path}?allow_partial=2")).await.problem(400, "malformed-request");
+    }
+    let part = api.get("/v1/events?allow_partial=true&limit=2").await.is(200).json();
+    let rest = api.get(&format!("/v1/events?allow_partial=true&after={}", part["next"].as_str().unwrap())).await.is(200).json();
+    let count = |page: &Value| page["events"].as_array().unwrap().len();
+    let there = api.get("/v1/streams?allow_partial=true").await.json()["streams"].as_array().unwrap().len();
+    assert_eq!((count(&part), count(&part) + count(&rest)), (2, there));
+    let lines = api.get_with("/v1/events?allow_partial=true", &[("accept", "application/x-ndjson")]).await.is(200);
+    assert_eq!((lines.header("factum-missing-shards"), lines.lines().len()), ("2", there));
+    let feed = [("accept", "text/event-stream")];
+    assert_eq!(api.get_with("/v1/events?allow_partial=true", &feed).await.problem(400, "malformed-request")["field"], "allow_partial");
+    api.database.close().await.unwrap();
+    // What is whole says so.
+    let api = Api::new().await;
+    api.fill("order-1", 1).await;
+    let answer = api.get("/v1/events?allow_partial=true").await.is(200);
+    assert_eq!((answer.headers.get("factum-missing-shards"), &answer.json()["missing_shards"]), (None, &json!([])));
+}

@@ -32,6 +32,8 @@ pub(super) struct Demand {
     pub(super) recorded: Span,
     /// Who asks sees no others, whatever they ask.
     pub(super) only: Option<Arc<VisibleStreams>>,
+    /// Shards that can't be asked, and need not be.
+    pub(super) left_out: Arc<[u16]>,
 }
 
 /// A range of numbers, both ends inclusive; empty if the first is behind the last.
@@ -77,6 +79,17 @@ impl Demand {
         self
     }
 
+    /// The same, of all shards but these.
+    pub(super) fn without(mut self, left_out: &Arc<[u16]>) -> Self {
+        self.left_out = Arc::clone(left_out);
+        self
+    }
+
+    /// Whether anything of a shard is wanted.
+    pub(super) fn wants_shard(&self, shard: u16) -> bool {
+        self.shards.contains(i64::from(shard)) && !self.left_out.contains(&shard)
+    }
+
     /// Whether the event is wanted.
     pub(super) fn matches(&self, shard: u16, event: &RecordedEvent) -> bool {
         let is_in = |set: &Option<BTreeSet<String>>, value: &str| set.as_ref().is_none_or(|set| set.contains(value));
@@ -104,6 +117,7 @@ impl Demand {
             tags: self.tags.first().into_iter().flatten().cloned().collect(),
             // The longest begins with the others, or there is nothing that begins with all.
             stream_prefix: self.prefixes.iter().max_by_key(|prefix| prefix.len()).cloned(),
+            leave_out_undecided: !self.left_out.is_empty(),
             ..Filter::default()
         }
     }

@@ -1,5 +1,6 @@
 //! The tables of events: all of them, or those of a category.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ use super::pushdown;
 use super::scan::LogScan;
 use super::source::Shared;
 use crate::Error;
+use crate::shard::ReadKind;
 use crate::shard::Router;
 use crate::subscription::Cursor;
 use crate::subscription::Reshape;
@@ -54,6 +56,8 @@ pub(in crate::analytics) struct Place {
     pub(in crate::analytics) footers: Arc<Footers>,
     /// Who asks sees these streams alone, which are read from the log: there they are told apart before anything else is asked of them.
     pub(in crate::analytics) only: Option<Arc<VisibleStreams>>,
+    /// Shards that nothing is read of.
+    pub(in crate::analytics) left_out: Arc<[u16]>,
 }
 
 /// A table of events, up to a cut of the log.
@@ -225,10 +229,12 @@ impl TableProvider for EventsTable {
             Some(places) => places.iter().filter_map(|place| self.wanted.get(*place)).copied().collect(),
             None => self.wanted.clone(),
         };
-        let mut demand = Demand::of(self.category.as_deref()).seen_by(self.place.only.as_ref());
+        let mut demand = Demand::of(self.category.as_deref()).seen_by(self.place.only.as_ref()).without(&self.place.left_out);
         let hints = filters.iter().filter(|filter| !pushdown::narrow(&mut demand, filter)).cloned().collect();
         let request = Request { demand, hints, wanted, limit };
         let shares = self.shares(&request, None, session.config_options().execution.target_partitions).await?;
+        let shards: BTreeSet<u16> = shares.list.iter().map(|share| share.shard).collect();
+        self.place.router.reached(ReadKind::Sql, shards.len());
         let is_much = shares.events as u64 >= FILE_ROWS_MIN;
         let log: Arc<dyn ExecutionPlan> = self.of_log(&request, shares);
         match if is_much { self.of_both(session, &request).await? } else { None } {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use datafusion::common::TableReference;
 use factum_storage::Filter;
 use factum_storage::is_system;
-use futures::future::try_join_all;
 
 use super::super::Analytics;
-use super::super::VisibleStreams;
+use super::super::query::Whose;
 use super::super::sql::nearest;
 use super::super::telemetry::Table;
 use crate::Error;
 use crate::projection::Place;
+use crate::shard::ask_all;
 
 /// A table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,16 +41,12 @@ pub(crate) struct Found {
     pub(in crate::analytics) table: Named,
 }
 
-/// Finds the table of a name: as it is written, else in lower case. `only` is what whoever asks may see: there are no tables but of that.
+/// Finds the table of a name: as it is written, else in lower case. There are no tables but of what whoever asks may see.
 ///
 /// # Errors
 ///
 /// [`Error::InvalidQuery`]: there is none; [`Error::Storage`].
-pub(in crate::analytics) async fn find(
-    analytics: &Analytics,
-    reference: &TableReference,
-    only: Option<&VisibleStreams>,
-) -> Result<Found, Error> {
+pub(in crate::analytics) async fn find(analytics: &Analytics, reference: &TableReference, whose: &Whose) -> Result<Found, Error> {
     let written = reference.table().to_owned();
     let schema = match reference.schema() {
         None => PUBLIC,
@@ -63,18 +59,18 @@ pub(in crate::analytics) async fn find(
         return Err(no_schema(catalog, &written));
     }
     for name in [written.clone(), written.to_lowercase()] {
-        if let Some(table) = named(analytics, schema, &name).await?.filter(|table| table.is_seen_by(only)) {
+        if let Some(table) = named(analytics, schema, &name, whose).await?.filter(|table| table.is_seen_by(whose)) {
             return Ok(Found { schema, name, written, table });
         }
     }
-    Err(no_table(analytics, schema, &written, only).await)
+    Err(no_table(analytics, schema, &written, whose).await)
 }
 
-async fn named(analytics: &Analytics, schema: &str, name: &str) -> Result<Option<Named>, Error> {
+async fn named(analytics: &Analytics, schema: &str, name: &str, whose: &Whose) -> Result<Option<Named>, Error> {
     if schema == PUBLIC && name == EVENTS {
         return Ok(Some(Named::Events));
     }
-    if [PUBLIC, CATEGORIES].contains(&schema) && is_category(analytics, name).await? {
+    if [PUBLIC, CATEGORIES].contains(&schema) && is_category(analytics, name, whose).await? {
         return Ok(Some(Named::Category(name.to_owned())));
     }
     let is_view = || analytics.projections.get(name).is_some_and(|handle| matches!(handle.place, Place::Embedded(_)));
@@ -91,13 +87,14 @@ async fn named(analytics: &Analytics, schema: &str, name: &str) -> Result<Option
 }
 
 /// Whether any event of the category was ever appended.
-async fn is_category(analytics: &Analytics, name: &str) -> Result<bool, Error> {
+async fn is_category(analytics: &Analytics, name: &str, whose: &Whose) -> Result<bool, Error> {
     if is_system(name) {
         return Ok(false);
     }
     let filter = Arc::new(Filter { categories: vec![name.to_owned()], ..Filter::default() });
-    let counts = try_join_all(analytics.router.shards().iter().map(|shard| shard.matches_at_most(Arc::clone(&filter)))).await?;
-    Ok(counts.into_iter().flatten().any(|count| count > 0))
+    let shards = analytics.router.shards();
+    let counts = ask_all(&shards, whose.left_out.as_ref(), |shard| shard.matches_at_most(Arc::clone(&filter))).await?;
+    Ok(counts.into_iter().filter_map(|(_, count)| count).any(|count| count > 0))
 }
 
 fn no_schema(schema: &str, table: &str) -> Error {
@@ -105,8 +102,8 @@ fn no_schema(schema: &str, table: &str) -> Error {
     Error::InvalidQuery { detail, line: None, column: None }
 }
 
-async fn no_table(analytics: &Analytics, schema: &'static str, written: &str, only: Option<&VisibleStreams>) -> Error {
-    let known = match all(analytics, only).await {
+async fn no_table(analytics: &Analytics, schema: &'static str, written: &str, whose: &Whose) -> Error {
+    let known = match all(analytics, whose).await {
         Ok(known) => known,
         Err(error) => return error,
     };
@@ -118,7 +115,7 @@ async fn no_table(analytics: &Analytics, schema: &'static str, written: &str, on
         Named::Telemetry(_) => [PUBLIC, TELEMETRY].contains(&schema),
     };
     let nearest = nearest(written, known.iter().filter(of_schema).map(Named::name));
-    let advice = if only.is_some() {
+    let advice = if whose.only.is_some() {
         "for this token there are events, and the categories all of whose streams it is for".to_owned()
     } else if nearest.is_empty() {
         "GET /v1/tables lists those that there are".to_owned()
@@ -133,9 +130,10 @@ async fn no_table(analytics: &Analytics, schema: &'static str, written: &str, on
 /// # Errors
 ///
 /// [`Error::Storage`].
-pub(in crate::analytics) async fn all(analytics: &Analytics, only: Option<&VisibleStreams>) -> Result<Vec<Named>, Error> {
-    let listed = try_join_all(analytics.router.shards().iter().map(|shard| shard.categories(false))).await?;
-    let mut categories: Vec<Named> = listed.into_iter().flatten().map(|info| Named::Category(info.category)).collect();
+pub(in crate::analytics) async fn all(analytics: &Analytics, whose: &Whose) -> Result<Vec<Named>, Error> {
+    let shards = analytics.router.shards();
+    let listed = ask_all(&shards, whose.left_out.as_ref(), |shard| shard.categories(false)).await?;
+    let mut categories: Vec<Named> = listed.into_iter().flat_map(|(_, infos)| infos).map(|info| Named::Category(info.category)).collect();
     categories.sort_unstable();
     categories.dedup();
     let handles = analytics.projections.all();
@@ -143,13 +141,13 @@ pub(in crate::analytics) async fn all(analytics: &Analytics, only: Option<&Visib
     let exports = analytics.exports.all().into_iter().map(|handle| Named::Export(handle.spec.name.clone()));
     let telemetry = Table::ALL.into_iter().filter(|_| analytics.telemetry.is_some()).map(Named::Telemetry);
     let all = std::iter::once(Named::Events).chain(categories).chain(views).chain(exports).chain(telemetry);
-    Ok(all.filter(|table| table.is_seen_by(only)).collect())
+    Ok(all.filter(|table| table.is_seen_by(whose)).collect())
 }
 
 impl Named {
     /// Whether it is there for who sees these streams alone. What a row of a view or a file was made of can't be told any more.
-    fn is_seen_by(&self, only: Option<&VisibleStreams>) -> bool {
-        let Some(only) = only else { return true };
+    fn is_seen_by(&self, whose: &Whose) -> bool {
+        let Some(only) = &whose.only else { return true };
         match self {
             Self::Events => true,
             Self::Category(name) => only.shows_category(name),

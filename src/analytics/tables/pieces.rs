@@ -57,7 +57,7 @@ pub(super) async fn shares(
         return Ok(Shares { list: Vec::new(), events: 0 });
     }
     let table = router.table();
-    let shards: Vec<&Handle> = table.shards().iter().filter(|shard| demand.shards.contains(i64::from(shard.number()))).collect();
+    let shards: Vec<&Handle> = table.shards().iter().filter(|shard| demand.wants_shard(shard.number())).collect();
     if let Some(ids) = &demand.ids {
         let work = Work::Ids(ids.iter().copied().collect());
         let list = shards.iter().map(|shard| share(shard, cut, work.clone())).collect();
@@ -66,7 +66,9 @@ pub(super) async fn shares(
     if let Some(streams) = &demand.streams {
         // A name that no stream can have is the name of none.
         let names: Vec<StreamName> = streams.iter().filter_map(|stream| StreamName::new(stream).ok()).collect();
-        return Ok(of_streams(router, &names, cut));
+        let mut shares = of_streams(router, &names, cut);
+        shares.list.retain(|share| demand.wants_shard(share.shard));
+        return Ok(shares);
     }
     let readers = readers.div_ceil(shards.len().max(1)).max(1);
     let each = try_join_all(shards.iter().map(|shard| of_shard(shard, demand, (behind, cut), readers))).await?;

@@ -136,20 +136,31 @@ impl Source {
                 slice.events
             }
             Next::Stream(stream, from) => {
-                let slice = self.shard.read_stream(stream.clone(), from, self.direction, limit, PORTION_BYTES).await?;
-                let Some(slice) = slice else { return Ok(Vec::new()) };
+                let slice = self.shard.read_stream(stream.clone(), from, self.direction, limit, PORTION_BYTES).await;
+                let Some(slice) = self.decided(slice)? else { return Ok(Vec::new()) };
                 if let Some(next) = slice.next {
                     self.work.push_front(Next::Stream(stream, Some(next)));
                 }
                 slice.events
             }
-            Next::Id(id) => self.shard.event_by_id(id).await?.into_iter().collect(),
+            Next::Id(id) => {
+                let event = self.shard.event_by_id(id).await;
+                self.decided(event)?.into_iter().collect()
+            }
         };
         let (shard, demand, end) = (self.shard.number(), &self.shared.demand, self.end);
         if !self.is_told_by_filter {
             events.retain(|event| event.position() <= end && demand.matches(shard, event));
         }
         Ok(events)
+    }
+
+    /// What was found; nothing if only a shard that is left out knows whether it is hidden.
+    fn decided<T>(&self, found: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+        match found {
+            Err(Error::Storage(factum_storage::Error::LogMissing(_))) if !self.shared.demand.left_out.is_empty() => Ok(None),
+            found => found,
+        }
     }
 
     /// The events in their newest shape.

@@ -35,13 +35,19 @@ pub(super) struct Session {
     format: Format,
     params: Vec<Value>,
     min_position: Option<String>,
+    allow_partial: bool,
     pub(super) layout: Layout,
     pub(super) shows_time: bool,
 }
 
 impl Session {
     pub(super) fn new(runtime: Runtime, source: Source, format: Format, params: Vec<Value>, min_position: Option<String>) -> Self {
-        Self { runtime, source, format, params, min_position, layout: Layout::Auto, shows_time: true }
+        Self { runtime, source, format, params, min_position, allow_partial: false, layout: Layout::Auto, shows_time: true }
+    }
+
+    /// Takes a part of an answer while a shard is missing.
+    pub(super) fn allowing_partial(self, allow_partial: bool) -> Self {
+        Self { allow_partial, ..self }
     }
 
     pub(super) fn format(&self) -> Format {
@@ -95,7 +101,12 @@ impl Session {
     }
 
     fn question(&self, text: &str) -> Question {
-        Question { text: text.to_owned(), params: self.params.clone(), min_position: self.min_position.clone() }
+        Question {
+            text: text.to_owned(),
+            params: self.params.clone(),
+            min_position: self.min_position.clone(),
+            allow_partial: self.allow_partial,
+        }
     }
 
     async fn answer(&self, text: &str, output: &mut Output) -> Result<(), Failure> {

@@ -1,5 +1,7 @@
 //! Who is asked: a server, or a data directory that is opened here?
 
+use std::io;
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,12 +20,14 @@ use super::super::client::chain;
 use super::super::failure::Failure;
 use super::super::failure::Problem;
 use super::super::offline::DataDirectory;
+use super::super::output::printable;
 use super::super::read::token;
 use super::document::Column;
 use crate::Database;
 use crate::Error;
 use crate::analytics::output::OutputFormat;
 use crate::analytics::output::chunks;
+use crate::database::LeftOut;
 use crate::database::Options;
 use crate::database::SqlQuery;
 use crate::database::TableKind;
@@ -39,6 +43,8 @@ pub(super) struct Question {
     pub(super) text: String,
     pub(super) params: Vec<Value>,
     pub(super) min_position: Option<String>,
+    /// A part will do, while a shard is missing.
+    pub(super) allow_partial: bool,
 }
 
 /// A table that can be asked about.
@@ -101,11 +107,15 @@ impl Source {
 async fn ask_server(client: &Client, question: &Question, format: OutputFormat) -> Result<Parts, Failure> {
     let body = json!({"query": question.text, "params": question.params});
     // However long it takes: the server has limits for queries, and Ctrl-C ends them.
-    let mut request = client.request(Method::POST, &["v1", "sql"], &[])?.header(ACCEPT, media_type(format)).json(&body);
+    let asked: &[_] = if question.allow_partial { &[("allow_partial", "true".to_owned())] } else { &[] };
+    let mut request = client.request(Method::POST, &["v1", "sql"], asked)?.header(ACCEPT, media_type(format)).json(&body);
     if let Some(cursor) = &question.min_position {
         request = request.header("Factum-Min-Position", cursor);
     }
     let response = client.send(request).await?;
+    if let Some(missing) = response.headers().get("factum-missing-shards") {
+        tell_missing(&String::from_utf8_lossy(missing.as_bytes()))?;
+    }
     let client = client.clone();
     Ok(response.bytes_stream().map(move |part| part.map_err(|error| client.unreachable(&error))).boxed())
 }
@@ -113,8 +123,20 @@ async fn ask_server(client: &Client, question: &Question, format: OutputFormat) 
 async fn ask_directory(database: &Database, question: &Question, format: OutputFormat) -> Result<Parts, Failure> {
     let min = question.min_position.as_deref().map(|text| database.parse_cursor(text)).transpose().map_err(|error| failure(&error))?;
     let query = SqlQuery { text: question.text.clone(), params: question.params.clone(), min, wait: WAIT, only: None };
+    let left_out = LeftOut::default();
+    let database = if question.allow_partial { &database.leaving_out(&left_out) } else { database };
     let answer = database.sql(query).await.map_err(|error| failure(&error))?;
+    let missing: Vec<String> = left_out.shards().iter().map(u16::to_string).collect();
+    if !missing.is_empty() {
+        tell_missing(&missing.join(", "))?;
+    }
     Ok(chunks(answer, format).map(|part| part.map_err(|error| failure(&error))).boxed())
+}
+
+/// Rows alone do not show that some are missing.
+fn tell_missing(shards: &str) -> Result<(), Failure> {
+    writeln!(io::stderr().lock(), "a part of the answer: shards that can't be used are missing: {}", printable(shards))?;
+    Ok(())
 }
 
 async fn tables_of_server(client: &Client) -> Result<Vec<Table>, Failure> {

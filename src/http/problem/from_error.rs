@@ -199,6 +199,11 @@ fn from_storage(error: storage::Error) -> Problem {
             .with_json("first_position", damage.first.get().to_string())
             .with_json("last_position", damage.last.get().to_string())
             .caused_by(&damage),
+        storage::Error::LogMissing(cause) => {
+            Problem::new(Slug::ShardUnavailable, "a shard that the stream has lived on can't be used; streams that never did are served")
+                .with_text("outcome", "not-stored")
+                .caused_by(&cause)
+        }
         error @ (storage::Error::UnknownFormat { .. } | storage::Error::Locked { .. } | storage::Error::Io { .. }) => {
             let source = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
             Problem::new(Slug::InternalError, "the server could not read or write its files").caused_by(&format!("{error}{source}"))
@@ -308,6 +313,7 @@ mod tests {
             (storage::Error::Corrupt(damage).into(), "internal-error", 500),
             (storage::Error::UnknownFormat { file: Arc::clone(&hidden), found: 2, known: 1 }.into(), "internal-error", 500),
             (storage::Error::Locked { file: Arc::clone(&hidden), owner: Arc::clone(&hidden) }.into(), "internal-error", 500),
+            (storage::Error::LogMissing("hidden".into()).into(), "shard-unavailable", 503),
             (storage::Error::Io { context: hidden, source: io }.into(), "internal-error", 500),
             (Error::Invalid { field: "f".into(), detail: "d".into() }, "malformed-request", 400),
             (Error::SystemStream { stream: "$s".into() }, "forbidden", 403),

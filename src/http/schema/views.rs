@@ -43,6 +43,8 @@ pub(crate) struct ViewPage {
     next: Option<String>,
     /// All rows that match, on all pages; only there with `count=true`.
     count: Option<u64>,
+    /// With `allow_partial=true`: the shards that can't be used. What they have behind the view's position is in no row yet.
+    missing_shards: Option<Vec<u16>>,
 }
 
 /// A row: every column by its name, in the order of the definition, and what it comes from. A decimal is a JSON number with all the digits

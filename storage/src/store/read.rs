@@ -169,17 +169,16 @@ impl Reader {
     }
 
     /// Streams in the order of their names, after a name (exclusive), that begin with `prefix` and are in `category`, without deleted
-    /// and tombstoned ones.
+    /// and tombstoned ones. With `leave_out_undecided`, also without those about which a log that is missing would have to be asked.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`].
+    /// [`Error::Io`], [`Error::LogMissing`].
     pub fn streams(
         &self,
-        after: Option<&str>,
-        prefix: &str,
-        category: Option<&str>,
+        (after, prefix, category): (Option<&str>, &str, Option<&str>),
         include_system: bool,
+        leave_out_undecided: bool,
         limit: usize,
     ) -> Result<Vec<StreamInfo>, Error> {
         let mut infos = Vec::new();
@@ -192,8 +191,11 @@ impl Reader {
             after = page.last().map(|(name, _)| name.as_str().to_owned());
             for (name, head) in page {
                 // The log that decides lists it.
-                if self.shared.is_decided_elsewhere(name.as_str(), &head)? {
-                    continue;
+                match self.shared.is_decided_elsewhere(name.as_str(), &head) {
+                    Ok(false) => {}
+                    Ok(true) => continue,
+                    Err(Error::LogMissing(_)) if leave_out_undecided => continue,
+                    Err(error) => return Err(error),
                 }
                 let is_wanted = !head.is_deleted
                     && !head.is_tombstoned

@@ -165,7 +165,7 @@ impl Reader {
         let mut reached = through;
         for event in events {
             let is_full = walk.slice.events.len() >= walk.limit || (walk.bytes > 0 && walk.bytes + event.stored_bytes() > walk.bytes_max);
-            if !walk.filter.matches(&event) || !(hides_nothing || self.is_visible(&event)?) {
+            if !walk.filter.matches(&event) || !(hides_nothing || self.may_be_seen(&event, walk.filter)?) {
                 continue;
             }
             if is_full {
@@ -184,6 +184,13 @@ impl Reader {
             walk.first = reached + 1;
         }
         Ok(())
+    }
+
+    fn may_be_seen(&self, event: &RecordedEvent, filter: &Filter) -> Result<bool, Error> {
+        match self.is_visible(event) {
+            Err(Error::LogMissing(_)) if filter.leave_out_undecided => Ok(false),
+            visible => visible,
+        }
     }
 
     /// The first position whose time `is_later`, by bisection; one more than the last if there is none.

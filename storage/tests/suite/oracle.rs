@@ -220,7 +220,7 @@ fn check_streams_page(reader: &Reader, model: &Model, now: Timestamp, rng: &mut 
     let prefix = *rng.pick(&["", "", "o", "order", "order-", "user-1", "x", "$"]).expect("not empty");
     let category = rng.chance(40).then(|| *rng.pick(&["order", "user", "plain", "$streams", "ord"]).expect("not empty"));
     let (include_system, limit) = (rng.chance(30), rng.index(8));
-    let found = reader.streams(after, prefix, category, include_system, limit).map_err(|error| format!("streams: {error:?}"))?;
+    let found = reader.streams((after, prefix, category), include_system, false, limit).map_err(|error| format!("streams: {error:?}"))?;
     let expected: Vec<StreamInfo> = model
         .streams
         .iter()
