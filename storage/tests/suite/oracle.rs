@@ -275,5 +275,14 @@ fn filter(rng: &mut Rng, model: &Model) -> Filter {
     };
     let (recorded_after, recorded_before) = (time(15), time(15));
     let stream_prefix = rng.chance(20).then(|| (*rng.pick(&["order", "user-1", "z", "nobody"]).expect("not empty")).to_owned());
-    Filter { categories, types, tags, stream_prefix, recorded_after, recorded_before, include_system: rng.chance(30) }
+    Filter {
+        categories,
+        types,
+        tags,
+        stream_prefix,
+        recorded_after,
+        recorded_before,
+        include_system: rng.chance(30),
+        leave_out_undecided: false,
+    }
 }
