@@ -14,6 +14,8 @@ mod crash;
 mod definitions;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/elsewhere.rs"]
+mod elsewhere;
 #[cfg(feature = "analytics")]
 #[path = "cli/exports.rs"]
 mod exports;

@@ -10,6 +10,10 @@
 mod aggregates;
 #[path = "embedded/appends.rs"]
 mod appends;
+#[path = "embedded/elsewhere.rs"]
+mod elsewhere;
+#[path = "embedded/elsewhere_faults.rs"]
+mod elsewhere_faults;
 #[cfg(feature = "analytics")]
 #[path = "embedded/exports.rs"]
 mod exports;

@@ -60,7 +60,7 @@ impl Aggregates {
         limit: usize,
         bytes_max: usize,
     ) -> Result<(Vec<Step>, Option<Version>), Failed> {
-        let source = self.source(stream)?;
+        let source = self.source(stream).await?;
         let mut next = from.unwrap_or(source.info.first_version).max(source.info.first_version);
         let (mut history, mut bytes) = (Vec::new(), 0);
         if next > source.info.version {

@@ -70,7 +70,7 @@ impl Aggregates {
     }
 
     async fn try_state(&self, stream: &StreamName, at: At) -> Result<AggregateState, Failed> {
-        let source = self.source(stream)?;
+        let source = self.source(stream).await?;
         let not_there = || Error::StreamNotFound { stream: stream.to_string() };
         let loaded = match at {
             At::Head => self.load(&source, source.info.version).await?,
@@ -103,7 +103,7 @@ impl Aggregates {
     /// As [`Aggregates::state`].
     pub(crate) async fn current(&self, stream: &StreamName) -> Result<Option<Current>, Error> {
         for _try in 1..LOAD_TRIES {
-            let source = match self.source(stream) {
+            let source = match self.source(stream).await {
                 Ok(source) => source,
                 Err(Error::StreamNotFound { .. }) => return Ok(None),
                 Err(error) => return Err(error),
@@ -126,7 +126,7 @@ impl Aggregates {
         let Some(version) = events.last().map(RecordedEvent::version) else {
             return Err(Error::StreamNotFound { stream: stream.to_string() });
         };
-        let source = self.source(stream)?;
+        let source = self.source(stream).await?;
         let running = match before {
             // Something was defined, deleted or hidden meanwhile: what was loaded is of another making.
             Some(before) if before.hash != source.hash => None,
@@ -149,11 +149,10 @@ impl Aggregates {
     }
 
     /// What there is of a stream, if it has events that can be seen.
-    pub(super) fn source(&self, stream: &StreamName) -> Result<Source, Error> {
+    pub(super) async fn source(&self, stream: &StreamName) -> Result<Source, Error> {
         let shard = self.router.locate(stream.as_str());
         let evolver = self.evolver(stream.category());
-        // From memory nearly always, and then a thread that may wait for a disk would cost more than the answer.
-        let info = match shard.stream_now(stream.as_str())? {
+        let info = match shard.stream_at_once(stream).await? {
             Some(info) if info.is_tombstoned => return Err(storage::Error::StreamDeleted(stream.clone()).into()),
             Some(info) if !info.is_deleted && info.first_version <= info.version => info,
             _ => return Err(Error::StreamNotFound { stream: stream.to_string() }),

@@ -121,7 +121,7 @@ impl Aggregates {
     async fn look_at_all(&self) -> Result<(), Error> {
         let defined: Vec<_> = self.evolvers.read().iter().map(|(category, evolver)| (category.clone(), Arc::clone(evolver))).collect();
         for (category, evolver) in defined {
-            for shard in self.router.shards().iter() {
+            for shard in self.router.shards().iter().filter(|shard| shard.keeps_snapshots()) {
                 let mut after = None;
                 loop {
                     let category = Some(category.clone());
@@ -182,7 +182,10 @@ impl Aggregates {
 
     /// Makes the snapshots that a stream lacks, up to the last multiple of its category's interval.
     async fn make(&self, stream: &StreamName, made: &mut Made) -> Result<(), Failed> {
-        let source = self.source(stream)?;
+        let source = self.source(stream).await?;
+        if !source.shard.owner().keeps_snapshots() {
+            return Ok(());
+        }
         let every = source.evolver.snapshot_every;
         let newest = source.info.version.get() / every * every;
         if newest < source.info.first_version.get() {

@@ -48,6 +48,9 @@ pub(crate) struct Arguments {
     /// By what a new data directory spreads streams over them [default: hash]
     #[arg(long, value_name = "hash|ring|range|geo")]
     strategy: Option<String>,
+    /// A shard that another server has: once for each, in the order of their numbers from 1 on; shard 0 is this server's own.
+    #[arg(long = "shard-url", value_name = "URL")]
+    shard_urls: Vec<String>,
     /// A folder of definitions that are put in force before the server is ready, as `factum apply` takes it.
     #[arg(long, value_name = "DIR")]
     definitions: Option<String>,
@@ -74,6 +77,7 @@ impl Arguments {
             ("server.listen", self.listen.clone()),
             ("shards.count", self.shards.clone()),
             ("shards.strategy", self.strategy.clone()),
+            ("shards.urls", (!self.shard_urls.is_empty()).then(|| self.shard_urls.join(","))),
             ("server.insecure", self.insecure.then(|| "true".to_owned())),
             ("storage.durability", self.durability.clone()),
             ("log.format", log_format),

@@ -135,6 +135,7 @@ struct Shard {
     slots: Option<u64>,
     drained: bool,
     region: Option<String>,
+    location: String,
 }
 
 #[derive(Deserialize)]
@@ -177,6 +178,9 @@ async fn list(client: &Client, output: &mut Output) -> Result<ExitCode, Failure>
     let head = format!("strategy {}, topology version {}", list.strategy, list.topology_version);
     output.line(&output.dim(&head))?;
     output.table(&COLUMNS, list.shards.iter().map(row).collect())?;
+    for shard in list.shards.iter().filter(|shard| shard.location != "local") {
+        output.line(&format!("shard {} is at {}", shard.id, printable(&shard.location)))?;
+    }
     for shard in list.shards.iter().filter(|shard| shard.reason.is_some()) {
         let reason = shard.reason.as_deref().unwrap_or_default();
         output.line(&format!("shard {}: {}", shard.id, printable(reason)))?;

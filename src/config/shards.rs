@@ -1,5 +1,8 @@
 //! How is a data directory spread over shards?
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use serde::Deserialize;
 
 /// How a new data directory is spread over shards, and what an existing one must be like. What is not said is what there is.
@@ -17,6 +20,12 @@ pub struct ShardSettings {
     pub regions: Vec<RegionSettings>,
     /// Where keys go that belong to no region.
     pub default_region: Option<String>,
+    /// The addresses of shards that other servers have.
+    pub urls: Vec<String>,
+    /// A file with the token that these are asked with.
+    pub token_file: Option<PathBuf>,
+    /// How long a call of one of them may take.
+    pub timeout: Option<Duration>,
 }
 
 /// By what streams are spread.
@@ -108,6 +117,16 @@ pub(super) fn splits(text: &str) -> Result<Vec<String>, String> {
         "none" => Ok(Vec::new()),
         array if array.starts_with('[') => serde_json::from_str(array).map_err(|error| format!("must be an array of texts: {error}")),
         list => Ok(list.split(',').map(|split| split.trim().to_owned()).collect()),
+    }
+}
+
+/// Reads addresses with commas between them, or as an array; `none` is none.
+pub(super) fn urls(text: &str) -> Result<Vec<String>, String> {
+    let urls = splits(text)?;
+    let is_one = |url: &&String| url.starts_with("http://") || url.starts_with("https://");
+    match urls.iter().find(|url| !is_one(url)) {
+        Some(bad) => Err(format!("{bad:?} is not the address of a server, such as http://10.0.0.2:4400")),
+        None => Ok(urls),
     }
 }
 

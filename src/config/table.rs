@@ -190,6 +190,38 @@ pub const SETTINGS: &[Setting] = &[
         apply: |settings, text| shards::region(text).map(|region| settings.shards.default_region = region),
     },
     Setting {
+        section: "shards",
+        key: "urls",
+        default: "none",
+        form: "list of addresses, or none",
+        flag: Some("--shard-url"),
+        help: "Shards that other servers have: the address of shard 1, of shard 2 and so forth, such as http://10.0.0.2:4400; shard 0 is this server's own. Each is a Factum server with one shard that nobody else writes to. A data directory that was made with some needs as many at every start; an address may change, the log at it may not.",
+        apply: |settings, text| shards::urls(text).map(|urls| settings.shards.urls = urls),
+    },
+    Setting {
+        section: "shards",
+        key: "token_file",
+        default: "none",
+        form: "path or none",
+        flag: None,
+        help: "A file with the access token that shards elsewhere are asked with. It has to be for everything there. Read again when it does not count any more.",
+        apply: |settings, text| {
+            settings.shards.token_file = Some(text).filter(|text| *text != "none").map(Into::into);
+            Ok(())
+        },
+    },
+    Setting {
+        section: "shards",
+        key: "timeout",
+        default: "10s",
+        form: "time",
+        flag: None,
+        help: "How long a call of a shard elsewhere may take. One that takes longer is answered 503, with the outcome unknown if it was to write.",
+        apply: |settings, text| {
+            value::duration_within(text, 10 * MILLISECOND, HOUR).map(|duration| settings.shards.timeout = Some(duration))
+        },
+    },
+    Setting {
         section: "tls",
         key: "certificate",
         default: "none",

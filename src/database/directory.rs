@@ -62,6 +62,8 @@ pub(super) struct Home {
     pub(super) disk: Arc<dyn Disk>,
     /// Why what lies there is not this shard.
     pub(super) fault: Option<String>,
+    /// Another server has the shard: there is no folder.
+    pub(super) is_elsewhere: bool,
 }
 
 /// What a caller wants the directory to be; nothing is what there is.
@@ -69,6 +71,8 @@ pub(super) struct Home {
 pub(super) struct Asked {
     pub(super) shards: Option<u16>,
     pub(super) strategy: Option<Strategy>,
+    /// How many shards other servers have.
+    pub(super) elsewhere: u16,
 }
 
 /// Takes a data directory for this process, and makes it if it is new.
@@ -82,6 +86,7 @@ pub(super) fn open(place: Place, asked: Asked) -> Result<Directory, Error> {
     let lock = lock(&*disk, &place.name)?;
     let meta = match meta::read(&*disk)? {
         Some(meta) => {
+            check_elsewhere(&meta.topology, asked.elsewhere)?;
             check_count(&meta.topology, asked.shards)?;
             if let Some(strategy) = &asked.strategy {
                 meta.topology.check_asked(strategy)?;
@@ -89,8 +94,15 @@ pub(super) fn open(place: Place, asked: Asked) -> Result<Directory, Error> {
             meta
         }
         None => {
-            let (count, strategy) = asked.strategy.unwrap_or(Strategy::Hash).settled(asked.shards)?;
-            let meta = Meta { topology: Topology::new(count, strategy), logs: None };
+            let with_own = Some(asked.elsewhere + 1).filter(|_| asked.elsewhere > 0);
+            if let (Some(count), Some(with_own)) = (asked.shards, with_own)
+                && count != with_own
+            {
+                let detail = format!("is {count}, and with the first one, which is here, shards.urls makes {with_own}");
+                return Err(Error::Invalid { field: "shards".to_owned(), detail });
+            }
+            let (count, strategy) = asked.strategy.unwrap_or(Strategy::Hash).settled(with_own.or(asked.shards))?;
+            let meta = Meta { topology: Topology::new(count, strategy).with_last_elsewhere(asked.elsewhere), logs: None };
             create(&*disk, &meta)?;
             meta
         }
@@ -102,6 +114,9 @@ pub(super) fn open(place: Place, asked: Asked) -> Result<Directory, Error> {
 /// The folder of a shard, and whether it is the shard's own.
 fn home(place: &Place, meta: &Meta, shard: u16) -> Result<Home, Error> {
     let disk = (place.shard)(shard);
+    if meta.topology.elsewhere().contains(&shard) {
+        return Ok(Home { disk, fault: None, is_elsewhere: true });
+    }
     let fault = match place.root.list(&log_folder(shard)) {
         Ok(_) => stranger(&disk, meta, shard)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -112,7 +127,7 @@ fn home(place: &Place, meta: &Meta, shard: u16) -> Result<Home, Error> {
     match fault {
         // Nothing else could serve.
         Some(fault) if meta.topology.shards() == 1 => Err(damaged_file(log_folder(shard), fault)),
-        fault => Ok(Home { disk, fault }),
+        fault => Ok(Home { disk, fault, is_elsewhere: false }),
     }
 }
 
@@ -148,7 +163,12 @@ pub(super) fn told(error: &storage::Error) -> String {
 /// Keeps the ids of the shards' logs, now that each has one.
 pub(super) fn know_logs(root: &dyn Disk, meta: &Meta, logs: Vec<[u8; 16]>) -> Result<(), Error> {
     if let Some((one, other)) = twice(&logs) {
-        return Err(damaged_file(log_folder(other), format!("the log is that of shard {one}: one of the two folders is a copy")));
+        let detail = if meta.topology.elsewhere().contains(&other) {
+            format!("shard {other} has the log of shard {one}: two addresses lead to one server, or to a copy of it")
+        } else {
+            format!("the log is that of shard {one}: one of the two folders is a copy")
+        };
+        return Err(damaged_file(log_folder(other), detail));
     }
     meta::write(root, &Meta { logs: Some(logs), ..meta.clone() }).map_err(|error| failed("writing factum.meta", error))
 }
@@ -192,6 +212,20 @@ pub(super) fn make_home(place: &Place, shard: u16) -> io::Result<Arc<dyn Disk>> 
     Ok((place.shard)(shard))
 }
 
+/// Where the shards are is settled when a database is made; at which addresses is not.
+fn check_elsewhere(topology: &Topology, asked: u16) -> Result<(), Error> {
+    let found = topology.elsewhere().len();
+    if found == usize::from(asked) {
+        return Ok(());
+    }
+    let detail = match (found, asked) {
+        (0, _) => "the database was made with all of its shards here; begin another data directory for shards elsewhere".to_owned(),
+        (_, 0) => format!("{found} shard(s) of the database are at other servers: name the addresses of all of them"),
+        (_, _) => format!("{found} shard(s) of the database are at other servers, and {asked} address(es) are given"),
+    };
+    Err(Error::Invalid { field: "shards.urls".to_owned(), detail })
+}
+
 /// As many as there are now is right, and as many as there were when settings were written that nobody has changed since.
 fn check_count(topology: &Topology, asked: Option<u16>) -> Result<(), Error> {
     let found = topology.shards();
@@ -215,7 +249,7 @@ fn create(disk: &dyn Disk, meta: &Meta) -> Result<(), Error> {
 }
 
 fn make(disk: &dyn Disk, meta: &Meta) -> io::Result<()> {
-    for shard in 0..meta.topology.shards() {
+    for shard in (0..meta.topology.shards()).filter(|shard| !meta.topology.elsewhere().contains(shard)) {
         disk.create_dir(&log_folder(shard))?;
         disk.sync_dir(&format!("shards/{shard}"))?;
     }

@@ -106,7 +106,7 @@ pub(super) fn write(disk: &dyn Disk, meta: &Meta) -> io::Result<()> {
 
 fn line(meta: &Meta) -> io::Result<Line> {
     let topology = match meta.topology.strategy() {
-        Strategy::Hash if meta.topology.is_unchanged() => None,
+        Strategy::Hash if meta.topology.is_unchanged() && meta.topology.elsewhere().is_empty() => None,
         Strategy::Hash | Strategy::Ring { .. } | Strategy::Range { .. } | Strategy::Geo { .. } => {
             Some(RawValue::from_string(meta.topology.to_json())?)
         }
@@ -114,8 +114,9 @@ fn line(meta: &Meta) -> io::Result<Line> {
     let logs = meta.logs.as_ref().map(|logs| logs.iter().map(|id| format!("{:032x}", u128::from_be_bytes(*id))).collect());
     let format = match topology {
         None => 1,
+        Some(_) if !meta.topology.elsewhere().is_empty() => FORMAT,
         Some(_) if meta.topology.is_unchanged() => FORMAT_TOPOLOGY,
-        Some(_) => FORMAT,
+        Some(_) => FORMAT_MOVES,
     };
     let mut line = Line { format, shards: meta.topology.shards(), logs, topology, check: None };
     line.check = (line.logs.is_some() || line.topology.is_some()).then(|| checked(&line));
@@ -138,7 +139,9 @@ fn read_start(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
 pub(super) const META_FILE: &str = "factum.meta";
 const META_TEMPORARY: &str = "factum.meta.tmp";
 /// The newest format of a data directory that this build knows.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
+/// The first in which slots have moved.
+const FORMAT_MOVES: u32 = 3;
 /// The first that holds a topology.
 const FORMAT_TOPOLOGY: u32 = 2;
 const META_BYTES_MAX: usize = 4 << 20;

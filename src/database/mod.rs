@@ -188,6 +188,7 @@ pub use exports::ExportStatus;
 pub use job::Job;
 pub use job::JobState;
 pub use options::Durability;
+pub use options::Elsewhere;
 pub use options::Options;
 pub use options::ScriptLimits;
 pub use options::SqlLimits;

@@ -9,6 +9,7 @@ use storage::LockGuard;
 use storage::SystemClock;
 use uuid::Uuid;
 
+use super::Elsewhere;
 use super::Options;
 use super::blocking;
 use super::close;
@@ -19,6 +20,7 @@ use super::same_content;
 use crate::Error;
 use crate::shard;
 use crate::shard::Handle;
+use crate::shard::remote;
 
 /// Opens the shards on these disks: all of them, or none.
 pub(super) async fn on_disks(disks: Vec<Arc<dyn Disk>>, options: &Options) -> Result<Vec<Handle>, Error> {
@@ -34,13 +36,17 @@ pub(super) async fn on_disks(disks: Vec<Arc<dyn Disk>>, options: &Options) -> Re
 
 /// Opens the shards of a data directory. With several, one that can't be opened is absent, and the others serve.
 pub(super) async fn in_directory(directory: &Directory, options: &Options) -> Result<Vec<Handle>, Error> {
-    let there = (0_u16..).zip(&directory.homes).filter(|(_, home)| home.fault.is_none());
+    let there = (0_u16..).zip(&directory.homes).filter(|(_, home)| home.fault.is_none() && !home.is_elsewhere);
     let disks: Vec<(u16, Arc<dyn Disk>)> = there.map(|(shard, home)| (shard, Arc::clone(&home.disk))).collect();
     let numbers: Vec<u16> = disks.iter().map(|(shard, _)| *shard).collect();
     let mut opened = numbers.into_iter().zip(side_by_side(disks, Some(&directory.lock), options).await).peekable();
     let (mut shards, mut failure) = (Vec::with_capacity(directory.homes.len()), None);
     for (number, home) in (0_u16..).zip(&directory.homes) {
-        let found = opened.next_if(|(shard, _)| *shard == number).map(|(_, found)| found);
+        let found = match opened.next_if(|(shard, _)| *shard == number) {
+            Some((_, found)) => Some(found),
+            None if home.is_elsewhere => Some(elsewhere(directory, number, options).await),
+            None => None,
+        };
         let error = match found {
             Some(Ok(shard)) => {
                 shards.push(shard);
@@ -50,8 +56,8 @@ pub(super) async fn in_directory(directory: &Directory, options: &Options) -> Re
             None => Error::ShardFailed { shard: number, detail: home.fault.clone().unwrap_or_default() },
         };
         match absent(directory, number, &error) {
-            Some(shard) => shards.push(shard),
-            None => failure = failure.or(Some(error)),
+            Some(shard) if !home.is_elsewhere => shards.push(shard),
+            Some(_) | None => failure = failure.or(Some(error)),
         }
     }
     if failure.is_none() && shards.iter().all(Handle::is_absent) {
@@ -77,7 +83,7 @@ pub(super) async fn in_directory(directory: &Directory, options: &Options) -> Re
 /// Why `factum.meta` is older than the logs beside it, if it is: it would lead streams to where their newest events are not.
 async fn newer_log(directory: &Directory, shards: &[Handle]) -> Option<Error> {
     let known = directory.meta.topology.version();
-    for shard in shards.iter().filter(|shard| !shard.is_absent()) {
+    for shard in shards.iter().filter(|shard| !shard.is_absent() && shard.location().is_none()) {
         match shard.newest_taken().await {
             Ok(Some(version)) if version > known => {
                 let detail = format!(
@@ -115,6 +121,18 @@ async fn without_older_logs(directory: &Directory, shards: Vec<Handle>) -> Resul
         checked.push(absent(directory, number, &error).ok_or(error)?);
     }
     Ok(checked)
+}
+
+/// A shard that another server has.
+async fn elsewhere(directory: &Directory, shard: u16, options: &Options) -> Result<Handle, Error> {
+    let first = directory.meta.topology.elsewhere().first().copied().unwrap_or(shard);
+    let at = usize::from(shard.saturating_sub(first));
+    let Elsewhere { urls, token_file, timeout } = options.elsewhere.clone();
+    let no_address = || Error::Invalid { field: "shards.urls".to_owned(), detail: format!("has no address for shard {shard}") };
+    let url = urls.get(at).cloned().ok_or_else(no_address)?;
+    let log = directory.meta.logs.as_ref().and_then(|logs| logs.get(usize::from(shard)).copied());
+    let queue_appends = options.queue_appends;
+    remote::open(shard, remote::Options { url, token_file, timeout, queue_appends }, log).await
 }
 
 /// The place of a shard that can't be opened, if the others may serve without it.

@@ -16,6 +16,8 @@ pub struct Options {
     pub shards: Option<u16>,
     /// How a new database spreads streams over its shards (`None`: by hash); an existing one must do so already (`None`: as it does).
     pub strategy: Option<Strategy>,
+    /// Shards that other servers have, beside the first one, which is here; the same number at every start. Needs a data directory.
+    pub elsewhere: Elsewhere,
     /// Do not sync: for bulk loads that can be repeated and for measurements.
     pub durability: Durability,
     /// How many appends may wait for each shard before it answers [`crate::Error::Overloaded`].
@@ -37,6 +39,25 @@ pub struct Options {
     pub export_allow: Vec<String>,
     /// The engine's own settings. What the same content is the database says itself, and it draws a log id if there is none.
     pub storage: storage::Options,
+}
+
+/// Shards that other servers have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The address of each, such as `http://10.0.0.2:4400`: of shard 1, of shard 2 and so forth. Each is a server with one shard that nobody
+    /// else writes to.
+    pub urls: Vec<String>,
+    /// A file with the token that they are asked with, if they want one: it has to be for everything. Read again when it does not count any
+    /// more.
+    pub token_file: Option<PathBuf>,
+    /// How long a call may take.
+    pub timeout: Duration,
+}
+
+impl Default for Elsewhere {
+    fn default() -> Self {
+        Self { urls: Vec::new(), token_file: None, timeout: Duration::from_secs(10) }
+    }
 }
 
 /// What one call of a definition's function may use. A breach is an error of that call alone.
@@ -109,6 +130,7 @@ impl Options {
             data: Some(data.into()),
             shards: None,
             strategy: None,
+            elsewhere: Elsewhere::default(),
             durability: Durability::Strict,
             queue_appends: QUEUE_APPENDS,
             scripts: ScriptLimits::default(),

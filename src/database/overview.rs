@@ -111,6 +111,10 @@ fn of_shard(status: &ShardStatus) -> Vec<Trouble> {
         |severity, problem: String, todo: &str| Trouble { severity, part: "shard", name: name.clone(), problem, todo: todo.to_owned() };
     let mut found = Vec::new();
     if let (Err(error), true) = (&status.appends, status.is_absent) {
+        if let Some(url) = &status.location {
+            let todo = format!("look at the server at {url}: as soon as it answers, with the log that it had, the shard is there again");
+            return vec![trouble(Severity::Critical, format!("can't be used, neither for appends nor for reads: {error}"), &todo)];
+        }
         let todo = "bring its folder back from where it is, or from a backup, and restart the server: the other shards can't stand for it";
         return vec![trouble(Severity::Critical, format!("can't be used, neither for appends nor for reads: {error}"), todo)];
     }

@@ -223,6 +223,12 @@ impl Database {
         Cursor::parse(text, self.router())
     }
 
+    /// What tells it from every other database: the id of its first shard's log. A copy has the same.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        self.router().database_id()
+    }
+
     /// Which shard a stream is on.
     #[must_use]
     pub fn shard_of(&self, stream: &str) -> u16 {
@@ -268,6 +274,8 @@ impl Database {
             .map(|(shard, status)| ShardStatus {
                 shard: shard.number(),
                 is_absent: status.is_absent,
+                location: status.location,
+                log_id: shard.log_id(),
                 appends: status.appends,
                 position: status.position,
                 streams: status.streams,

@@ -274,6 +274,9 @@ fn kind_of(topology: &Topology, change: TopologyChange) -> GoalKind {
 /// The topology with a change, which is not carried out yet.
 fn changed(topology: &Topology, change: TopologyChange, goal: Goal) -> Result<Topology, Error> {
     let conflict = |detail: String| Err(Error::TopologyConflict { detail });
+    if !topology.elsewhere().is_empty() {
+        return conflict("some of the shards are at other servers (shards.urls): what such a database began with stays".to_owned());
+    }
     if topology.slots().is_empty() {
         let name = topology.strategy().as_str();
         return conflict(format!("the shards of {name} are given by its settings; only those of hash and ring can be changed"));

@@ -94,6 +94,10 @@ pub struct ShardStatus {
     pub shard: u16,
     /// Its files are missing, not its own, or can't be opened: it takes no reads either, and nothing below is known of it.
     pub is_absent: bool,
+    /// The address of the server that has it; `None`: this process has.
+    pub location: Option<String>,
+    /// What tells its log from every other; zeros if that was never known.
+    pub log_id: [u8; 16],
     /// `Ok`, or why it takes no appends.
     pub appends: Result<(), storage::Error>,
     /// Its last committed position.

@@ -107,6 +107,7 @@ pub fn guarded_router(database: Database, settings: HttpSettings, auth: Arc<Auth
 fn build(database: Database, settings: HttpSettings, auth: Option<Arc<Auth>>) -> Router {
     let (router, description) = described().split_for_parts();
     let quotas = settings.quotas;
+    let log = database.id();
     let app = App {
         database,
         imports: Arc::new(Semaphore::new(settings.imports_max)),
@@ -121,7 +122,7 @@ fn build(database: Database, settings: HttpSettings, auth: Option<Arc<Auth>>) ->
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_allowed);
     // Both as one: axum copies and boxes whatever is put around its routes, once for each time that something is.
-    let around = (observe::ObserveLayer::new(), option_layer(access::layer(auth, quotas)));
+    let around = (observe::ObserveLayer::new(log), option_layer(access::layer(auth, quotas)));
     router.layer(around).with_state(Arc::new(app))
 }
 

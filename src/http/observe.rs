@@ -15,6 +15,8 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::future::Either;
+use futures::future::ready;
 use http::HeaderName;
 use http::HeaderValue;
 use tower::Layer;
@@ -39,11 +41,13 @@ use crate::telemetry::traces::Answered;
 #[derive(Clone)]
 pub(crate) struct ObserveLayer {
     meters: Arc<Meters>,
+    log: Arc<str>,
 }
 
 impl ObserveLayer {
-    pub(crate) fn new() -> Self {
-        Self { meters: Meters::new() }
+    /// Around the routes of a database whose first shard has this log.
+    pub(crate) fn new(log: [u8; 16]) -> Self {
+        Self { meters: Meters::new(), log: format!("{:032x}", u128::from_be_bytes(log)).into() }
     }
 }
 
@@ -51,7 +55,7 @@ impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Observe { inner, meters: Arc::clone(&self.meters) }
+        Observe { inner, meters: Arc::clone(&self.meters), log: Arc::clone(&self.log) }
     }
 }
 
@@ -60,6 +64,7 @@ impl<S> Layer<S> for ObserveLayer {
 pub(crate) struct Observe<S> {
     inner: S,
     meters: Arc<Meters>,
+    log: Arc<str>,
 }
 
 impl<S> Service<Request> for Observe<S>
@@ -90,7 +95,11 @@ where
         let state = request.headers().get("tracestate").and_then(|state| state.to_str().ok());
         let kept = traces::begin(trace, parent, state);
         let ids = RequestIds { request: id.to_str().unwrap_or_default().into(), trace, span: kept.clone() };
-        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        let answer = match misdirected(&request, &self.log) {
+            Some(problem) => Either::Left(ready(Ok(problem.into_response()))),
+            None => Either::Right(self.inner.call(request)),
+        };
+        let answer = AssertUnwindSafe(answer).catch_unwind();
         let (recorded, of_body) = (span.clone(), ids.clone());
         let answered = async move {
             let mut response = match answer.await {
@@ -125,6 +134,12 @@ where
     }
 }
 
+/// Whoever speaks to a shard must not change the log of another one that has come to its address.
+fn misdirected(request: &Request, log: &str) -> Option<Problem> {
+    request.headers().get(LOG_ID).filter(|meant| meant.as_bytes() != log.as_bytes())?;
+    Some(Problem::new(Slug::MisdirectedRequest, "this server has another log").with_text("log_id", log))
+}
+
 /// What a panic said; ours never hold event data.
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
@@ -146,6 +161,7 @@ fn request_id(request: &Request) -> HeaderValue {
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 static PROCESS: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+const LOG_ID: HeaderName = HeaderName::from_static("factum-log-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 #[cfg(test)]
@@ -163,7 +179,7 @@ mod tests {
             assert!(request.headers().contains_key("x-calm"), "hush");
             "calm"
         }
-        let router = Router::new().route("/", get(panics)).layer(ObserveLayer::new());
+        let router = Router::new().route("/", get(panics)).layer(ObserveLayer::new([0; 16]));
         let response = router.clone().oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status().as_u16(), 500);
         assert!(response.headers().contains_key(REQUEST_ID));

@@ -109,8 +109,10 @@ pub(crate) struct RegionInfo {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ShardInfo {
     id: u16,
-    /// Where it is: `local`, in this process.
-    location: &'static str,
+    /// Where it is: `local`, in this process, or the address of the server that has it.
+    location: String,
+    /// What tells its log from every other, in hexadecimal. A request with it in `Factum-Log-Id` is refused by a server with another log.
+    log_id: String,
     /// `ok`; `refuses-appends`, reads are served; `unavailable`, nothing is: its streams are answered 503.
     state: &'static str,
     /// Why it is not `ok`.
@@ -194,7 +196,8 @@ impl ShardInfo {
     fn new(status: &ShardStatus, (slots, region): (Option<usize>, Option<String>), drained: bool) -> Self {
         Self {
             id: status.shard,
-            location: "local",
+            location: status.location.clone().unwrap_or_else(|| "local".to_owned()),
+            log_id: format!("{:032x}", u128::from_be_bytes(status.log_id)),
             state: state_name(status),
             reason: status.appends.as_ref().err().map(ToString::to_string),
             position: status.position.get(),

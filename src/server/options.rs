@@ -20,6 +20,9 @@ pub(super) fn database_options(settings: &Settings) -> database::Options {
     let mut options = database::Options::new(&settings.server.data);
     options.shards = settings.shards.count;
     options.strategy = strategy(&settings.shards);
+    options.elsewhere.urls.clone_from(&settings.shards.urls);
+    options.elsewhere.token_file.clone_from(&settings.shards.token_file);
+    options.elsewhere.timeout = settings.shards.timeout.unwrap_or(options.elsewhere.timeout);
     options.durability = durability(settings);
     options.aggregate_cache_bytes = size(settings.storage.aggregate_cache);
     options.scripts.memory_bytes = size(settings.scripts.memory);

@@ -21,6 +21,7 @@ impl Absent {
     pub(super) fn status(&self) -> Status {
         Status {
             is_absent: true,
+            location: None,
             appends: Err(unusable(&self.detail.as_str().into())),
             position: Position::ZERO,
             streams: 0,

@@ -72,10 +72,16 @@ impl Home {
         self.owner.stream(stream).await
     }
 
-    /// The same without leaving the thread: for those that can't wait.
+    /// The same without leaving the thread: for those that can't wait. Of a shard elsewhere nothing is known at once.
     pub(crate) fn stream_now(&self, stream: &str) -> Result<Option<StreamInfo>, Error> {
         self.check_open()?;
         self.owner.stream_now(stream)
+    }
+
+    /// The same for those that can wait, and rarely have to: it is in memory nearly always, and then a thread that may wait for a disk would
+    /// cost more than the answer.
+    pub(crate) async fn stream_at_once(&self, stream: &StreamName) -> Result<Option<StreamInfo>, Error> {
+        if self.owner.location().is_some() { self.stream(stream.clone()).await } else { self.stream_now(stream.as_str()) }
     }
 
     /// Visible events of the stream; `None` if there is no such stream.

@@ -57,7 +57,7 @@ fn stage_each(store: &mut Store, stream: &StreamName, events: Vec<NewEvent>, imp
 }
 
 impl Imported {
-    fn add(&mut self, appended: &Appended, events: u64) {
+    pub(super) fn add(&mut self, appended: &Appended, events: u64) {
         if appended.duplicate {
             self.duplicates += events;
         } else {
@@ -67,18 +67,18 @@ impl Imported {
     }
 }
 
-fn transaction(stream: &StreamName, events: Vec<NewEvent>) -> Transaction {
+pub(super) fn transaction(stream: &StreamName, events: Vec<NewEvent>) -> Transaction {
     let append = StreamAppend { stream: stream.clone(), expected: ExpectedVersion::Any, events };
     Transaction { appends: vec![append], conditions: Vec::new() }
 }
 
-fn repeats_an_id(events: &[NewEvent]) -> bool {
+pub(super) fn repeats_an_id(events: &[NewEvent]) -> bool {
     let mut seen = HashSet::with_capacity(events.len());
     events.iter().any(|event| !event.id_is_fresh && !seen.insert(event.id))
 }
 
 /// How many of the first events make one frame: enough to share its cost, too few to be refused for its size.
-fn chunk_length(events: &[NewEvent]) -> usize {
+pub(super) fn chunk_length(events: &[NewEvent]) -> usize {
     let mut bytes = 0;
     let fitting = events
         .iter()

@@ -30,7 +30,7 @@ use super::ring::RingSlice;
 /// The live end of a shard's log.
 pub(super) struct Live {
     shard: u16,
-    reader: Reader,
+    origin: Origin,
     state: Mutex<State>,
     changed: Condvar,
     ring: RwLock<Ring>,
@@ -41,6 +41,23 @@ pub(super) struct Live {
     next_follower: AtomicU64,
     is_closed: AtomicBool,
     meters: Arc<Meters>,
+}
+
+/// Where events come from.
+enum Origin {
+    /// A log of this process, which is read when its writer says so.
+    Log(Reader),
+    /// Another server, which sends them. So far its log was seen to reach.
+    Another(Arc<AtomicU64>),
+}
+
+impl Origin {
+    fn committed(&self) -> Position {
+        match self {
+            Self::Log(reader) => reader.committed(),
+            Self::Another(end) => Position::new(end.load(Ordering::Acquire)),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -84,9 +101,18 @@ impl Place {
 
 impl Live {
     pub(super) fn new(shard: u16, reader: Reader, ring_bytes_max: usize, meters: Arc<Meters>) -> Self {
+        Self::of(shard, Origin::Log(reader), ring_bytes_max, meters)
+    }
+
+    /// The live end of a log that another server has. Nobody runs it: what is sent is given to [`Live::arrived`].
+    pub(super) fn of_another(shard: u16, end: Arc<AtomicU64>, ring_bytes_max: usize, meters: Arc<Meters>) -> Self {
+        Self::of(shard, Origin::Another(end), ring_bytes_max, meters)
+    }
+
+    fn of(shard: u16, origin: Origin, ring_bytes_max: usize, meters: Arc<Meters>) -> Self {
         Self {
             shard,
-            reader,
+            origin,
             state: Mutex::default(),
             changed: Condvar::new(),
             ring: RwLock::new(Ring::new(ring_bytes_max)),
@@ -151,10 +177,23 @@ impl Live {
         while !state.is_closed && !self.changed.wait_until(&mut state, until).timed_out() {}
     }
 
+    /// Takes what another server has sent, in order and without a gap, up to `through`. What the ring has passed already is left out.
+    pub(super) fn arrived(&self, mut events: Vec<RecordedEvent>, through: Position) {
+        if self.state.lock().followers == 0 {
+            return;
+        }
+        let end = self.ring.read().end();
+        if through > end {
+            events.retain(|event| event.position() > end);
+            self.publish(end, events, through);
+        }
+    }
+
     /// Reads what is new into the ring.
     fn fill(&self, has_failed: &mut bool) -> Filled {
+        let Origin::Log(reader) = &self.origin else { return Filled::Nothing };
         let everything = Filter { include_system: true, ..Filter::default() };
-        let target = self.reader.committed();
+        let target = reader.committed();
         let mut filled = Filled::Nothing;
         loop {
             let after = self.ring.read().end();
@@ -166,7 +205,7 @@ impl Live {
                 self.reset(after, target);
                 return Filled::ForSome;
             }
-            match self.reader.read_events(&everything, after, Direction::Forward, FILL_PAGE_EVENTS, FILL_PAGE_BYTES) {
+            match reader.read_events(&everything, after, Direction::Forward, FILL_PAGE_EVENTS, FILL_PAGE_BYTES) {
                 Ok(slice) if slice.through > after => {
                     let is_for_some = self.publish(after, slice.events, slice.through) || filled == Filled::ForSome;
                     filled = if is_for_some { Filled::ForSome } else { Filled::ForNobody };
@@ -231,7 +270,7 @@ impl Follower {
         let began = {
             let mut state = live.state.lock();
             state.followers += 1;
-            let began = live.reader.committed();
+            let began = live.origin.committed();
             if state.followers == 1 {
                 live.ring.write().reset(began);
                 live.published.store(began.get(), Ordering::Release);

@@ -23,6 +23,7 @@ mod moves;
 mod partition;
 mod plan;
 mod queue;
+pub(crate) mod remote;
 mod ring;
 mod router;
 mod strategy;

@@ -44,6 +44,8 @@ struct Inner {
     drained: BTreeSet<u16>,
     /// What is being done to it, until it is.
     goal: Option<Goal>,
+    /// Shards that other servers have.
+    elsewhere: BTreeSet<u16>,
 }
 
 /// As it lies in the data directory.
@@ -61,6 +63,8 @@ struct Stored {
     drained: BTreeSet<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     goal: Option<Goal>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    elsewhere: BTreeSet<u16>,
 }
 
 /// Where a stream lives, and why.
@@ -110,8 +114,21 @@ impl Topology {
             Strategy::Ring { weights } => hash_ring::owners(weights),
             Strategy::Range { .. } | Strategy::Geo { .. } => Vec::new(),
         };
-        let (moves, tenures, drained) = (Vec::new(), Tenures::new(), BTreeSet::new());
-        Self { inner: Arc::new(Inner { version: 1, shards, strategy, slots, began_with: shards, moves, tenures, drained, goal: None }) }
+        let (moves, tenures, drained, elsewhere) = (Vec::new(), Tenures::new(), BTreeSet::new(), BTreeSet::new());
+        let inner = Inner { version: 1, shards, strategy, slots, began_with: shards, moves, tenures, drained, goal: None, elsewhere };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The same, of which the last so many shards are other servers'.
+    pub(crate) fn with_last_elsewhere(&self, count: u16) -> Self {
+        let mut inner = self.inner.as_ref().clone();
+        inner.elsewhere = (inner.shards.saturating_sub(count)..inner.shards).collect();
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Shards that other servers have.
+    pub(crate) fn elsewhere(&self) -> &BTreeSet<u16> {
+        &self.inner.elsewhere
     }
 
     /// Counts up with each change.
@@ -229,11 +246,13 @@ impl Topology {
 
     /// The shard of a stream.
     pub(crate) fn owner(&self, stream: &str) -> u16 {
-        let Inner { shards, strategy, slots, .. } = &*self.inner;
+        let Inner { shards, strategy, slots, elsewhere, .. } = &*self.inner;
         if *shards == 1 {
             return 0;
         }
         match strategy {
+            // Nobody but a server itself writes to them.
+            _ if !elsewhere.is_empty() && stream.starts_with('$') => SYSTEM_SHARD,
             Strategy::Hash | Strategy::Ring { .. } => {
                 let owner = slots.get(usize::from(partition::slot(stream)));
                 *owner.expect("the table has every slot")
@@ -255,6 +274,7 @@ impl Topology {
     pub(crate) fn explain(&self, stream: &str) -> Placement {
         let partition_key = partition::partition_key(stream).to_owned();
         let reason = match &self.inner.strategy {
+            _ if !self.inner.elsewhere.is_empty() && stream.starts_with('$') => Reason::System,
             Strategy::Hash | Strategy::Ring { .. } => {
                 Reason::Slot { hash: xxh3_64(partition_key.as_bytes()), slot: partition::slot(stream) }
             }
@@ -290,11 +310,12 @@ impl Topology {
 
     /// As it is kept.
     pub(crate) fn to_json(&self) -> String {
-        let Inner { version, shards, strategy, slots, began_with, moves, drained, goal, .. } = &*self.inner;
+        let Inner { version, shards, strategy, slots, began_with, moves, drained, goal, elsewhere, .. } = &*self.inner;
         let slots = (!slots.is_empty()).then(|| slots.clone());
         let (began_with, goal) = ((*version > 1).then_some(*began_with), goal.clone());
-        let (moves, drained) = (moves.clone(), drained.clone());
-        let stored = Stored { version: *version, shards: *shards, by: strategy.clone(), slots, began_with, moves, drained, goal };
+        let (moves, drained, elsewhere) = (moves.clone(), drained.clone(), elsewhere.clone());
+        let by = strategy.clone();
+        let stored = Stored { version: *version, shards: *shards, by, slots, began_with, moves, drained, goal, elsewhere };
         serde_json::to_string(&stored).expect("numbers and text are JSON")
     }
 
@@ -304,7 +325,7 @@ impl Topology {
     ///
     /// What is wrong with it, in words.
     pub(crate) fn from_json(text: &str) -> Result<Self, String> {
-        let Stored { version, shards, by, slots, began_with, moves, drained, goal } =
+        let Stored { version, shards, by, slots, began_with, moves, drained, goal, elsewhere } =
             serde_json::from_str(text).map_err(|error| error.to_string())?;
         let (count, strategy) = by.settled(Some(shards)).map_err(|error| error.to_string())?;
         let needs_slots = matches!(strategy, Strategy::Hash | Strategy::Ring { .. });
@@ -325,7 +346,14 @@ impl Topology {
                     return Err(format!("it began with {began_with} shards and has {count}"));
                 }
                 let tenures = moves::tenures(&moves, &slots)?;
-                Ok(Self { inner: Arc::new(Inner { version, shards: count, strategy, slots, began_with, moves, tenures, drained, goal }) })
+                if elsewhere.contains(&SYSTEM_SHARD)
+                    || elsewhere.iter().any(|shard| *shard >= count)
+                    || !(elsewhere.is_empty() || moves.is_empty())
+                {
+                    return Err(format!("the shards {elsewhere:?} can't be elsewhere"));
+                }
+                let inner = Inner { version, shards: count, strategy, slots, began_with, moves, tenures, drained, goal, elsewhere };
+                Ok(Self { inner: Arc::new(inner) })
             }
         }
     }

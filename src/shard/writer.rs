@@ -22,6 +22,7 @@ use super::local::Local;
 use super::meters::Outcome;
 use super::meters::Outcomes;
 use super::queue::Weigh;
+use crate::Error;
 
 /// Something for the writer to do, and where its answer goes.
 pub(super) struct Request {
@@ -72,7 +73,7 @@ pub(super) struct Pending<T> {
 
 /// What came of a request, and when.
 pub(super) struct Answered<T> {
-    pub(super) result: Result<T, storage::Error>,
+    pub(super) result: Result<T, Error>,
     pub(super) times: Times,
 }
 
@@ -214,7 +215,7 @@ fn stage(store: &mut Store, write: &Write) -> Result<Appended, storage::Error> {
 }
 
 fn send<T>(answer: Result<T, storage::Error>, failure: Option<&storage::Error>, reply: Reply<T>, times: Times) {
-    let result = failure.map_or(answer, |error| Err(error.clone()));
+    let result = failure.map_or(answer, |error| Err(error.clone())).map_err(Error::from);
     // Whoever asked may have gone; what was appended stays.
     drop(reply.send(Answered { result, times }));
 }

@@ -19,6 +19,8 @@ use crate::Version;
 use crate::plant;
 use crate::plant::Plant;
 
+mod another_log;
+
 /// An event of the log. Holds a slice of a shared buffer: cheap to clone, nothing is decoded until asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedEvent {

@@ -153,6 +153,11 @@ impl Random {
         Self(seed)
     }
 
+    /// The numbers that another one's number leads to.
+    pub(crate) fn from(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -252,14 +252,14 @@ async fn changes_that_make_no_sense_are_refused() {
 /// A database of three shards without the last one, and the stream that it has.
 async fn without_a_shard(place: &std::path::Path) -> (Api, String) {
     let options = || Options { shards: Some(3), ..Options::new(place) };
-    let api = Api::over(Database::open(options()).await.unwrap(), HttpSettings::default());
+    let api = Api::over(Database::open(options()).await.expect("a directory"), HttpSettings::default());
     for number in 0..12 {
         api.fill(&format!("order-{number}"), 1).await;
     }
-    let lost = (0..12).map(|number| format!("order-{number}")).find(|stream| api.database.shard_of(stream) == 2).unwrap();
-    api.database.close().await.unwrap();
-    std::fs::remove_dir_all(place.join("shards/2")).unwrap();
-    (Api::over(Database::open(options()).await.unwrap(), HttpSettings::default()), lost)
+    let lost = (0..12).map(|number| format!("order-{number}")).find(|stream| api.database.shard_of(stream) == 2).expect("one of twelve");
+    api.database.close().await.expect("a directory");
+    std::fs::remove_dir_all(place.join("shards/2")).expect("a folder");
+    (Api::over(Database::open(options()).await.expect("a directory"), HttpSettings::default()), lost)
 }
 
 #[tokio::test]

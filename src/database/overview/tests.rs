@@ -16,6 +16,8 @@ use crate::database::Terms;
 fn shard() -> ShardStatus {
     ShardStatus {
         is_absent: false,
+        location: None,
+        log_id: [0; 16],
         shard: 3,
         appends: Ok(()),
         position: Position::new(10),

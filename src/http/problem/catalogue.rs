@@ -130,6 +130,9 @@ problems! {
     UnsupportedMediaType, UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The media type is not supported",
         "`Content-Type` or `Content-Encoding` is missing or not one that this path reads; `detail` names those it does.",
         "Label the body as what it is, in one of the formats named.";
+    MisdirectedRequest, MISDIRECTED_REQUEST, "misdirected-request", "The request is meant for another log",
+        "The header `Factum-Log-Id` names a log that this server does not have: another server listens at its address now, or its data was exchanged. Nothing was done.",
+        "Find the server that has the log; `GET /v1/shards` says which log a server has.";
     CrossShardTransaction, UNPROCESSABLE_ENTITY, "cross-shard-transaction", "The streams live on several shards",
         "A transaction holds within one shard; `streams` lists each stream with its shard, `partition_key` is one that they could share. Nothing was stored.",
         "Give streams that change together a common partition key: `{key}` in their names.";
