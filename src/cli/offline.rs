@@ -19,12 +19,16 @@ use super::failure::Failure;
 use super::output::Column;
 use super::output::Output;
 use super::output::grouped;
+use crate::database::DIRECTORY_FORMAT;
+use crate::database::Facts;
 
 /// A data directory, locked until this is dropped.
 pub(crate) struct DataDirectory {
     path: PathBuf,
-    /// Number and disk of each shard.
+    /// Number and disk of each shard that it has a folder of.
     pub(crate) shards: Vec<(u16, Arc<dyn Disk>)>,
+    /// The shards that are drained.
+    pub(crate) drained: Vec<u16>,
     _lock: Box<dyn LockGuard>,
 }
 
@@ -32,7 +36,6 @@ pub(crate) struct DataDirectory {
 #[derive(Deserialize)]
 struct Meta {
     format: u32,
-    shards: u16,
 }
 
 impl DataDirectory {
@@ -45,8 +48,8 @@ impl DataDirectory {
         };
         let meta = std::fs::read_to_string(path.join(META_FILE)).map_err(|error| not_one(format!("{META_FILE}: {error}")))?;
         let meta: Meta = serde_json::from_str(&meta).map_err(|error| not_one(format!("{META_FILE}: {error}")))?;
-        if meta.format > FORMAT {
-            let detail = format!("{META_FILE} has format {}, this build knows up to {FORMAT}", meta.format);
+        if meta.format > DIRECTORY_FORMAT {
+            let detail = format!("{META_FILE} has format {}, this build knows up to {DIRECTORY_FORMAT}", meta.format);
             return Err(Failure::failed(format!("{} is of a newer version of Factum", path.display())).detail(detail));
         }
         let lock = RealDisk::new(path).lock(LOCK_FILE, &format!("factum, process {}, offline", std::process::id()));
@@ -56,16 +59,22 @@ impl DataDirectory {
             }
             Failure::failed(format!("{} cannot be locked", path.display())).detail(error.to_string())
         })?;
-        let shards = (0..meta.shards).map(|shard| {
+        let unreadable = |detail: String| {
+            Failure::failed(format!("{META_FILE} of {} can't be read", path.display())).detail(detail).next("bring it back from a backup")
+        };
+        let facts = Facts::read(path).map_err(|error| unreadable(chain(&error)))?;
+        let Facts { here, drained } = facts.ok_or_else(|| unreadable("it is not there".to_owned()))?;
+        let count = here.len();
+        let shards = here.into_iter().map(|shard| {
             let directory = path.join("shards").join(shard.to_string());
             if !directory.is_dir() {
                 return Err(Failure::failed(format!("{} is missing", directory.display()))
-                    .detail(format!("the data directory has {} shards", meta.shards))
+                    .detail(format!("the data directory has {count} shards"))
                     .next("bring it back from a backup; the other shards cannot stand for it"));
             }
             Ok((shard, Arc::new(RealDisk::new(directory)) as Arc<dyn Disk>))
         });
-        Ok(Self { path: path.to_owned(), shards: shards.collect::<Result<_, _>>()?, _lock: lock })
+        Ok(Self { path: path.to_owned(), shards: shards.collect::<Result<_, _>>()?, drained, _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -130,5 +139,3 @@ pub(crate) fn damage_json(damage: &Damage) -> serde_json::Value {
 
 const META_FILE: &str = "factum.meta";
 const LOCK_FILE: &str = "factum.lock";
-/// The newest format of a data directory that this build knows.
-const FORMAT: u32 = 2;

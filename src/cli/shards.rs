@@ -1,5 +1,6 @@
 //! `factum shards`: which shards there are, where a stream lives, and how shards come and go.
 
+mod archive;
 mod change;
 
 use std::process::ExitCode;
@@ -73,6 +74,14 @@ enum Command {
     Rebalance {
         #[command(flatten)]
         how: How,
+    },
+    /// Move the log of a drained shard to another place, where it stays readable. The server must be stopped.
+    #[command(after_help = "Example:\n  factum shards archive 2 --to /mnt/cold/factum-2 --data ./data\n\n\
+        It is copied and proven byte by byte; then a link takes the folder's place, in one step. The server writes its index there,\n\
+        so the place has to be writable.")]
+    Archive {
+        #[command(flatten)]
+        arguments: archive::Arguments,
     },
     /// List the changes since the server was started.
     #[command(after_help = "Example:\n  factum shards jobs")]
@@ -152,6 +161,7 @@ pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<Ex
         Some(Command::Add { weight, how }) => begin(Change::Add { weight: *weight }, how, output).await,
         Some(Command::Drain { shard, how }) => begin(Change::Drain { shard: *shard }, how, output).await,
         Some(Command::Rebalance { how }) => begin(Change::Rebalance, how, output).await,
+        Some(Command::Archive { arguments }) => archive::run(arguments, output),
         Some(Command::Jobs { connection }) => change::jobs(&Client::new(connection)?, output).await,
         Some(Command::Pause { of }) => steer(of, "pause", output).await,
         Some(Command::Resume { of }) => steer(of, "resume", output).await,

@@ -111,6 +111,31 @@ pub(super) fn open(place: Place, asked: Asked) -> Result<Directory, Error> {
     Ok(Directory { homes, meta, place, lock })
 }
 
+/// What commands need to know of a data directory that nobody has open.
+pub(crate) struct Facts {
+    /// The shards that have a folder below it.
+    pub(crate) here: Vec<u16>,
+    /// Those that are drained: they own nothing, and their logs are only read.
+    pub(crate) drained: Vec<u16>,
+}
+
+impl Facts {
+    /// Reads `factum.meta`; `None` if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`]: `UnknownFormat`, `Corrupt`, `Io`.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
+        let Some(Meta { topology, .. }) = meta::read(&RealDisk::new(path))? else { return Ok(None) };
+        let all = || 0..topology.shards();
+        let is_drained = |shard: &u16| topology.drained().contains(shard) && topology.slots_of(*shard) == Some(0);
+        Ok(Some(Self {
+            here: all().filter(|shard| !topology.elsewhere().contains(shard)).collect(),
+            drained: all().filter(is_drained).collect(),
+        }))
+    }
+}
+
 /// The folder of a shard, and whether it is the shard's own.
 fn home(place: &Place, meta: &Meta, shard: u16) -> Result<Home, Error> {
     let disk = (place.shard)(shard);

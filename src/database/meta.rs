@@ -2,7 +2,7 @@
 //!
 //! One line of JSON. Format 1 has the number of shards, which are spread by `hash`; with any other strategy it is format 2 and holds the
 //! topology, so that a build which does not know that refuses the directory; once slots have moved or a shard was added it is format 3,
-//! since streams may then have events in several logs. With several shards it also holds the ids of their logs,
+//! since streams may then have events in several logs; with shards at other servers it is format 4. With several shards it also holds the ids of their logs,
 //! once all of them have one: a folder that is missing, empty, foreign or there twice is found by them.
 
 use std::io;
@@ -139,7 +139,7 @@ fn read_start(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
 pub(super) const META_FILE: &str = "factum.meta";
 const META_TEMPORARY: &str = "factum.meta.tmp";
 /// The newest format of a data directory that this build knows.
-const FORMAT: u32 = 4;
+pub(crate) const FORMAT: u32 = 4;
 /// The first in which slots have moved.
 const FORMAT_MOVES: u32 = 3;
 /// The first that holds a topology.

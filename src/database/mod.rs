@@ -136,6 +136,7 @@ pub use crate::subscription::group::ParkedPage;
 pub use crate::subscription::group::Terms;
 use crate::telemetry;
 
+pub(crate) use directory::Facts;
 #[doc(hidden)]
 pub use directory::ShardDisks;
 use reshaping::Ground;
@@ -187,6 +188,7 @@ pub use exports::ExportFile;
 pub use exports::ExportStatus;
 pub use job::Job;
 pub use job::JobState;
+pub(crate) use meta::FORMAT as DIRECTORY_FORMAT;
 pub use options::Durability;
 pub use options::Elsewhere;
 pub use options::Options;

@@ -96,11 +96,7 @@ impl Start {
 
     /// Starts it, and kills it after `delay`, wherever it is then.
     pub(crate) fn killed_after(self, delay: Duration) {
-        let (mut child, _) = self.spawn();
-        // Not a wait for something: the fault's own random time.
-        thread::park_timeout(delay);
-        child.kill().expect("it can be killed");
-        child.wait().expect("it can be waited for");
+        kill_after(self.spawn().0, delay);
     }
 
     /// Starts it and waits for it to end by itself; what it said on stderr.
@@ -111,6 +107,18 @@ impl Start {
         let said = fs::read_to_string(&log).expect("a log");
         (status, said.get(before..).unwrap_or_default().to_owned())
     }
+}
+
+/// Starts a command, and kills it after `delay`, wherever it is then.
+pub(crate) fn killed_after(command: &mut Command, delay: Duration) {
+    kill_after(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts"), delay);
+}
+
+fn kill_after(mut child: Child, delay: Duration) {
+    // Not a wait for something: the fault's own random time.
+    thread::park_timeout(delay);
+    child.kill().expect("it can be killed");
+    child.wait().expect("it can be waited for");
 }
 
 fn first_line(child: &mut Child) -> Option<String> {

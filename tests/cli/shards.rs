@@ -4,13 +4,19 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::json;
 
+use crate::crash::Random;
 use crate::http::Api;
+use crate::process::FACTUM;
 use crate::process::Place;
 use crate::process::Start;
+use crate::process::killed_after;
+use crate::process::note;
 use crate::process::run;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/domestic-declarations.ndjson.gz");
@@ -186,5 +192,76 @@ async fn r6_a_shard_that_is_missing_is_told_and_the_others_serve() {
     let server = place.start().ready();
     let (events, _) = Api::new(&server.url).events_after("0").await;
     assert_eq!(events.len(), 4 + 3);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// Everything that the server gives, stream by stream.
+async fn all_of(api: &Api) -> Vec<(String, u64, Value)> {
+    let (events, _) = api.events_after("0").await;
+    let text = |event: &Value| event["stream"].as_str().expect("a name").to_owned();
+    let mut all: Vec<_> =
+        events.iter().map(|event| (text(event), event["version"].as_u64().expect("a number"), event["data"].clone())).collect();
+    all.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
+    all
+}
+
+/// L1: the log of a drained shard goes to another place; whenever that is broken off, all of it is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l1_a_drained_shard_is_archived_and_stays_readable() {
+    let place = Place::new();
+    let server = place.start().flag(&["--shards", "3"]).ready();
+    let api = Api::new(&server.url);
+    for number in 0..120 {
+        api.write(&format!("s-{}", number % 40), "Tested", json!(number)).await;
+    }
+    server.run(&["shards", "drain", "2"]).exits(0);
+    let before = all_of(&api).await;
+    let data = place.data().display().to_string();
+    let (first, second) = (place.path("cold"), place.path("colder"));
+    let archive =
+        |shard: &str, to: &std::path::Path| run(&["shards", "archive", shard, "--data", &data, "--to", &to.display().to_string()], "", &[]);
+    archive("2", &first).exits(1).says("in use");
+    assert_eq!(server.terminate(), Some(0));
+    archive("1", &first).exits(1).says("only the log of a drained shard");
+    archive("7", &first).exits(2).says("no folder of a shard 7");
+    archive("2", &place.data().join("inside")).exits(2).says("no other place");
+    fs::create_dir(place.path("full")).expect("it can be made");
+    fs::write(place.path("full").join("file"), "mine").expect("it can be written");
+    archive("2", &place.path("full")).exits(2).says("is not empty");
+    // Killed wherever it is, many times: the folder or the link is there, and a server starts.
+    let (mut random, seed) = Random::of_environment();
+    note(&format!("SEED={seed}"));
+    for _ in 0..8 {
+        let mut command = Command::new(FACTUM);
+        command.args(["shards", "archive", "2", "--data", &data, "--to"]).arg(&first);
+        killed_after(&mut command, Duration::from_micros(random.below(60_000)));
+        if fs::symlink_metadata(place.data().join("shards/2")).expect("it is there").is_symlink() {
+            break;
+        }
+    }
+    let server = place.start().ready();
+    assert_eq!(all_of(&Api::new(&server.url)).await, before);
+    assert_eq!(server.terminate(), Some(0));
+    if !fs::symlink_metadata(place.data().join("shards/2")).expect("it is there").is_symlink() {
+        archive("2", &first).exits(0);
+    }
+    assert_eq!(fs::read_link(place.data().join("shards/2")).expect("a link"), first.canonicalize().expect("a folder"));
+    let done = archive("2", &second).exits(0).json_lines().remove(0);
+    assert!(done["bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{done}");
+    assert!(!first.exists() && second.join("log").is_dir());
+    run(&["verify", &data], "", &[]).exits(0);
+    let server = place.start().ready();
+    let api = Api::new(&server.url);
+    assert_eq!(all_of(&api).await, before);
+    api.write("s-1", "Tested", json!("again")).await;
+    assert_eq!(all_of(&api).await.len(), 121);
+    let shards = server.run(&["shards"]).exits(0).json_lines().remove(0);
+    assert_eq!((&shards["shards"][2]["state"], &shards["shards"][2]["drained"]), (&json!("ok"), &json!(true)));
+    assert_eq!(server.terminate(), Some(0));
+    // Without it, what it has is told to be missing.
+    fs::rename(&second, &first).expect("it can be moved");
+    let server = place.start().ready();
+    let status = server.run(&["status"]).exits(1).json_lines().remove(0);
+    assert!(status["troubles"].as_array().is_some_and(|troubles| troubles.iter().any(|trouble| trouble["name"] == "2")), "{status}");
     assert_eq!(server.terminate(), Some(0));
 }
