@@ -76,7 +76,7 @@ enum Command {
         how: How,
     },
     /// Move the log of a drained shard to another place, where it stays readable. The server must be stopped.
-    #[command(after_help = "Example:\n  factum shards archive 2 --to /mnt/cold/factum-2 --data ./data\n\n\
+    #[command(after_help = "Example:\n  factum shards archive 2 --to ../cold/factum-2 --data ./data\n\n\
         It is copied and proven byte by byte; then a link takes the folder's place, in one step. The server writes its index there,\n\
         so the place has to be writable.")]
     Archive {

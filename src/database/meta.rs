@@ -2,8 +2,8 @@
 //!
 //! One line of JSON. Format 1 has the number of shards, which are spread by `hash`; with any other strategy it is format 2 and holds the
 //! topology, so that a build which does not know that refuses the directory; once slots have moved or a shard was added it is format 3,
-//! since streams may then have events in several logs; with shards at other servers it is format 4. With several shards it also holds the ids of their logs,
-//! once all of them have one: a folder that is missing, empty, foreign or there twice is found by them.
+//! since streams may then have events in several logs; with shards at other servers it is format 4. With several shards it also holds the
+//! ids of their logs, once all of them have one: a folder that is missing, empty, foreign or there twice is found by them.
 
 use std::io;
 

@@ -346,8 +346,8 @@ impl Database {
     /// true, and may be a part: of a stream that has lived on a missing shard, events are left out if only that shard knows whether they
     /// are deleted. Cursors stand still for a shard that is missing, so whoever goes on from one finds what it has when it is back.
     ///
-    /// It concerns [`Database::read_events`], [`Database::streams`], [`Database::categories`], [`Database::types`] and queries in SQL; feeds
-    /// and everything that writes want all shards.
+    /// It concerns [`Database::read_events`], [`Database::streams`], [`Database::categories`], [`Database::types`] and queries in SQL;
+    /// feeds and everything that writes want all shards.
     #[must_use]
     pub fn leaving_out(&self, left_out: &LeftOut) -> Self {
         Self { left_out: Some(left_out.clone()), ..self.clone() }

@@ -44,8 +44,8 @@ pub struct Options {
 /// Shards that other servers have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// The address of each, such as `http://10.0.0.2:4400`: of shard 1, of shard 2 and so forth. Each is a server with one shard that nobody
-    /// else writes to.
+    /// The address of each, such as `http://10.0.0.2:4400`: of shard 1, of shard 2 and so forth. Each is a server with one shard that
+    /// nobody else writes to.
     pub urls: Vec<String>,
     /// A file with the token that they are asked with, if they want one: it has to be for everything. Read again when it does not count any
     /// more.

@@ -78,8 +78,8 @@ impl Home {
         self.owner.stream_now(stream)
     }
 
-    /// The same for those that can wait, and rarely have to: it is in memory nearly always, and then a thread that may wait for a disk would
-    /// cost more than the answer.
+    /// The same for those that can wait, and rarely have to: it is in memory nearly always, and then a thread that may wait for a disk
+    /// would cost more than the answer.
     pub(crate) async fn stream_at_once(&self, stream: &StreamName) -> Result<Option<StreamInfo>, Error> {
         if self.owner.location().is_some() { self.stream(stream.clone()).await } else { self.stream_now(stream.as_str()) }
     }

@@ -90,7 +90,8 @@ async fn l1_the_real_data_over_three_servers_one_of_which_is_killed() {
     }
 }
 
-/// R3: a server that is stopped holds up nobody but who wants something of it, and goes on when it is woken: nothing is lost or there twice.
+/// R3: a server that is stopped holds up nobody but who wants something of it, and goes on when it is woken: nothing is lost or there
+/// twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r3_a_server_that_is_stopped_is_given_up_and_taken_back() {
     let (here, one, two) = (Place::new(), Place::new(), Place::new());
