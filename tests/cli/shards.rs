@@ -265,3 +265,45 @@ async fn l1_a_drained_shard_is_archived_and_stays_readable() {
     assert!(status["troubles"].as_array().is_some_and(|troubles| troubles.iter().any(|trouble| trouble["name"] == "2")), "{status}");
     assert_eq!(server.terminate(), Some(0));
 }
+
+/// How many reads of a kind there were, and how many shards they asked together.
+async fn read_shards(api: &Api, kind: &str) -> (u64, u64) {
+    let text = api.text("/metrics").await.expect("measurements");
+    let of = |part: &str| {
+        let line = format!("factum_read_shards_{part}{{read=\"{kind}\"}} ");
+        text.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |number| number.parse::<f64>().expect("a number") as u64)
+    };
+    (of("count"), of("sum"))
+}
+
+/// A read that is about one stream asks one shard, however many there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_about_one_stream_asks_one_shard() {
+    let place = Place::new();
+    let server = four(&place).ready();
+    let api = Api::new(&server.url);
+    for number in 0..20 {
+        api.write(&format!("s-{number}"), "Tested", json!(number)).await;
+    }
+    let before = read_shards(&api, "stream").await;
+    api.get("/v1/streams/s-7/events").await.expect("a page");
+    let after = read_shards(&api, "stream").await;
+    assert_eq!((after.0 - before.0, after.1 - before.1), (1, 1));
+    let before = read_shards(&api, "log").await;
+    api.get("/v1/events").await.expect("a page");
+    let after = read_shards(&api, "log").await;
+    assert_eq!((after.0 - before.0, after.1 - before.1), (1, 4));
+    #[cfg(feature = "analytics")]
+    for (query, shards) in [
+        ("select count(*) from events where stream = 's-7'", 1),
+        ("select data from s where stream = 's-7' and version = 1", 1),
+        ("select type, count(*) from events group by type", 4),
+        ("select count(*) from events where shard = 2", 1),
+    ] {
+        let before = read_shards(&api, "sql").await;
+        server.run(&["sql", query]).exits(0);
+        let after = read_shards(&api, "sql").await;
+        assert_eq!((after.0 - before.0, after.1 - before.1), (1, shards), "{query}");
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
