@@ -51,6 +51,8 @@ mod projection_kills;
 mod projection_rows;
 #[path = "cli/projection_server.rs"]
 mod projection_server;
+#[path = "cli/projection_shards.rs"]
+mod projection_shards;
 #[path = "cli/projections.rs"]
 mod projections;
 #[path = "cli/promtool.rs"]
