@@ -132,7 +132,8 @@ async fn elsewhere(directory: &Directory, shard: u16, options: &Options) -> Resu
     let url = urls.get(at).cloned().ok_or_else(no_address)?;
     let log = directory.meta.logs.as_ref().and_then(|logs| logs.get(usize::from(shard)).copied());
     let queue_appends = options.queue_appends;
-    remote::open(shard, remote::Options { url, token_file, timeout, queue_appends }, log).await
+    let root = Arc::clone(&directory.place.root);
+    remote::open(shard, remote::Options { url, token_file, timeout, queue_appends }, log, root).await
 }
 
 /// The place of a shard that can't be opened, if the others may serve without it.

@@ -6,6 +6,7 @@
 
 mod call;
 mod reads;
+mod seen;
 mod watch;
 mod wire;
 mod writes;
@@ -18,7 +19,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use factum_storage as storage;
+use parking_lot::Mutex;
 use parking_lot::RwLock;
+use storage::Disk;
+use storage::EventId;
 use storage::Position;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +34,7 @@ use super::live::Live;
 use super::meters::Meters;
 use crate::Error;
 use call::Caller;
+use seen::Seen;
 use wire::ShardWire;
 
 /// Where a shard is, and who asks for it.
@@ -52,6 +57,9 @@ pub(super) struct Remote {
     /// How far its log was seen to reach.
     end: Arc<AtomicU64>,
     health: RwLock<Health>,
+    /// The last event that it has sent: whoever has the log has this one, there.
+    last: Mutex<Option<(Position, EventId)>>,
+    seen: Arc<Seen>,
     pub(super) live: Arc<Live>,
     /// Appends that may wait for an answer, and what they may hold together, in KiB.
     places: Semaphore,
@@ -73,9 +81,11 @@ struct Health {
 ///
 /// [`Error::Invalid`] for an address that is none; [`Error::ShardFailed`] if its log is not known and the server does not answer, or is
 /// none that can have a shard.
-pub(crate) async fn open(shard: u16, options: Options, log: Option<[u8; 16]>) -> Result<Handle, Error> {
+pub(crate) async fn open(shard: u16, options: Options, log: Option<[u8; 16]>, root: Arc<dyn Disk>) -> Result<Handle, Error> {
     let places = Semaphore::new(options.queue_appends);
-    let end = Arc::new(AtomicU64::new(0));
+    let seen = Arc::new(Seen::new(root, shard));
+    let last = log.and_then(|log| seen.read(log));
+    let end = Arc::new(AtomicU64::new(last.map_or(0, |(position, _)| position.get())));
     let health = Health { fault: Some(format!("{} was not asked yet", options.url)), told: ShardWire::default() };
     let remote = Arc::new(Remote {
         shard,
@@ -83,6 +93,8 @@ pub(crate) async fn open(shard: u16, options: Options, log: Option<[u8; 16]>) ->
         end,
         caller: Caller::new(shard, options, log)?,
         health: RwLock::new(health),
+        last: Mutex::new(last),
+        seen,
         places,
         room: Semaphore::new(ROOM_KIB as usize),
         closing: CancellationToken::new(),
@@ -176,8 +188,24 @@ impl Remote {
         if only.state == "unavailable" {
             return Err(format!("{} can't use its log: {}", self.url(), only.reason.as_deref().unwrap_or("it does not say why")));
         }
+        if self.is_down() {
+            self.check_history().await?;
+        }
         self.caller.hold_to(log);
         Ok(only.clone())
+    }
+
+    /// A log that was put back from a copy, and has grown since, is as long as it should be, and another one all the same.
+    async fn check_history(&self) -> Result<(), String> {
+        let Some((position, id)) = *self.last.lock() else { return Ok(()) };
+        // Nothing at all is there if it was deleted meanwhile.
+        match self.id_at(position).await? {
+            Some(found) if found != id => Err(format!(
+                "the log of {} has another event at position {position} than it had: it was put back from a copy and written to since",
+                self.url()
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// How it is, as far as is known.
@@ -213,6 +241,15 @@ impl Remote {
     pub(super) async fn closed(&self) {
         self.close();
         self.tasks.wait().await;
+        self.write_down().await;
+    }
+
+    /// Writes down how far the log was seen to reach.
+    async fn write_down(&self) {
+        let (seen, log, last) = (Arc::clone(&self.seen), self.log_id(), *self.last.lock());
+        if let Err(error) = tokio::task::spawn_blocking(move || seen.write(log, last)).await {
+            tracing::warn!(shard = self.shard, %error, "how far the log reaches was not written down");
+        }
     }
 }
 

@@ -271,7 +271,7 @@ async fn read_shards(api: &Api, kind: &str) -> (u64, u64) {
     let text = api.text("/metrics").await.expect("measurements");
     let of = |part: &str| {
         let line = format!("factum_read_shards_{part}{{read=\"{kind}\"}} ");
-        text.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |number| number.parse::<f64>().expect("a number") as u64)
+        text.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |number| number.parse::<u64>().expect("a number"))
     };
     (of("count"), of("sum"))
 }

@@ -195,6 +195,18 @@ async fn r6_another_log_at_the_address_or_an_older_one_is_refused() {
     until_told(&database, 2, "it is an older one").await;
     check_failed(append(&database, &homes[2], ExpectedVersion::Any, vec![event(10, "E")]).await, 2, "older one");
     check_failed(stream_events(&database, &homes[2]).await, 2, "older one");
+    // It grows past what was known of it: by its length nobody could tell.
+    fill(&aged.database, &homes[2], 20..30).await;
+    until_told(&database, 2, "another event at position").await;
+    check_failed(stream_events(&database, &homes[2]).await, 2, "written to since");
+    // Neither can somebody who has been away meanwhile be told otherwise.
+    database.close().await.unwrap();
+    let urls = vec![first.url(), format!("http://{address}")];
+    let database = Database::open(options(place.path(), urls)).await.unwrap();
+    until_told(&database, 2, "another event at position").await;
+    aged.end().await;
+    let aged = Server::start(open_data(older.path()).await.unwrap(), Some(address)).await;
+    until_told(&database, 2, "another event at position").await;
     aged.end().await;
     let right = Server::start(open_data(data.path()).await.unwrap(), Some(address)).await;
     until(&database, 2, true).await;

@@ -40,6 +40,18 @@ impl Remote {
         Ok(told.shards)
     }
 
+    /// The id of the event at a position, if it can be seen.
+    pub(super) async fn id_at(&self, position: Position) -> Result<Option<EventId>, String> {
+        let after = position.get().saturating_sub(1).to_string();
+        let query = [("after", after), ("limit", "1".to_owned()), ("include_system", "true".to_owned()), ("raw", "true".to_owned())];
+        let request = self.caller.open_request(Method::GET, &["v1", "events"], &query).map_err(|error| error.to_string())?;
+        let answer = self.caller.call(request).await.map_err(|fault| self.caller.told(&fault))?;
+        let garbled = |error: String| format!("{} answers what can't be understood: {error}", self.url());
+        let page: wire::EventsPage<'_> = serde_json::from_slice(&answer.body).map_err(|error| garbled(error.to_string()))?;
+        let event = page.events.into_iter().next().map(wire::EventWire::event).transpose().map_err(garbled)?;
+        Ok(event.filter(|event| event.position() == position).map(|event| event.id()))
+    }
+
     /// What there is to know of a stream; of one that was deleted softly as if it had never been there.
     pub(in crate::shard) async fn stream(&self, stream: &StreamName) -> Result<Option<StreamInfo>, Error> {
         let found = self.found(&["v1", "streams", stream.as_str()], Vec::new()).await?;

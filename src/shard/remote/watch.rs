@@ -75,7 +75,10 @@ impl Remote {
         loop {
             let ended = tokio::select! {
                 arrived = self.take(&mut feed, &mut lines, at) => arrived.err(),
-                _ = looks.tick() => self.look().await.err(),
+                _ = looks.tick() => {
+                    self.write_down().await;
+                    self.look().await.err()
+                }
             };
             if let Some(why) = ended {
                 return self.failed(why);
@@ -111,6 +114,9 @@ impl Remote {
             }
         }
         if through > *at {
+            if let Some(event) = events.last() {
+                *self.last.lock() = Some((event.position(), event.id()));
+            }
             // Before anybody is woken: they look how far the log reaches.
             self.reaches(through);
             self.live.arrived(events, through);
