@@ -242,6 +242,7 @@ async fn servers_that_can_be_no_shards_are_refused_at_the_start() {
         assert!(error.contains(expected), "{error} lacks {expected}");
     };
     refused(vec!["http://".to_owned()], "is not the address of a server").await;
+    refused(vec!["http://me:secret@127.0.0.1:1".to_owned()], "that of 127.0.0.1 has a name or password").await;
     refused(vec![format!("http://{free}")], "can't be reached").await;
     refused(vec![many.url()], "has 2 shards").await;
     refused(vec![server.url(), server.url()], "two addresses lead to one server").await;

@@ -73,6 +73,11 @@ impl Caller {
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() || base.query().is_some() || base.fragment().is_some() {
             return Err(invalid(format!("{address:?} is not the address of a server; write one such as http://10.0.0.2:4400")));
         }
+        // Addresses are shown to whoever asks where a shard is.
+        if !base.username().is_empty() || base.password().is_some() {
+            let host = base.host_str().unwrap_or_default();
+            return Err(invalid(format!("that of {host} has a name or password in it: a token goes into the file shards.token_file")));
+        }
         let http = reqwest::Client::builder()
             .connect_timeout(options.timeout.min(CONNECT_TIMEOUT))
             .redirect(reqwest::redirect::Policy::none())
