@@ -4,7 +4,7 @@
     cargo build --release
     python3 benches/shards.py target/release/factum --rounds 8 --seconds 2 --history tests/data/domestic-declarations.ndjson.gz
 
-Three parts, each with servers on folders of their own; `--only` chooses one. All figures are medians, with the range behind them.
+Five parts, each with servers on folders of their own; `--only` chooses one. All figures are medians, with the range behind them.
 
 throughput: `factum bench append` loads servers that differ in their shards only, one after the other, round by round and in another order
 each time, so that what else the machine does hits all of them alike. Ratios are to another server within the same round. What the router
@@ -15,6 +15,11 @@ is drained; it is told how long before the load that ended. During the last one 
 begin it. `factum bench append` ends at the first append that fails; such a load is told and counted. At the end the whole log is read: what
 was acknowledged must be there, each event once. Each round is a new server, empty and with `--history` in turn. What a change writes is
 measured without a load.
+
+sql: two servers with the same events, one in one shard and one in four, asked in turn over one connection each.
+
+elsewhere: a server with three shards of its own, and one that has two of three at other servers, loaded in turn. All processes are on this
+machine, so what they share is told as it is: processor time of all servers together.
 
 reading: streams that never moved, that moved with all they have, and that went on behind the move, read one request at a time in turn over
 one connection. Most of such a time is this client's.
@@ -52,16 +57,17 @@ WAYS = {
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("factum", help="the binary, built with --release")
-    arguments.add_argument("--only", choices=["throughput", "change", "reading"], help="one part [default: all]")
+    arguments.add_argument("--only", choices=["throughput", "change", "reading", "sql", "elsewhere"], help="one part [default: all]")
     arguments.add_argument("--rounds", type=int, default=8)
     arguments.add_argument("--seconds", type=int, default=2, help="of load in each turn")
     arguments.add_argument("--clients", type=int, default=64)
     arguments.add_argument("--history", help="a file for `factum import`, which every second round of changes begins with")
     arguments.add_argument("--requests", type=int, default=3000, help="that read each kind of stream")
+    arguments.add_argument("--events", type=int, default=1_000_000, help="that queries look at")
     arguments.add_argument("--folder", help="where data goes [default: a temporary folder, removed at the end]")
     options = arguments.parse_args()
     folder = pathlib.Path(options.folder or tempfile.mkdtemp(prefix="factum-bench-"))
-    parts = {"throughput": throughput, "change": change, "reading": reading}
+    parts = {"throughput": throughput, "change": change, "reading": reading, "sql": sql, "elsewhere": elsewhere}
     try:
         for name in [options.only] if options.only else parts:
             print(f"\n{name}\n", flush=True)
@@ -257,6 +263,80 @@ def reading(options, folder):
     for kind, all_times in times.items():
         p99 = statistics.quantiles(all_times, n=100)[98]
         print(f"| {kind} | {statistics.median(all_times):.0f} | {p99:.0f} |")
+
+
+QUERIES = {
+    "count by type": "select type, count(*) as n from events group by type order by type",
+    "count all": "select count(*) as n from events",
+    "one stream": "select count(*) as n from events where stream = 'account-77'",
+    "newest 10": "select stream, version from events order by recorded_at desc, shard limit 10",
+}
+
+
+def sql(options, folder):
+    servers = {way: Server(options.factum, folder / way[0], words, {}) for way, words in [("1 shard", LOCAL), ("4 shards", FOUR)]}
+    try:
+        lines = folder / "events.ndjson"
+        with open(lines, "w") as file:
+            for number in range(options.events):
+                data = {"amount": number % 1000, "fill": "x" * 150}
+                event = {"stream": f"account-{number % 50_000}", "type": f"Type{number % 8}", "data": data}
+                file.write(json.dumps(event) + "\n")
+        times = {(way, name): [] for way in servers for name in QUERIES}
+        answers = {}
+        for server in servers.values():
+            server.run("import", lines, "--url", server.url)
+        clients = {way: server.connect() for way, server in servers.items()}
+        for number in range(options.rounds + 2):
+            for way, name in random.Random(number).sample(list(times), len(times)):
+                started = time.perf_counter()
+                clients[way].request("POST", "/v1/sql", json.dumps({"query": QUERIES[name]}), {"content-type": "application/json"})
+                answer = clients[way].getresponse()
+                body = answer.read()
+                took = time.perf_counter() - started
+                rows = json.loads(body).get("rows")
+                if answer.status != 200 or name != "newest 10" and answers.setdefault(name, rows) != rows:
+                    raise SystemExit(f"{name}: {body[:300]}")
+                if number >= 2:
+                    times[way, name].append(took * 1000)
+    finally:
+        for server in servers.values():
+            server.stop()
+    print(f"{options.events:,} events, ms\n\n| | 1 shard | 4 shards | 4 against 1 |\n|---|---|---|---|")
+    for name in QUERIES:
+        one, four = times["1 shard", name], times["4 shards", name]
+        ratios = spread([four / one for one, four in zip(one, four)], "{:.2f}")
+        print(f"| {name} | {spread(one, '{:.1f}')} | {spread(four, '{:.1f}')} | {ratios} |")
+
+
+def elsewhere(options, folder):
+    far = [Server(options.factum, folder / f"far{number}", LOCAL, {}) for number in range(2)]
+    front = Server(options.factum, folder / "front", [word for server in far for word in ("--shard-url", server.url)], {})
+    own = Server(options.factum, folder / "own", ["--shards", "3"], {})
+    measured = {"own": [], "front": []}
+    try:
+        for number in range(options.rounds + 1):
+            for way in random.Random(number).sample(list(measured), 2):
+                others = sum(server.processor_seconds() for server in far)
+                turn = (front if way == "front" else own).load(options)
+                turn["server_us"] += (sum(server.processor_seconds() for server in far) - others) / turn["events"] * 1e6
+                if number > 0:
+                    measured[way].append(turn)
+    finally:
+        for server in [front, own, *far]:
+            server.stop()
+    print("| 3 shards | appends/s | of its own shards | p50 ms | p99 ms | µs of all servers an append |\n|---|---|---|---|---|---|")
+    for way, name in [("own", "all its own"), ("front", "two of them at other servers")]:
+        turns = measured[way]
+        ratios = [100 * turn["events_per_second"] / other["events_per_second"] for turn, other in zip(turns, measured["own"])]
+        cells = [
+            spread([turn["events_per_second"] for turn in turns], "{:,.0f}"),
+            spread(ratios, "{:.0f} %"),
+            spread([turn["p50_us"] / 1000 for turn in turns], "{:.2f}"),
+            spread([turn["p99_us"] / 1000 for turn in turns], "{:.1f}"),
+            spread([turn["server_us"] for turn in turns], "{:.1f}"),
+        ]
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 # Of a stream before anything moves.
