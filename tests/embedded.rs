@@ -38,6 +38,8 @@ mod moving_shards_crash;
 #[cfg(feature = "analytics")]
 #[path = "embedded/moving_shards_readers.rs"]
 mod moving_shards_readers;
+#[path = "embedded/moving_shards_unnoticed.rs"]
+mod moving_shards_unnoticed;
 #[path = "embedded/opening.rs"]
 mod opening;
 #[path = "embedded/pages.rs"]

@@ -109,6 +109,7 @@ use crate::schema::Registry;
 use crate::script;
 use crate::script::Sandbox;
 use crate::shard::Handle;
+pub use crate::shard::KeyRange;
 pub use crate::shard::LeftOut;
 pub use crate::shard::Placement;
 pub use crate::shard::Reason;
@@ -144,6 +145,7 @@ use reshaping::Reshaping;
 
 mod aggregates;
 mod command;
+mod counts;
 mod definitions;
 mod directory;
 #[cfg(feature = "analytics")]
@@ -200,6 +202,9 @@ pub use overview::Trouble;
 pub use projections::PoisonEvent;
 pub use projections::ProjectionStatus;
 pub use projections::RebuildStatus;
+pub use shards::NewShard;
+pub use shards::PlannedMove;
+pub use shards::PlannedShard;
 pub use shards::ShardPlan;
 pub use shards::TopologyChange;
 #[cfg(feature = "analytics")]
