@@ -52,6 +52,8 @@ mod rebuilds;
 mod schemas;
 #[path = "embedded/snapshots.rs"]
 mod snapshots;
+#[path = "embedded/splitting_ranges.rs"]
+mod splitting_ranges;
 #[path = "embedded/streams.rs"]
 mod streams;
 #[path = "embedded/subscriptions.rs"]

@@ -168,6 +168,7 @@ mod residency;
 mod same_content;
 mod shape;
 mod shards;
+mod splitting;
 #[cfg(feature = "analytics")]
 mod sql;
 mod subscriptions;
@@ -195,6 +196,7 @@ pub use options::Durability;
 pub use options::Elsewhere;
 pub use options::Options;
 pub use options::ScriptLimits;
+pub use options::Splitting;
 pub use options::SqlLimits;
 pub use overview::Overview;
 pub use overview::Severity;
@@ -338,6 +340,7 @@ impl Database {
         let database = Self { inner: Arc::new(inner), reads_stored: false, left_out: None };
         database.load_definitions().await?;
         database.resume_reshaping().await;
+        splitting::begin(&database, options.splitting);
         Ok(database)
     }
 

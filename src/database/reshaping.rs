@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::Options;
+use super::Trouble;
 use super::blocking;
 use super::directory;
 use super::directory::Place;
@@ -70,8 +71,12 @@ pub(super) struct Reshaping {
     ticks: watch::Sender<u64>,
     /// Held by whoever changes the topology.
     pub(super) changing: tokio::sync::Mutex<()>,
-    stopping: CancellationToken,
-    tasks: TaskTracker,
+    pub(super) stopping: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    /// Ranges that have too much and are not split by themselves, as people are told.
+    unsplit: Mutex<Vec<Trouble>>,
+    /// How often it was looked whether a range has too much.
+    pub(super) split_checks: watch::Sender<u64>,
 }
 
 fn kind_of(kind: GoalKind) -> (&'static str, Option<u16>) {
@@ -112,6 +117,8 @@ impl Reshaping {
             changing: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            unsplit: Mutex::default(),
+            split_checks: watch::Sender::new(0),
         };
         if let Some(goal) = reshaping.router.topology().goal() {
             let topology = reshaping.router.topology();
@@ -126,6 +133,22 @@ impl Reshaping {
     /// All jobs that are known, the newest last.
     pub(super) fn jobs(&self) -> Vec<Job> {
         self.jobs.lock().iter().cloned().collect()
+    }
+
+    /// Ranges that have too much and are not split by themselves.
+    pub(super) fn unsplit(&self) -> Vec<Trouble> {
+        self.unsplit.lock().clone()
+    }
+
+    /// Remembers them, and logs those that were not known.
+    pub(super) fn tell_unsplit(&self, found: Vec<Trouble>) {
+        let mut known = self.unsplit.lock();
+        // The numbers in it change from look to look; who it is about and what to do does not.
+        let is_new = |range: &&Trouble| known.iter().all(|known| (&known.name, &known.todo) != (&range.name, &range.todo));
+        for range in found.iter().filter(is_new) {
+            tracing::warn!(shard = range.name, problem = range.problem, "a range is left as it is");
+        }
+        *known = found;
     }
 
     /// Tells whenever a job has changed.

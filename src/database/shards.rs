@@ -184,6 +184,13 @@ impl Database {
         self.inner.reshaping.ticks()
     }
 
+    /// Counts up whenever it was looked whether a range has to be split by itself. For tests, which wait for that.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn split_checks(&self) -> watch::Receiver<u64> {
+        self.inner.reshaping.split_checks.subscribe()
+    }
+
     /// Lets a job rest: nothing moves until it is resumed, also after a restart.
     ///
     /// # Errors

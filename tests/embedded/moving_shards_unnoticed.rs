@@ -15,6 +15,8 @@ use factum::database::Format;
 use factum::database::JobState;
 use factum::database::Kind;
 use factum::database::NewShard;
+use factum::database::Options;
+use factum::database::Splitting;
 use factum::database::Strategy;
 use factum::database::TopologyChange;
 use factum::database::Version;
@@ -37,25 +39,39 @@ use crate::moving_shards::split_at;
 async fn nobody_notices_a_shard_that_joins_and_one_that_is_drained() {
     let heavier = TopologyChange::Add(NewShard { weight: Some(2), ..NewShard::default() });
     let changes = vec![add(), add(), TopologyChange::Drain(0), heavier, TopologyChange::Drain(2)];
-    check_nobody_notices(Strategy::Ring { weights: vec![1, 1] }, changes).await;
+    check_nobody_notices(Strategy::Ring { weights: vec![1, 1] }, changes, Splitting::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_notices_ranges_that_are_split_and_drained() {
     let changes = vec![add(), split_at("s-0-3"), TopologyChange::Drain(1), add(), TopologyChange::Rebalance, TopologyChange::Drain(3)];
-    check_nobody_notices(range("s-3"), changes).await;
+    check_nobody_notices(range("s-3"), changes, Splitting::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_notices_a_shard_that_joins_a_region_and_none_that_leaves_one() {
     let changes = vec![add_to("us"), add_to("eu"), TopologyChange::Drain(2), TopologyChange::Drain(1), TopologyChange::Rebalance];
-    check_nobody_notices(geo("s-1*"), changes).await;
+    check_nobody_notices(geo("s-1*"), changes, Splitting::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_notices_ranges_that_split_by_themselves() {
+    let splitting = Splitting { above_events: Some(500), shards_max: 6, check_every: Duration::from_millis(20), ..Splitting::default() };
+    check_nobody_notices(range("s-3"), Vec::new(), splitting).await;
+}
+
+/// Waits until so many shards have joined by themselves.
+async fn split(database: &Database, shards: usize) {
+    let mut changes = database.job_changes();
+    while database.jobs().iter().filter(|job| job.state == JobState::Done && job.why.is_some()).count() < shards {
+        changes.changed().await.unwrap();
+    }
 }
 
 /// Under load no append fails, no version is given twice or left out, and whoever follows is given each event once, each stream in order.
-async fn check_nobody_notices(strategy: Strategy, changes: Vec<TopologyChange>) {
+async fn check_nobody_notices(strategy: Strategy, changes: Vec<TopologyChange>, splitting: Splitting) {
     let directory = tempfile::tempdir().unwrap();
-    let database = Database::open(options(directory.path(), None, Some(strategy))).await.unwrap();
+    let database = Database::open(Options { splitting, ..options(directory.path(), None, Some(strategy)) }).await.unwrap();
     let terms = "filter.categories = [\"s\"]";
     database.define(Kind::Subscription, "group", Format::Toml, terms, false).await.unwrap();
     let done = Arc::new(AtomicBool::new(false));
@@ -85,6 +101,9 @@ async fn check_nobody_notices(strategy: Strategy, changes: Vec<TopologyChange>) 
     for change in changes {
         let job = tokio::time::timeout(Duration::from_secs(60), changed(&database, change)).await.unwrap();
         assert_eq!(job.state, JobState::Done);
+    }
+    if splitting.above_events.is_some() {
+        tokio::time::timeout(Duration::from_secs(60), split(&database, 4)).await.unwrap();
     }
     done.store(true, Ordering::Release);
     let mut expected = BTreeMap::new();
