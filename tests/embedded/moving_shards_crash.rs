@@ -218,8 +218,11 @@ fn options(root: &Path) -> Options {
 }
 
 async fn moved(root: &Path) {
-    let strategy = Some(Strategy::Ring { weights: vec![1, 1] });
-    let database = Database::open(Options { shards: Some(2), strategy, ..options(root) }).await.unwrap();
+    filled(root, ring()).await;
+}
+
+async fn filled(root: &Path, strategy: Strategy) {
+    let database = Database::open(Options { shards: Some(2), strategy: Some(strategy), ..options(root) }).await.unwrap();
     for number in 1..=60 {
         append(&database, &format!("s-{}", number % 20), ExpectedVersion::Any, vec![event(number, "E")]).await.unwrap();
     }
@@ -248,19 +251,21 @@ async fn s6_a_log_that_is_older_than_the_topology_is_not_served() {
 /// L15: a topology that is older than the logs would lead streams to where their newest events are not.
 #[tokio::test]
 async fn l15_a_topology_that_is_older_than_the_logs_is_refused() {
-    let (place, older) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    moved(place.path()).await;
-    copy(place.path(), older.path());
-    let database = Database::open(options(place.path())).await.unwrap();
-    changed(&database, TopologyChange::Drain(1)).await;
-    append(&database, "s-1", ExpectedVersion::Any, vec![event(1_000, "E")]).await.unwrap();
-    database.close().await.unwrap();
-    let newest = std::fs::read(place.path().join("factum.meta")).unwrap();
-    std::fs::copy(older.path().join("factum.meta"), place.path().join("factum.meta")).unwrap();
-    let refused = Database::open(options(place.path())).await.err().unwrap().to_string();
-    assert!(refused.contains("put back the factum.meta that belongs to these logs"), "{refused}");
-    std::fs::write(place.path().join("factum.meta"), newest).unwrap();
-    Database::open(options(place.path())).await.unwrap().close().await.unwrap();
+    for strategy in [ring(), range("s-2")] {
+        let (place, older) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        filled(place.path(), strategy).await;
+        copy(place.path(), older.path());
+        let database = Database::open(options(place.path())).await.unwrap();
+        changed(&database, TopologyChange::Drain(1)).await;
+        append(&database, "s-1", ExpectedVersion::Any, vec![event(1_000, "E")]).await.unwrap();
+        database.close().await.unwrap();
+        let newest = std::fs::read(place.path().join("factum.meta")).unwrap();
+        std::fs::copy(older.path().join("factum.meta"), place.path().join("factum.meta")).unwrap();
+        let refused = Database::open(options(place.path())).await.err().unwrap().to_string();
+        assert!(refused.contains("put back the factum.meta that belongs to these logs"), "{refused}");
+        std::fs::write(place.path().join("factum.meta"), newest).unwrap();
+        Database::open(options(place.path())).await.unwrap().close().await.unwrap();
+    }
 }
 
 /// One change at a time; it can rest over a restart, and be given up; what has moved by then stays, and the rest is evened out later.
