@@ -38,6 +38,8 @@ mod moving_shards_crash;
 #[cfg(feature = "analytics")]
 #[path = "embedded/moving_shards_readers.rs"]
 mod moving_shards_readers;
+#[path = "embedded/moving_shards_unnoticed.rs"]
+mod moving_shards_unnoticed;
 #[path = "embedded/opening.rs"]
 mod opening;
 #[path = "embedded/pages.rs"]
@@ -50,6 +52,8 @@ mod rebuilds;
 mod schemas;
 #[path = "embedded/snapshots.rs"]
 mod snapshots;
+#[path = "embedded/splitting_ranges.rs"]
+mod splitting_ranges;
 #[path = "embedded/streams.rs"]
 mod streams;
 #[path = "embedded/subscriptions.rs"]

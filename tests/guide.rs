@@ -203,6 +203,12 @@ fn the_guide_to_sharding_is_true() {
 }
 
 #[test]
+fn the_guide_to_ranges_and_regions_is_true() {
+    let wrong = run("docs/guide/ranges-and-regions.md");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
 fn the_guide_to_security_is_true() {
     let wrong = run("docs/guide/security.md");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use change::Change;
+use change::NewShard;
 
 use super::client::Client;
 use super::client::Connection;
@@ -53,15 +54,17 @@ enum Command {
         connection: Connection,
     },
     /// Add a shard while appends go on.
-    #[command(after_help = "Examples:\n  factum shards add\n  factum shards add --weight 2 --detach")]
+    #[command(
+        after_help = "Examples:\n  factum shards add\n  factum shards add --weight 2 --detach\n  factum shards add --split order-5000\n  \
+    factum shards add --region eu"
+    )]
     Add {
-        /// Its share against the others', 1 to 100; with the strategy `ring` only.
-        #[arg(long)]
-        weight: Option<u32>,
+        #[command(flatten)]
+        shard: NewShard,
         #[command(flatten)]
         how: How,
     },
-    /// Drain a shard while appends go on: it gives its slots to the others, and its log stays.
+    /// Drain a shard while appends go on: it gives all that it has to the others, and its log stays.
     #[command(after_help = "Example:\n  factum shards drain 2")]
     Drain {
         /// Its number.
@@ -69,7 +72,7 @@ enum Command {
         #[command(flatten)]
         how: How,
     },
-    /// Give each shard its share, after a change that was cancelled.
+    /// Give each shard its share, after a change that was cancelled, or when ranges have grown apart.
     #[command(after_help = "Example:\n  factum shards rebalance")]
     Rebalance {
         #[command(flatten)]
@@ -142,9 +145,17 @@ struct Shard {
     streams: u64,
     bytes: u64,
     slots: Option<u64>,
+    ranges: Option<Vec<Range>>,
     drained: bool,
     region: Option<String>,
     location: String,
+}
+
+/// Keys that follow each other.
+#[derive(Deserialize)]
+struct Range {
+    from: Option<String>,
+    to: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -157,8 +168,8 @@ struct Located {
 pub(crate) async fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {
     match &arguments.command {
         Some(Command::Locate { streams, connection }) => locate(&Client::new(connection)?, streams, output).await,
-        Some(Command::Plan { change, connection }) => change::plan(&Client::new(connection)?, *change, output).await,
-        Some(Command::Add { weight, how }) => begin(Change::Add { weight: *weight }, how, output).await,
+        Some(Command::Plan { change, connection }) => change::plan(&Client::new(connection)?, change.clone(), output).await,
+        Some(Command::Add { shard, how }) => begin(Change::Add(shard.clone()), how, output).await,
         Some(Command::Drain { shard, how }) => begin(Change::Drain { shard: *shard }, how, output).await,
         Some(Command::Rebalance { how }) => begin(Change::Rebalance, how, output).await,
         Some(Command::Archive { arguments }) => archive::run(arguments, output),
@@ -221,13 +232,29 @@ fn parsed<T: for<'a> Deserialize<'a>>(text: &RawValue) -> Result<T, Failure> {
 }
 
 fn row(shard: &Shard) -> Vec<String> {
-    let share = match (shard.slots, &shard.region) {
-        (Some(0), _) if shard.drained => "drained".to_owned(),
-        (Some(slots), _) => format!("{} slots", grouped(slots)),
-        (None, Some(region)) => printable(region),
-        (None, None) => String::new(),
+    let has_nothing = shard.slots == Some(0) || shard.ranges.as_ref().is_some_and(Vec::is_empty);
+    let share = match (shard.slots, &shard.ranges, &shard.region) {
+        _ if has_nothing && shard.drained => "drained".to_owned(),
+        (_, Some(ranges), _) => ranges_text(ranges),
+        (Some(slots), None, Some(region)) => format!("{} slots of {}", grouped(slots), printable(region)),
+        (Some(slots), None, None) => format!("{} slots", grouped(slots)),
+        (None, None, region) => region.as_deref().map_or_else(String::new, printable),
     };
     vec![shard.id.to_string(), shard.state.clone(), grouped(shard.position), grouped(shard.streams), bytes_text(shard.bytes), share]
+}
+
+/// Ranges as people read them.
+fn ranges_text(ranges: &[Range]) -> String {
+    if ranges.is_empty() { "nothing".to_owned() } else { ranges.iter().map(range_text).collect::<Vec<_>>().join(", ") }
+}
+
+fn range_text(Range { from, to }: &Range) -> String {
+    match (from, to) {
+        (None, None) => "all".to_owned(),
+        (None, Some(to)) => format!("before {}", printable(to)),
+        (Some(from), None) => format!("from {}", printable(from)),
+        (Some(from), Some(to)) => format!("from {} to before {}", printable(from), printable(to)),
+    }
 }
 
 const COLUMNS: [Column; 6] = [

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::value;
+
 /// How a new data directory is spread over shards, and what an existing one must be like. What is not said is what there is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardSettings {
@@ -26,6 +28,14 @@ pub struct ShardSettings {
     pub token_file: Option<PathBuf>,
     /// How long a call of one of them may take.
     pub timeout: Option<Duration>,
+    /// How many events a range of `range` may have before it is split by itself.
+    pub split_above_events: Option<u64>,
+    /// How many events a second may be appended to one before it is.
+    pub split_above_appends_per_second: Option<u64>,
+    /// How many shards there may be for one to be added by itself.
+    pub max_shards: u16,
+    /// How often it is looked whether a range has to be split.
+    pub split_check_interval: Duration,
 }
 
 /// By what streams are spread.
@@ -62,6 +72,8 @@ impl ShardSettings {
             ("shards.splits", !self.splits.is_empty(), StrategyName::Range),
             ("shards.regions", !self.regions.is_empty(), StrategyName::Geo),
             ("shards.default_region", self.default_region.is_some(), StrategyName::Geo),
+            ("shards.split_above_events", self.split_above_events.is_some(), StrategyName::Range),
+            ("shards.split_above_appends_per_second", self.split_above_appends_per_second.is_some(), StrategyName::Range),
         ];
         for (name, is_set, owner) in parts {
             match self.strategy {
@@ -147,4 +159,9 @@ pub(super) fn region(text: &str) -> Result<Option<String>, String> {
         "none" => Ok(None),
         name => Ok(Some(name.to_owned())),
     }
+}
+
+/// Reads a limit; `none` is none.
+pub(super) fn limit(text: &str) -> Result<Option<u64>, String> {
+    if text == "none" { Ok(None) } else { value::number_within(text, 1, u64::MAX).map(Some) }
 }

@@ -168,7 +168,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "none",
         form: "list of keys, or none",
         flag: None,
-        help: "With range: the first key of each shard but the first, in ascending order of their bytes, such as g,n,t for four shards.",
+        help: "With range: the first key of each shard but the first when the data directory is made, in ascending order of their bytes, such as g,n,t for four shards. They stay right when ranges have moved since.",
         apply: |settings, text| shards::splits(text).map(|splits| settings.shards.splits = splits),
     },
     Setting {
@@ -219,6 +219,47 @@ pub const SETTINGS: &[Setting] = &[
         help: "How long a call of a shard elsewhere may take. One that takes longer is answered 503, with the outcome unknown if it was to write.",
         apply: |settings, text| {
             value::duration_within(text, 10 * MILLISECOND, HOUR).map(|duration| settings.shards.timeout = Some(duration))
+        },
+    },
+    Setting {
+        section: "shards",
+        key: "split_above_events",
+        default: "none",
+        form: "number or none",
+        flag: None,
+        help: "With range: a range with more events than this is split by itself at the key that halves it, and a new shard takes the upper half. None: ranges are split when somebody asks for it.",
+        apply: |settings, text| shards::limit(text).map(|limit| settings.shards.split_above_events = limit),
+    },
+    Setting {
+        section: "shards",
+        key: "split_above_appends_per_second",
+        default: "none",
+        form: "number or none",
+        flag: None,
+        help: "With range: a range that more events a second than this are appended to, between two looks, is split by itself at the key that halves the newest of them.",
+        apply: |settings, text| shards::limit(text).map(|limit| settings.shards.split_above_appends_per_second = limit),
+    },
+    Setting {
+        section: "shards",
+        key: "max_shards",
+        default: "16",
+        form: "number",
+        flag: None,
+        help: "No shard is added by itself when there are so many, drained ones included. Somebody who asks may add more.",
+        apply: |settings, text| {
+            settings.shards.max_shards = narrow(value::number_within(text, 1, SHARDS_MAX)?)?;
+            Ok(())
+        },
+    },
+    Setting {
+        section: "shards",
+        key: "split_check_interval",
+        default: "10s",
+        form: "time",
+        flag: None,
+        help: "How often it is looked whether a range has to be split by itself.",
+        apply: |settings, text| {
+            value::duration_within(text, MILLISECOND, HOUR).map(|interval| settings.shards.split_check_interval = interval)
         },
     },
     Setting {

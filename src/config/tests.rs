@@ -136,6 +136,16 @@ fn shards_are_spread_by_lists_and_tables() {
     let range = of_file("[shards]\nsplits = [\"g\", \"n,o\"]\n").unwrap();
     assert_eq!((range.strategy, range.splits), (Some(StrategyName::Range), vec!["g".to_owned(), "n,o".to_owned()]));
     assert_eq!(of_environment(&[("FACTUM_SHARDS__SPLITS", "g, n")]).unwrap().splits, ["g", "n"]);
+    let splitting = of_file("[shards]\nsplit_above_events = 1_000_000\nsplit_above_appends_per_second = 500\nmax_shards = 8\n").unwrap();
+    assert_eq!((splitting.strategy, splitting.split_above_events), (Some(StrategyName::Range), Some(1_000_000)));
+    assert_eq!((splitting.split_above_appends_per_second, splitting.max_shards), (Some(500), 8));
+    assert_eq!((range.split_above_events, range.max_shards), (None, 16));
+    let other = of_file("[shards]\nstrategy = \"geo\"\nsplit_above_events = 5\n").unwrap_err().to_string();
+    assert!(other.contains("shards.split_above_events") && other.contains("belongs to the strategy range"), "{other}");
+    for (name, bad) in [("SPLIT_ABOVE_EVENTS", "0"), ("SPLIT_ABOVE_APPENDS_PER_SECOND", "many"), ("MAX_SHARDS", "257")] {
+        let refused = of_environment(&[(&format!("FACTUM_SHARDS__{name}"), bad)]).unwrap_err().to_string();
+        assert!(refused.contains("must be a whole number from 1"), "{refused}");
+    }
     let both = of_file("[shards]\nstrategy = \"hash\"\nweights = [2, 1]\n").unwrap_err().to_string();
     assert!(both.contains("shards.weights") && both.contains("belongs to the strategy ring"), "{both}");
 }

@@ -128,7 +128,7 @@ impl Facts {
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
         let Some(Meta { topology, .. }) = meta::read(&RealDisk::new(path))? else { return Ok(None) };
         let all = || 0..topology.shards();
-        let is_drained = |shard: &u16| topology.drained().contains(shard) && topology.slots_of(*shard) == Some(0);
+        let is_drained = |shard: &u16| topology.drained().contains(shard) && !topology.owns_any(*shard);
         Ok(Some(Self {
             here: all().filter(|shard| !topology.elsewhere().contains(shard)).collect(),
             drained: all().filter(is_drained).collect(),

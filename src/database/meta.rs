@@ -2,8 +2,9 @@
 //!
 //! One line of JSON. Format 1 has the number of shards, which are spread by `hash`; with any other strategy it is format 2 and holds the
 //! topology, so that a build which does not know that refuses the directory; once slots have moved or a shard was added it is format 3,
-//! since streams may then have events in several logs; with shards at other servers it is format 4. With several shards it also holds the
-//! ids of their logs, once all of them have one: a folder that is missing, empty, foreign or there twice is found by them.
+//! since streams may then have events in several logs; with shards at other servers it is format 4, and format 5 once ranges or regions
+//! were changed. With several shards it also holds the ids of their logs, once all of them have one: a folder that is missing, empty,
+//! foreign or there twice is found by them.
 
 use std::io;
 
@@ -94,8 +95,10 @@ pub(super) fn write(disk: &dyn Disk, meta: &Meta) -> io::Result<()> {
     line.push(b'\n');
     // What could not be read again must not take the place of what can.
     if line.len() > META_BYTES_MAX {
-        let detail =
-            format!("factum.meta would have {} bytes, and at most {META_BYTES_MAX} are read: slots were handed over too often", line.len());
+        let detail = format!(
+            "factum.meta would have {} bytes, and at most {META_BYTES_MAX} are read: slots or ranges were handed over too often",
+            line.len()
+        );
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, detail));
     }
     storage::disk::write_all_at(&*file, &line, 0)?;
@@ -112,11 +115,12 @@ fn line(meta: &Meta) -> io::Result<Line> {
         }
     };
     let logs = meta.logs.as_ref().map(|logs| logs.iter().map(|id| format!("{:032x}", u128::from_be_bytes(*id))).collect());
-    let format = match topology {
-        None => 1,
-        Some(_) if !meta.topology.elsewhere().is_empty() => FORMAT,
-        Some(_) if meta.topology.is_unchanged() => FORMAT_TOPOLOGY,
-        Some(_) => FORMAT_MOVES,
+    let format = match (&topology, meta.topology.strategy()) {
+        (None, _) => 1,
+        (Some(_), _) if !meta.topology.elsewhere().is_empty() => FORMAT_ELSEWHERE,
+        (Some(_), _) if meta.topology.is_unchanged() => FORMAT_TOPOLOGY,
+        (Some(_), Strategy::Hash | Strategy::Ring { .. }) => FORMAT_MOVES,
+        (Some(_), Strategy::Range { .. } | Strategy::Geo { .. }) => FORMAT,
     };
     let mut line = Line { format, shards: meta.topology.shards(), logs, topology, check: None };
     line.check = (line.logs.is_some() || line.topology.is_some()).then(|| checked(&line));
@@ -139,8 +143,10 @@ fn read_start(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
 pub(super) const META_FILE: &str = "factum.meta";
 const META_TEMPORARY: &str = "factum.meta.tmp";
 /// The newest format of a data directory that this build knows.
-pub(crate) const FORMAT: u32 = 4;
-/// The first in which slots have moved.
+pub(crate) const FORMAT: u32 = 5;
+/// The first with shards at other servers.
+const FORMAT_ELSEWHERE: u32 = 4;
+/// The first in which slots have moved. Builds that know no more than this refuse ranges and regions that were changed.
 const FORMAT_MOVES: u32 = 3;
 /// The first that holds a topology.
 const FORMAT_TOPOLOGY: u32 = 2;
@@ -152,6 +158,8 @@ mod tests {
 
     use super::*;
     use crate::database::Strategy;
+    use crate::shard::Goal;
+    use crate::shard::GoalKind;
 
     fn written(meta: &Meta) -> (MemDisk, String) {
         let disk = MemDisk::new();
@@ -192,5 +200,28 @@ mod tests {
             storage::disk::write_all_at(&*file, &[byte], at as u64).unwrap();
         }
         assert!(read(&disk).is_ok());
+    }
+
+    /// A build that knows moved slots alone must not lead keys by ranges as they were at first.
+    #[test]
+    fn changed_ranges_and_regions_are_of_a_format_of_their_own() {
+        let goal = || Goal {
+            job: "a job".to_owned(),
+            kind: GoalKind::Rebalance,
+            started_at: 0,
+            total: 0,
+            is_paused: false,
+            planned: Vec::new(),
+            why: None,
+        };
+        let range = Topology::new(2, Strategy::Range { splits: vec!["g".to_owned()] });
+        for (topology, format) in [(ring(), [2, 3]), (range, [2, 5])] {
+            for (topology, format) in [topology.clone(), topology.with_goal(Some(goal()))].into_iter().zip(format) {
+                let meta = Meta { topology, logs: None };
+                let (disk, text) = written(&meta);
+                assert!(text.starts_with(&format!("{{\"format\":{format},")), "{text}");
+                assert_eq!(read(&disk).unwrap(), Some(meta));
+            }
+        }
     }
 }

@@ -109,6 +109,7 @@ use crate::schema::Registry;
 use crate::script;
 use crate::script::Sandbox;
 use crate::shard::Handle;
+pub use crate::shard::KeyRange;
 pub use crate::shard::LeftOut;
 pub use crate::shard::Placement;
 pub use crate::shard::Reason;
@@ -144,6 +145,7 @@ use reshaping::Reshaping;
 
 mod aggregates;
 mod command;
+mod counts;
 mod definitions;
 mod directory;
 #[cfg(feature = "analytics")]
@@ -166,6 +168,7 @@ mod residency;
 mod same_content;
 mod shape;
 mod shards;
+mod splitting;
 #[cfg(feature = "analytics")]
 mod sql;
 mod subscriptions;
@@ -193,6 +196,7 @@ pub use options::Durability;
 pub use options::Elsewhere;
 pub use options::Options;
 pub use options::ScriptLimits;
+pub use options::Splitting;
 pub use options::SqlLimits;
 pub use overview::Overview;
 pub use overview::Severity;
@@ -200,6 +204,9 @@ pub use overview::Trouble;
 pub use projections::PoisonEvent;
 pub use projections::ProjectionStatus;
 pub use projections::RebuildStatus;
+pub use shards::NewShard;
+pub use shards::PlannedMove;
+pub use shards::PlannedShard;
 pub use shards::ShardPlan;
 pub use shards::TopologyChange;
 #[cfg(feature = "analytics")]
@@ -333,6 +340,7 @@ impl Database {
         let database = Self { inner: Arc::new(inner), reads_stored: false, left_out: None };
         database.load_definitions().await?;
         database.resume_reshaping().await;
+        splitting::begin(&database, options.splitting);
         Ok(database)
     }
 

@@ -87,7 +87,7 @@ async fn newer_log(directory: &Directory, shards: &[Handle]) -> Option<Error> {
         match shard.newest_taken().await {
             Ok(Some(version)) if version > known => {
                 let detail = format!(
-                    "it is of topology version {known}, and the log of shard {} has taken slots over by version {version}: \
+                    "it is of topology version {known}, and the log of shard {} has taken something over by version {version}: \
                      put back the factum.meta that belongs to these logs",
                     shard.number()
                 );
@@ -113,7 +113,7 @@ async fn without_older_logs(directory: &Directory, shards: Vec<Handle>) -> Resul
         }
         let number = shard.number();
         let detail = format!(
-            "its log ends at position {}, and was at {end} when slots were handed over: it is older than the topology; put back the newer one",
+            "its log ends at position {}, and was at {end} when something was handed over: it is older than the topology; put back the newer one",
             shard.committed()
         );
         close(&[shard]).await?;

@@ -18,6 +18,8 @@ pub struct Options {
     pub strategy: Option<Strategy>,
     /// Shards that other servers have, beside the first one, which is here; the same number at every start. Needs a data directory.
     pub elsewhere: Elsewhere,
+    /// When ranges are split without anybody asking for it (with `range`; by default: never).
+    pub splitting: Splitting,
     /// Do not sync: for bulk loads that can be repeated and for measurements.
     pub durability: Durability,
     /// How many appends may wait for each shard before it answers [`crate::Error::Overloaded`].
@@ -57,6 +59,25 @@ pub struct Elsewhere {
 impl Default for Elsewhere {
     fn default() -> Self {
         Self { urls: Vec::new(), token_file: None, timeout: Duration::from_secs(10) }
+    }
+}
+
+/// When a database of the strategy `range` splits a range by itself: a new shard takes the upper half of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Splitting {
+    /// When it has more events than this.
+    pub above_events: Option<u64>,
+    /// When more events a second than this are appended to it, between two looks.
+    pub above_appends_per_second: Option<u64>,
+    /// No shard is added by itself when there are so many, also those that are drained.
+    pub shards_max: u16,
+    /// How often it is looked at.
+    pub check_every: Duration,
+}
+
+impl Default for Splitting {
+    fn default() -> Self {
+        Self { above_events: None, above_appends_per_second: None, shards_max: 16, check_every: Duration::from_secs(10) }
     }
 }
 
@@ -131,6 +152,7 @@ impl Options {
             shards: None,
             strategy: None,
             elsewhere: Elsewhere::default(),
+            splitting: Splitting::default(),
             durability: Durability::Strict,
             queue_appends: QUEUE_APPENDS,
             scripts: ScriptLimits::default(),

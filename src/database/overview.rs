@@ -93,6 +93,7 @@ impl Database {
         #[cfg(feature = "analytics")]
         troubles.extend(exports.iter().filter_map(of_export));
         troubles.extend(self.jobs().iter().filter_map(of_job));
+        troubles.extend(self.inner.reshaping.unsplit());
         troubles.sort_by_key(|trouble| trouble.severity);
         Ok(Overview {
             shards,

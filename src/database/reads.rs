@@ -19,6 +19,7 @@ use super::EventsPage;
 use super::EventsQuery;
 use super::Placement;
 use super::ShardStatus;
+use super::Share;
 use super::Strategy;
 use super::StreamPage;
 use super::StreamsQuery;
@@ -248,17 +249,23 @@ impl Database {
         (topology.strategy().clone(), topology.version())
     }
 
-    /// How many slots a shard owns (with `hash` and `ring`), and in which region it is (with `geo`).
+    /// What a shard has of all.
     #[must_use]
-    pub fn share_of(&self, shard: u16) -> (Option<usize>, Option<String>) {
+    pub fn share_of(&self, shard: u16) -> Share {
         let topology = self.router().topology();
-        (topology.slots_of(shard), topology.region_of(shard).map(str::to_owned))
+        Share {
+            slots: topology.slots_of(shard),
+            ranges: topology.ranges_of(shard),
+            region: topology.region_of(shard).map(str::to_owned),
+            is_drained: topology.drained().contains(&shard),
+        }
     }
 
-    /// Whether a shard is to own nothing any more.
+    /// With `range`: the first key of each range but the first, in order.
     #[must_use]
-    pub fn is_drained(&self, shard: u16) -> bool {
-        self.router().topology().drained().contains(&shard)
+    pub fn splits(&self) -> Vec<String> {
+        let topology = self.router().topology();
+        topology.ranges().map(|ranges| ranges.starts().skip(1).map(|(from, _)| from.to_owned()).collect()).unwrap_or_default()
     }
 
     /// How each shard is.

@@ -27,11 +27,14 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::Options;
+use super::Trouble;
 use super::blocking;
 use super::directory;
 use super::directory::Place;
 use super::job::Job;
 use super::job::JobState;
+use super::job::RANGES_UNIT;
+use super::job::SLOTS_UNIT;
 use super::meta;
 use super::meta::Meta;
 use super::opening;
@@ -68,8 +71,12 @@ pub(super) struct Reshaping {
     ticks: watch::Sender<u64>,
     /// Held by whoever changes the topology.
     pub(super) changing: tokio::sync::Mutex<()>,
-    stopping: CancellationToken,
-    tasks: TaskTracker,
+    pub(super) stopping: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    /// Ranges that have too much and are not split by themselves, as people are told.
+    unsplit: Mutex<Vec<Trouble>>,
+    /// How often it was looked whether a range has too much.
+    pub(super) split_checks: watch::Sender<u64>,
 }
 
 fn kind_of(kind: GoalKind) -> (&'static str, Option<u16>) {
@@ -77,6 +84,25 @@ fn kind_of(kind: GoalKind) -> (&'static str, Option<u16>) {
         GoalKind::Add(shard) => ("add", Some(shard)),
         GoalKind::Drain(shard) => ("drain", Some(shard)),
         GoalKind::Rebalance => ("rebalance", None),
+    }
+}
+
+/// A job that has just begun.
+fn job_of(topology: &Topology, goal: Goal) -> Job {
+    let (kind, shard) = kind_of(goal.kind);
+    Job {
+        id: goal.job,
+        kind,
+        shard,
+        state: JobState::Running,
+        unit: if topology.ranges().is_some() { RANGES_UNIT } else { SLOTS_UNIT },
+        done: 0,
+        total: goal.total,
+        moved_streams: None,
+        started_at: Timestamp::from_micros(goal.started_at),
+        worked: (Duration::ZERO, 0),
+        why: goal.why,
+        error: None,
     }
 }
 
@@ -91,22 +117,15 @@ impl Reshaping {
             changing: tokio::sync::Mutex::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            unsplit: Mutex::default(),
+            split_checks: watch::Sender::new(0),
         };
         if let Some(goal) = reshaping.router.topology().goal() {
-            let left = slots_of(&shard::steps(&reshaping.router.topology()));
-            let (kind, shard) = kind_of(goal.kind);
-            reshaping.jobs.lock().push_back(Job {
-                id: goal.job.clone(),
-                kind,
-                shard,
-                state: if goal.is_paused { JobState::Paused } else { JobState::Running },
-                done: goal.total.saturating_sub(left),
-                total: goal.total.max(left),
-                moved_streams: None,
-                started_at: Timestamp::from_micros(goal.started_at),
-                worked: (Duration::ZERO, 0),
-                error: None,
-            });
+            let topology = reshaping.router.topology();
+            let left = count_of(&shard::steps(&topology));
+            let state = if goal.is_paused { JobState::Paused } else { JobState::Running };
+            let job = Job { state, done: goal.total.saturating_sub(left), total: goal.total.max(left), ..job_of(&topology, goal.clone()) };
+            reshaping.jobs.lock().push_back(job);
         }
         Arc::new(reshaping)
     }
@@ -114,6 +133,22 @@ impl Reshaping {
     /// All jobs that are known, the newest last.
     pub(super) fn jobs(&self) -> Vec<Job> {
         self.jobs.lock().iter().cloned().collect()
+    }
+
+    /// Ranges that have too much and are not split by themselves.
+    pub(super) fn unsplit(&self) -> Vec<Trouble> {
+        self.unsplit.lock().clone()
+    }
+
+    /// Remembers them, and logs those that were not known.
+    pub(super) fn tell_unsplit(&self, found: Vec<Trouble>) {
+        let mut known = self.unsplit.lock();
+        // The numbers in it change from look to look; who it is about and what to do does not.
+        let is_new = |range: &&Trouble| known.iter().all(|known| (&known.name, &known.todo) != (&range.name, &range.todo));
+        for range in found.iter().filter(is_new) {
+            tracing::warn!(shard = range.name, problem = range.problem, "a range is left as it is");
+        }
+        *known = found;
     }
 
     /// Tells whenever a job has changed.
@@ -135,7 +170,7 @@ impl Reshaping {
     /// What is to be done, as a goal with a new job. The caller holds `changing`, and there is no other goal.
     pub(super) fn goal(&self, kind: GoalKind) -> Goal {
         let started_at = SystemClock.now().as_micros();
-        Goal { job: Uuid::now_v7().to_string(), kind, started_at, total: 0, is_paused: false }
+        Goal { job: Uuid::now_v7().to_string(), kind, started_at, total: 0, is_paused: false, planned: Vec::new(), why: None }
     }
 
     /// Puts a topology with a goal in force, with the shard that joins, and lets the job begin. The caller holds `changing`.
@@ -143,9 +178,8 @@ impl Reshaping {
         let Some(goal) = topology.goal().cloned() else {
             return Err(Error::Unavailable { shard: 0, detail: "a change of the shards without a goal".to_owned() });
         };
-        let steps = shard::steps(&topology);
-        let total = slots_of(&steps);
-        let topology = topology.same_version_with_goal(Goal { total, ..goal.clone() });
+        let goal = Goal { total: count_of(&shard::steps(&topology)), ..goal };
+        let topology = topology.same_version_with_goal(goal.clone());
         let logs = self.router.log_ids().into_iter().chain(newcomer.as_ref().map(Handle::log_id)).collect();
         if let Err(error) = (self.keep())(topology.clone(), logs).await {
             // It has nothing yet, and is opened again when somebody asks again.
@@ -154,19 +188,7 @@ impl Reshaping {
         }
         self.router.adopt(topology, newcomer);
         self.tell().await;
-        let (kind, shard) = kind_of(goal.kind);
-        let job = Job {
-            id: goal.job,
-            kind,
-            shard,
-            state: JobState::Running,
-            done: 0,
-            total,
-            moved_streams: None,
-            started_at: Timestamp::from_micros(goal.started_at),
-            worked: (Duration::ZERO, 0),
-            error: None,
-        };
+        let job = job_of(&self.router.topology(), goal);
         {
             let mut jobs = self.jobs.lock();
             jobs.push_back(job.clone());
@@ -218,9 +240,9 @@ impl Reshaping {
             tracing::info!(job = goal.job, kind = kind_of(goal.kind).0, "the shards have what they should");
             return Ok(false);
         };
-        let slots: Vec<u16> = step.slots.into_iter().take(STEP_SLOTS).collect();
-        let count = u16::try_from(slots.len()).unwrap_or(u16::MAX);
-        self.router.hand_over(slots, step.from, step.to, &self.keep()).await?;
+        let step = Step { part: step.part.first(STEP_SLOTS), ..step };
+        let count = step.part.count();
+        self.router.hand_over(step, &self.keep()).await?;
         self.tell().await;
         self.change(&goal.job, |job| {
             job.done = job.done.saturating_add(count).min(job.total);
@@ -342,10 +364,9 @@ impl Reshaping {
     }
 }
 
-/// How many slots all of it moves.
-pub(super) fn slots_of(steps: &[Step]) -> u16 {
-    let slots: usize = steps.iter().map(|step| step.slots.len()).sum();
-    u16::try_from(slots).expect("there are fewer slots than a u16 counts")
+/// How many slots, or ranges, all of it moves.
+pub(super) fn count_of(steps: &[Step]) -> u32 {
+    steps.iter().map(|step| step.part.count()).sum()
 }
 
 /// So many slots at most change hands at once: appends to them wait for it.

@@ -2,37 +2,46 @@
 
 use std::sync::Arc;
 
-use factum_storage as storage;
-use storage::Direction;
-use storage::Filter;
-use storage::Position;
-use storage::RecordedEvent;
-use storage::StreamName;
 use tokio::sync::watch;
 
 use super::Database;
+use super::counts::Moved;
 use super::job::Job;
 use super::job::JobState;
-use super::reshaping::slots_of;
+use super::reshaping::count_of;
 use crate::Error;
 use crate::shard;
 use crate::shard::Goal;
 use crate::shard::GoalKind;
 use crate::shard::Handle;
-use crate::shard::SLOTS;
+use crate::shard::KeyRange;
+use crate::shard::Move;
+use crate::shard::Part;
+use crate::shard::Step;
 use crate::shard::Strategy;
-use crate::shard::StreamListing;
 use crate::shard::Topology;
+use crate::shard::ranges;
 
 /// A change of the shards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TopologyChange {
-    /// One more, which takes its share from the others. Its weight, with `ring` (`None`: 1).
-    Add(Option<u32>),
-    /// This one gives all its slots to the others; its log stays, and can be read.
+    /// One more, which takes its share from the others.
+    Add(NewShard),
+    /// This one gives all that it has to the others, with `geo` to those of its region; its log stays, and can be read.
     Drain(u16),
-    /// Each gets its share: after a change that was cancelled.
+    /// Each gets its share: after a change that was cancelled, or when ranges have grown apart.
     Rebalance,
+}
+
+/// What a shard that joins is to be like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewShard {
+    /// With `ring`: its share against the others' (`None`: 1).
+    pub weight: Option<u32>,
+    /// With `range`: it takes the keys from this one on, up to the end of the range that it lies in (`None`: half of the heaviest range).
+    pub split: Option<String>,
+    /// With `geo`: the region that it joins.
+    pub region: Option<String>,
 }
 
 /// What a change of the shards would do.
@@ -40,18 +49,46 @@ pub enum TopologyChange {
 pub struct ShardPlan {
     /// The version of the topology that it was made for.
     pub topology_version: u64,
-    /// From which shard to which, and how many slots.
-    pub moves: Vec<(u16, u16, usize)>,
-    /// How many slots each shard has now and would have.
-    pub shards: Vec<(u16, usize, usize)>,
+    /// What would go where.
+    pub moves: Vec<PlannedMove>,
+    /// What each shard has now and would have.
+    pub shards: Vec<PlannedShard>,
     /// How many slots would move.
-    pub slots: u16,
+    pub slots: u32,
+    /// How many ranges would, with `range`.
+    pub ranges: u32,
     /// How many streams are in them now.
     pub streams: u64,
     /// How many events these streams have. They stay where they are: none is copied.
     pub events: u64,
     /// About what these events take on disk.
     pub bytes: u64,
+}
+
+/// Something that would go from one shard to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedMove {
+    /// Who has it.
+    pub from: u16,
+    /// Who would have it.
+    pub to: u16,
+    /// How many slots; none with `range`.
+    pub slots: u32,
+    /// With `geo`: of which region they are.
+    pub region: Option<String>,
+    /// With `range`: which keys.
+    pub keys: Option<KeyRange>,
+}
+
+/// What a shard has now and would have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedShard {
+    /// Its number.
+    pub shard: u16,
+    /// How many slots now and then; `None` with `range`.
+    pub slots: Option<(usize, usize)>,
+    /// With `range`: its ranges now and then.
+    pub ranges: Option<(Vec<KeyRange>, Vec<KeyRange>)>,
 }
 
 impl Database {
@@ -62,25 +99,29 @@ impl Database {
     /// [`Error::TopologyConflict`], [`Error::NoSuchPart`], [`Error::Invalid`]; [`Error::ShardFailed`] if a shard can't be used.
     pub async fn plan_shards(&self, change: TopologyChange) -> Result<ShardPlan, Error> {
         let topology = self.router().topology();
-        let changed = changed(&topology, change, self.inner.reshaping.goal(kind_of(&topology, change)))?;
-        let steps = shard::steps(&changed);
-        let counts = self.count_by_slot().await?;
-        let moved = steps.iter().flat_map(|step| &step.slots).filter_map(|slot| counts.get(usize::from(*slot)));
-        let (mut streams, mut events, mut bytes) = (0, 0, 0);
-        for count in moved {
-            (streams, events, bytes) = (streams + u64::from(count.streams), events + count.events, bytes + count.bytes);
+        let changed = self.changed(&topology, &change, None).await?;
+        let (steps, moved) = (shard::steps(&changed), self.count_moved(&changed).await?);
+        let mut then = changed.clone();
+        for Step { part, from, to } in steps.iter().cloned() {
+            let moved = Move { version: 0, part, from, to, from_position: 0, to_position: 0 };
+            then = then.with_move(moved).map_err(|detail| Error::Unavailable { shard: from, detail })?;
         }
-        let gained = |shard: u16| steps.iter().filter(|step| step.to == shard).map(|step| step.slots.len()).sum::<usize>();
-        let lost = |shard: u16| steps.iter().filter(|step| step.from == shard).map(|step| step.slots.len()).sum::<usize>();
-        let owned = |shard: u16| topology.slots_of(shard).unwrap_or_default();
+        let shards = (0..changed.shards()).map(|shard| PlannedShard {
+            shard,
+            slots: topology.slots_of(shard).zip(then.slots_of(shard)),
+            ranges: topology.ranges_of(shard).zip(then.ranges_of(shard)),
+        });
+        let count = count_of(&steps);
+        let has_ranges = changed.ranges().is_some();
         Ok(ShardPlan {
             topology_version: topology.version(),
-            moves: steps.iter().map(|step| (step.from, step.to, step.slots.len())).collect(),
-            shards: (0..changed.shards()).map(|shard| (shard, owned(shard), owned(shard) + gained(shard) - lost(shard))).collect(),
-            slots: slots_of(&steps),
-            streams,
-            events,
-            bytes,
+            shards: shards.collect(),
+            moves: steps.into_iter().map(planned).collect(),
+            slots: if has_ranges { 0 } else { count },
+            ranges: if has_ranges { count } else { 0 },
+            streams: moved.streams,
+            events: moved.events,
+            bytes: moved.bytes,
         })
     }
 
@@ -94,6 +135,11 @@ impl Database {
     ///
     /// Once the topology is kept, the change goes on.
     pub async fn change_shards(&self, change: TopologyChange) -> Result<Job, Error> {
+        self.begin_change(change, None).await
+    }
+
+    /// As [`Database::change_shards`], with the reason if nobody has asked for it.
+    pub(super) async fn begin_change(&self, change: TopologyChange, why: Option<String>) -> Result<Job, Error> {
         let (database, reshaping) = (self.clone(), Arc::clone(&self.inner.reshaping));
         // In a task of its own: whoever asks may go away between two steps that belong together.
         let begun = tokio::spawn(async move {
@@ -104,14 +150,13 @@ impl Database {
                 return Err(Error::TopologyConflict { detail });
             }
             database.router().shards().iter().try_for_each(Handle::check_open)?;
-            let changed = changed(&topology, change, reshaping.goal(kind_of(&topology, change)))?;
-            let slots = slots_to_move(&changed);
+            let changed = database.changed(&topology, &change, why).await?;
             let newcomer = match change {
                 TopologyChange::Add(_) => Some(reshaping.newcomer(topology.shards()).await?),
                 TopologyChange::Drain(_) | TopologyChange::Rebalance => None,
             };
-            let job = reshaping.begin(changed, newcomer).await?;
-            tokio::spawn(database.count_streams(job.id.clone(), slots));
+            let job = reshaping.begin(changed.clone(), newcomer).await?;
+            tokio::spawn(database.count_streams(job.id.clone(), changed));
             Ok(job)
         });
         begun.await.unwrap_or_else(|error| Err(Error::Unavailable { shard: 0, detail: format!("the change did not begin: {error}") }))
@@ -137,6 +182,13 @@ impl Database {
     #[must_use]
     pub fn job_changes(&self) -> watch::Receiver<u64> {
         self.inner.reshaping.ticks()
+    }
+
+    /// Counts up whenever it was looked whether a range has to be split by itself. For tests, which wait for that.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn split_checks(&self) -> watch::Receiver<u64> {
+        self.inner.reshaping.split_checks.subscribe()
     }
 
     /// Lets a job rest: nothing moves until it is resumed, also after a restart.
@@ -193,122 +245,124 @@ impl Database {
         self.inner.reshaping.tell_what_is_missing().await;
         let topology = self.router().topology();
         if let Some(goal) = topology.goal() {
-            tokio::spawn(self.clone().count_streams(goal.job.clone(), slots_to_move(&topology)));
+            tokio::spawn(self.clone().count_streams(goal.job.clone(), topology.clone()));
         }
         if self.router().topology().goal().is_some_and(|goal| !goal.is_paused) {
             self.inner.reshaping.go_on();
         }
     }
 
-    /// Tells a job how many streams are in the slots that it moves. Beside the moves: the more there are, the longer it takes.
-    async fn count_streams(self, job: String, slots: Vec<u16>) {
-        let counts = self.count_by_slot().await.unwrap_or_else(|error| {
+    /// Tells a job how many streams are in what it moves. Beside the moves: the more there are, the longer it takes.
+    async fn count_streams(self, job: String, topology: Topology) {
+        let moved = self.count_moved(&topology).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "the streams that move could not be counted");
-            Vec::new()
+            Moved::default()
         });
-        let streams = slots.iter().filter_map(|slot| counts.get(usize::from(*slot))).map(|count| u64::from(count.streams)).sum();
-        self.inner.reshaping.change(&job, |job| job.moved_streams = Some(streams));
+        self.inner.reshaping.change(&job, |job| job.moved_streams = Some(moved.streams));
     }
 
-    /// How many streams are in each slot, with their events and about what these take on disk.
-    async fn count_by_slot(&self) -> Result<Vec<SlotCount>, Error> {
-        let mut counts = vec![SlotCount::default(); usize::from(SLOTS)];
-        for shard in self.router().shards().iter() {
-            let event_bytes = event_bytes(shard).await?;
-            let mut after = None;
-            loop {
-                let listing = StreamListing {
-                    after,
-                    prefix: String::new(),
-                    category: None,
-                    include_system: false,
-                    leave_out_undecided: false,
-                    limit: LISTED,
-                };
-                let infos = shard.streams(listing).await?;
-                for info in &infos {
-                    if let Some(count) = counts.get_mut(usize::from(shard::slot(info.stream.as_str()))) {
-                        let events = info.version.get();
-                        count.streams = count.streams.saturating_add(1);
-                        count.events += events;
-                        count.bytes += events * event_bytes;
-                    }
-                }
-                match infos.last() {
-                    Some(last) if infos.len() == LISTED => after = Some(StreamName::to_string(&last.stream)),
-                    _ => break,
-                }
-            }
+    /// The topology with a change, which is not carried out yet.
+    async fn changed(&self, topology: &Topology, change: &TopologyChange, why: Option<String>) -> Result<Topology, Error> {
+        check(topology, change)?;
+        let mut goal = Goal { why, ..self.inner.reshaping.goal(kind_of(topology, change)) };
+        if topology.ranges().is_some() {
+            goal.planned = match change {
+                TopologyChange::Add(NewShard { split: Some(split), .. }) => ranges::add(topology, topology.shards(), Some(split), &[])?,
+                TopologyChange::Add(_) => ranges::add(topology, topology.shards(), None, &self.key_loads(topology).await?)?,
+                TopologyChange::Drain(shard) => ranges::drain(topology, *shard, &self.key_loads(topology).await?)?,
+                TopologyChange::Rebalance => ranges::rebalance(topology, &self.key_loads(topology).await?)?,
+            };
         }
-        Ok(counts)
+        Ok(match change {
+            TopologyChange::Add(NewShard { weight, region, .. }) => topology.with_shard(weight.unwrap_or(1), region.as_deref(), goal),
+            TopologyChange::Drain(shard) => topology.with_draining(*shard, goal),
+            TopologyChange::Rebalance => topology.with_goal(Some(goal)),
+        })
     }
 }
 
-/// About what an event takes in a shard's log, by its newest ones.
-async fn event_bytes(shard: &Handle) -> Result<u64, Error> {
-    let everything = Arc::new(Filter::default());
-    let newest = shard.read_events(everything, Position::new(u64::MAX), Direction::Backward, SAMPLED, usize::MAX).await?;
-    let bytes: usize = newest.events.iter().map(RecordedEvent::stored_bytes).sum();
-    Ok((bytes / newest.events.len().max(1)) as u64)
+fn planned(Step { part, from, to }: Step) -> PlannedMove {
+    let none = PlannedMove { from, to, slots: 0, region: None, keys: None };
+    match part {
+        Part::Slots(_) => PlannedMove { slots: part.count(), ..none },
+        Part::Region { ref region, .. } => PlannedMove { slots: part.count(), region: Some(region.clone()), ..none },
+        Part::Keys(keys) => PlannedMove { keys: Some(keys), ..none },
+    }
 }
 
-fn slots_to_move(topology: &Topology) -> Vec<u16> {
-    shard::steps(topology).into_iter().flat_map(|step| step.slots).collect()
-}
-
-#[derive(Clone, Copy, Default)]
-struct SlotCount {
-    streams: u32,
-    events: u64,
-    bytes: u64,
-}
-
-fn kind_of(topology: &Topology, change: TopologyChange) -> GoalKind {
+fn kind_of(topology: &Topology, change: &TopologyChange) -> GoalKind {
     match change {
         TopologyChange::Add(_) => GoalKind::Add(topology.shards()),
-        TopologyChange::Drain(shard) => GoalKind::Drain(shard),
+        TopologyChange::Drain(shard) => GoalKind::Drain(*shard),
         TopologyChange::Rebalance => GoalKind::Rebalance,
     }
 }
 
-/// The topology with a change, which is not carried out yet.
-fn changed(topology: &Topology, change: TopologyChange, goal: Goal) -> Result<Topology, Error> {
+/// Whether a change makes sense, as far as the topology alone can tell.
+fn check(topology: &Topology, change: &TopologyChange) -> Result<(), Error> {
     let conflict = |detail: String| Err(Error::TopologyConflict { detail });
     if !topology.elsewhere().is_empty() {
         return conflict("some of the shards are at other servers (shards.urls): what such a database began with stays".to_owned());
     }
-    if topology.slots().is_empty() {
-        let name = topology.strategy().as_str();
-        return conflict(format!("the shards of {name} are given by its settings; only those of hash and ring can be changed"));
-    }
     match change {
-        TopologyChange::Add(weight) => {
-            if weight.is_some() && !matches!(topology.strategy(), Strategy::Ring { .. }) {
-                return Err(Error::Invalid { field: "weight".to_owned(), detail: "only shards of ring have weights".to_owned() });
-            }
-            if weight.is_some_and(|weight| !(1..=shard::WEIGHT_MAX).contains(&weight)) {
-                return Err(Error::Invalid { field: "weight".to_owned(), detail: format!("must be from 1 to {}", shard::WEIGHT_MAX) });
-            }
+        TopologyChange::Add(shard) => {
+            check_new(topology.strategy(), shard)?;
             if topology.shards() >= shard::SHARDS_MAX {
                 return conflict(format!("there are {} shards, and there can be no more", shard::SHARDS_MAX));
             }
-            Ok(topology.with_shard(weight.unwrap_or(1), goal))
+            Ok(())
         }
-        TopologyChange::Drain(shard) if shard >= topology.shards() => Err(Error::NoSuchPart { what: format!("shard {shard}") }),
-        TopologyChange::Drain(shard) if topology.drained().contains(&shard) && topology.slots_of(shard) == Some(0) => {
+        TopologyChange::Drain(shard) if *shard >= topology.shards() => Err(Error::NoSuchPart { what: format!("shard {shard}") }),
+        TopologyChange::Drain(shard) if topology.drained().contains(shard) && !topology.owns_any(*shard) => {
             conflict(format!("shard {shard} is drained already"))
         }
         TopologyChange::Drain(shard) => {
-            if (0..topology.shards()).all(|other| other == shard || topology.drained().contains(&other)) {
-                return conflict(format!("shard {shard} is the last one that takes appends: add another first"));
+            if topology.keeps_system_streams(*shard) {
+                let detail = format!("shard {shard} has the streams of the system, which stay on it: it can't be drained");
+                return conflict(detail);
             }
-            Ok(topology.with_draining(shard, goal))
+            let region = topology.region_of(*shard);
+            let is_taker = |other: &u16| other != shard && topology.region_of(*other) == region && !topology.drained().contains(other);
+            match region {
+                _ if (0..topology.shards()).any(|other| is_taker(&other)) => Ok(()),
+                Some(region) => conflict(format!("shard {shard} is the last of the region {region} that takes appends: add another first")),
+                None => conflict(format!("shard {shard} is the last one that takes appends: add another first")),
+            }
         }
-        TopologyChange::Rebalance => Ok(topology.with_goal(Some(goal))),
+        TopologyChange::Rebalance => Ok(()),
     }
 }
 
-/// So many events of a shard say how large they are.
-const SAMPLED: usize = 256;
-/// Streams that are listed at a time.
-const LISTED: usize = 1_000;
+/// Whether a new shard is given what its strategy needs, and nothing else.
+fn check_new(strategy: &Strategy, shard: &NewShard) -> Result<(), Error> {
+    let NewShard { weight, split, region } = shard;
+    let invalid = |field: &str, detail: String| Err(Error::Invalid { field: field.to_owned(), detail });
+    let name = strategy.as_str();
+    if weight.is_some() && !matches!(strategy, Strategy::Ring { .. }) {
+        return invalid("weight", format!("only shards of ring have weights, and the strategy is {name}"));
+    }
+    if weight.is_some_and(|weight| !(1..=shard::WEIGHT_MAX).contains(&weight)) {
+        return invalid("weight", format!("must be from 1 to {}", shard::WEIGHT_MAX));
+    }
+    match split {
+        Some(_) if !matches!(strategy, Strategy::Range { .. }) => {
+            return invalid("split", format!("only shards of range have split points, and the strategy is {name}"));
+        }
+        Some(split) => shard::check_split("split", split)?,
+        None => {}
+    }
+    match (strategy, region) {
+        (Strategy::Geo { regions, .. }, region) => {
+            if regions.iter().any(|known| region.as_ref() == Some(&known.name)) {
+                return Ok(());
+            }
+            let names: Vec<&str> = regions.iter().map(|region| region.name.as_str()).collect();
+            let asked = region.as_ref().map_or_else(|| "is missing".to_owned(), |region| format!("is {region:?}, which there is not"));
+            invalid("region", format!("{asked}: with geo it must be one of {}", names.join(", ")))
+        }
+        (Strategy::Hash | Strategy::Ring { .. } | Strategy::Range { .. }, Some(_)) => {
+            invalid("region", format!("only shards of geo are in regions, and the strategy is {name}"))
+        }
+        (Strategy::Hash | Strategy::Ring { .. } | Strategy::Range { .. }, None) => Ok(()),
+    }
+}

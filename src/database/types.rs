@@ -11,6 +11,7 @@ use storage::StreamAppend;
 use storage::StreamInfo;
 use storage::Version;
 
+use crate::shard::KeyRange;
 use crate::subscription::After;
 use crate::subscription::Cursor;
 use crate::subscription::Event;
@@ -85,6 +86,19 @@ pub struct ConditionRequest {
     pub query: Vec<QueryItem>,
     /// Exclusive.
     pub after: After,
+}
+
+/// What a shard has of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// How many slots, with `geo` of its region's; `None` with `range`.
+    pub slots: Option<usize>,
+    /// With `range`: which keys, in order.
+    pub ranges: Option<Vec<KeyRange>>,
+    /// With `geo`: in which region it is.
+    pub region: Option<String>,
+    /// It is to own nothing any more.
+    pub is_drained: bool,
 }
 
 /// How one shard is.

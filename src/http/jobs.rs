@@ -13,13 +13,10 @@ use http::HeaderValue;
 use http::StatusCode;
 use http::header;
 use http::request::Parts;
-use serde::Deserialize;
 use serde::Serialize;
-use utoipa::ToSchema;
 
+use crate::database;
 use crate::database::Job;
-use crate::database::SLOTS;
-use crate::database::ShardPlan;
 use crate::database::TopologyChange;
 use crate::http::App;
 use crate::http::Shared;
@@ -35,9 +32,8 @@ use crate::http::query::Query;
 use crate::http::request::require_json;
 use crate::http::request::segment;
 use crate::http::schema;
-use crate::subscription::time::push_timestamp;
 
-/// Add a shard while appends go on. It takes its share of the slots from the others; history stays where it is.
+/// Add a shard while appends go on. It takes its share from the others; history stays where it is.
 #[utoipa::path(
     post, path = "/v1/shards", tag = "shards",
     params(("dry_run" = Option<bool>, Query, description = "Only say what would move")),
@@ -60,10 +56,12 @@ pub(crate) async fn add(State(app): State<Shared>, request: Request) -> Result<R
         require_json(&parts.headers)?;
         from_body(&body)?
     };
-    change(&app, &parts, TopologyChange::Add(asked.weight)).await
+    let NewShard { weight, split, region } = asked;
+    change(&app, &parts, TopologyChange::Add(database::NewShard { weight, split, region })).await
 }
 
-/// Drain a shard while appends go on: it gives its slots to the others. Its log stays, and is read like before.
+/// Drain a shard while appends go on: it gives all that it has to the others, with `geo` to those of its region. Its log stays, and is
+/// read like before.
 #[utoipa::path(
     delete, path = "/v1/shards/{id}", tag = "shards",
     params(("id" = u16, Path), ("dry_run" = Option<bool>, Query, description = "Only say what would move")),
@@ -83,7 +81,7 @@ pub(crate) async fn drain(State(app): State<Shared>, request: Request) -> Result
     change(&app, &parts, TopologyChange::Drain(shard)).await
 }
 
-/// Give each shard its share of the slots: after a change that was cancelled.
+/// Give each shard its share: after a change that was cancelled, or when ranges have grown apart.
 #[utoipa::path(
     post, path = "/v1/shards/rebalance", tag = "shards",
     params(("dry_run" = Option<bool>, Query, description = "Only say what would move")),
@@ -251,119 +249,8 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("numbers and text are JSON")
 }
 
-/// What a new shard is to be like.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewShard {
-    /// With `ring`: its share against the others', 1 to 100; 1 by default.
-    #[serde(default)]
-    weight: Option<u32>,
-}
-
-/// What a change of the shards would do.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Plan {
-    /// The version of the topology that it is made for.
-    topology_version: u64,
-    moves: Vec<PlannedMove>,
-    shards: Vec<PlannedShard>,
-    /// How many slots would move.
-    moved_slots: u16,
-    /// The same as a share of all slots.
-    moved_fraction: f64,
-    /// How many streams are in them now.
-    moved_streams: u64,
-    /// How many events these streams have, which stay where they are.
-    events: u64,
-    /// About how many bytes these take in the logs that keep them.
-    bytes: u64,
-    /// History is never copied.
-    copied_bytes: u64,
-}
-
-/// Slots that would go from one shard to another.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct PlannedMove {
-    from: u16,
-    to: u16,
-    slots: usize,
-}
-
-/// What a shard would have.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct PlannedShard {
-    id: u16,
-    slots_now: usize,
-    slots_then: usize,
-}
-
-/// Jobs.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct JobList {
-    jobs: Vec<JobInfo>,
-}
-
-/// A change of the shards, and how far it is.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct JobInfo {
-    id: String,
-    /// `add`, `drain` or `rebalance`.
-    kind: &'static str,
-    /// The shard that joins or is drained.
-    shard: Option<u16>,
-    /// `running`, `paused`, `failed` (it can be resumed), `done`, `cancelled`.
-    state: &'static str,
-    /// How many slots have moved.
-    done: u16,
-    /// How many have to.
-    total: u16,
-    /// How many streams are in all these slots; null until they are counted.
-    moved_streams: Option<u64>,
-    /// Which share of all slots has moved.
-    moved_fraction: f64,
-    started_at: String,
-    /// How long it may take yet; null if that can't be told, or nothing moves.
-    eta_seconds: Option<f64>,
-    /// Why it has failed.
-    error: Option<String>,
-}
-
-impl JobInfo {
-    pub(crate) fn new(job: &Job) -> Self {
-        Self {
-            id: job.id.clone(),
-            kind: job.kind,
-            shard: job.shard,
-            state: job.state.as_str(),
-            done: job.done,
-            total: job.total,
-            moved_streams: job.moved_streams,
-            moved_fraction: job.moved_fraction(),
-            started_at: {
-                let mut text = Vec::new();
-                push_timestamp(&mut text, job.started_at);
-                String::from_utf8_lossy(&text).into_owned()
-            },
-            eta_seconds: job.eta().map(|eta| eta.as_secs_f64()),
-            error: job.error.clone(),
-        }
-    }
-}
-
-impl Plan {
-    fn new(plan: &ShardPlan) -> Self {
-        Self {
-            topology_version: plan.topology_version,
-            moves: plan.moves.iter().map(|(from, to, slots)| PlannedMove { from: *from, to: *to, slots: *slots }).collect(),
-            shards: plan.shards.iter().map(|(id, now, then)| PlannedShard { id: *id, slots_now: *now, slots_then: *then }).collect(),
-            moved_slots: plan.slots,
-            moved_fraction: f64::from(plan.slots) / f64::from(SLOTS),
-            moved_streams: plan.streams,
-            events: plan.events,
-            bytes: plan.bytes,
-            copied_bytes: 0,
-        }
-    }
-}
-
 const BODY_BYTES_MAX: usize = 4_096;
+
+mod shapes;
+
+pub(crate) use shapes::*;

@@ -7,9 +7,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::database;
+use crate::database::KeyRange;
 use crate::database::Placement;
 use crate::database::Reason;
 use crate::database::ShardStatus;
+use crate::database::Share;
 use crate::database::Strategy;
 use crate::http::Shared;
 use crate::http::access::Caller;
@@ -17,6 +19,8 @@ use crate::http::access::authorise_read;
 use crate::http::answer;
 use crate::http::answer::ReadAnswer;
 use crate::http::jobs::JobInfo;
+use crate::http::jobs::RangeInfo;
+use crate::http::jobs::infos;
 use crate::http::negotiate::json_only;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
@@ -38,10 +42,10 @@ pub(crate) async fn list(State(app): State<Shared>, request: Request) -> Result<
     let shards = app.database.status().await?;
     let (strategy, topology_version) = app.database.strategy();
     let mut answered = ShardList::new(&strategy, topology_version);
-    answered.shards = shards
-        .iter()
-        .map(|shard| ShardInfo::new(shard, app.database.share_of(shard.shard), app.database.is_drained(shard.shard)))
-        .collect();
+    answered.shards = shards.iter().map(|shard| ShardInfo::new(shard, app.database.share_of(shard.shard))).collect();
+    if let Some(splits) = &mut answered.splits {
+        *splits = app.database.splits();
+    }
     answered.job = app.database.jobs().iter().rev().find(|job| !job.has_ended()).map(JobInfo::new);
     let body = serde_json::to_vec(&answered).expect("numbers and text are JSON");
     let answer = ReadAnswer { cursor: Some(answer::cursor_text(&app.database.end())), ..ReadAnswer::json(body) };
@@ -77,12 +81,12 @@ pub(crate) struct ShardList {
     strategy: &'static str,
     /// Counts up when streams are spread in another way.
     topology_version: u64,
-    /// With `hash` and `ring`: how many slots the shards share.
+    /// With `hash` and `ring`: how many slots the shards share; with `geo` those of each region do.
     slots: Option<u16>,
     /// With `ring`: the share of each shard.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights: Option<Vec<u32>>,
-    /// With `range`: the first key of each shard but the first.
+    /// With `range`: the first key of each range but the first, in order. Which shard has it is said with the shards.
     #[serde(skip_serializing_if = "Option::is_none")]
     splits: Option<Vec<String>>,
     /// With `geo`.
@@ -123,9 +127,12 @@ pub(crate) struct ShardInfo {
     bytes: u64,
     index_bytes: u64,
     queued_appends: usize,
-    /// With `hash` and `ring`: how many of the slots it owns.
+    /// How many of the slots it owns, with `geo` of its region's; null with `range`.
     slots: Option<usize>,
-    /// It is to own nothing any more; once it has no slots, its log is only read.
+    /// With `range`: the ranges that it owns, in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ranges: Option<Vec<RangeInfo>>,
+    /// It is to own nothing any more; once it owns nothing, its log is only read.
     drained: bool,
     /// With `geo`: in which region it is.
     region: Option<String>,
@@ -184,6 +191,7 @@ impl ShardList {
             Strategy::Range { splits } => list.splits = Some(splits),
             Strategy::Geo { regions, default_region } => {
                 let info = |region: database::Region| RegionInfo { name: region.name, shards: region.shards, keys: region.keys };
+                list.slots = Some(database::SLOTS);
                 list.regions = Some(regions.into_iter().map(info).collect());
                 list.default_region = default_region;
             }
@@ -193,7 +201,8 @@ impl ShardList {
 }
 
 impl ShardInfo {
-    fn new(status: &ShardStatus, (slots, region): (Option<usize>, Option<String>), drained: bool) -> Self {
+    fn new(status: &ShardStatus, share: Share) -> Self {
+        let Share { slots, ranges, region, is_drained } = share;
         Self {
             id: status.shard,
             location: status.location.clone().unwrap_or_else(|| "local".to_owned()),
@@ -206,7 +215,8 @@ impl ShardInfo {
             index_bytes: status.index_bytes,
             queued_appends: status.queued_appends,
             slots,
-            drained,
+            ranges: ranges.map(infos),
+            drained: is_drained,
             region,
         }
     }
@@ -248,15 +258,14 @@ fn explained(key: &str, shard: u16, reason: &Reason) -> String {
     match reason {
         Reason::Slot { slot, .. } => format!("the hash of {key:?} leads to slot {slot}, which shard {shard} owns"),
         Reason::Range { from, to } => {
-            let from = from.as_ref().map_or_else(|| "the first key".to_owned(), |from| format!("{from:?}"));
-            let to = to.as_ref().map_or_else(|| "to the last".to_owned(), |to| format!("to before {to:?}"));
-            format!("{key:?} lies in the range from {from} {to}, which shard {shard} has")
+            let range = KeyRange { from: from.clone(), to: to.clone() };
+            format!("{key:?} lies in the range {range}, which shard {shard} has")
         }
         Reason::Region { region: Some(region), pattern: Some(pattern) } => {
-            format!("{key:?} matches {pattern:?} of the region {region}, whose shard {shard} its hash leads to")
+            format!("{key:?} matches {pattern:?} of the region {region}, and its hash leads to shard {shard} there")
         }
         Reason::Region { region: Some(region), pattern: None } => {
-            format!("{key:?} belongs to no region, and {region} is the default, whose shard {shard} its hash leads to")
+            format!("{key:?} belongs to no region, and {region} is the default; its hash leads to shard {shard} there")
         }
         Reason::Region { region: None, .. } => format!("{key:?} belongs to no region, and there is no default: nothing can be written"),
         Reason::System => format!("streams of the system are on shard {shard}"),

@@ -9,6 +9,7 @@ use crate::config::TelemetrySettings;
 use crate::database;
 use crate::database::Durability;
 use crate::database::Region;
+use crate::database::Splitting;
 use crate::database::Strategy;
 use crate::http::HttpSettings;
 use crate::http::Quotas;
@@ -23,6 +24,12 @@ pub(super) fn database_options(settings: &Settings) -> database::Options {
     options.elsewhere.urls.clone_from(&settings.shards.urls);
     options.elsewhere.token_file.clone_from(&settings.shards.token_file);
     options.elsewhere.timeout = settings.shards.timeout.unwrap_or(options.elsewhere.timeout);
+    options.splitting = Splitting {
+        above_events: settings.shards.split_above_events,
+        above_appends_per_second: settings.shards.split_above_appends_per_second,
+        shards_max: settings.shards.max_shards,
+        check_every: settings.shards.split_check_interval,
+    };
     options.durability = durability(settings);
     options.aggregate_cache_bytes = size(settings.storage.aggregate_cache);
     options.scripts.memory_bytes = size(settings.scripts.memory);

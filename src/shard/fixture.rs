@@ -48,3 +48,23 @@ pub(crate) fn log<'a>(streams: impl IntoIterator<Item = &'a str>) -> Vec<Recorde
     store.commit().unwrap();
     store.reader().read_events(&Filter::default(), Position::ZERO, Direction::Forward, usize::MAX, usize::MAX).unwrap().events
 }
+
+/// Numbers that look random, from a seed that is printed when a test fails and taken from `SEED` when it is set.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(test: &str) -> Self {
+        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x00FA_C701);
+        println!("{test}: replay with SEED={seed}");
+        Self(seed)
+    }
+
+    pub(crate) fn below(&mut self, bound: u16) -> u16 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        u16::try_from((mixed ^ (mixed >> 31)) % u64::from(bound)).expect("a remainder of a u16 fits into one")
+    }
+}

@@ -1,8 +1,8 @@
-//! How do slots go from one shard to another while everybody goes on?
+//! How do slots, or ranges of keys, go from one shard to another while everybody goes on?
 //!
-//! Appends to what moves wait; everything that was queued before is committed, and the old owner's log says that it gives the slots up.
+//! Appends to what moves wait; everything that was queued before is committed, and the old owner's log says that it gives it up.
 //! Then the new topology is made durable, which is the one moment when ownership changes: before it a crash leaves everything as it was,
-//! behind it everything as it will be. The new owner's log says that it has them, and whoever waited goes on there. Nothing is copied:
+//! behind it everything as it will be. The new owner's log says that it has it, and whoever waited goes on there. Nothing is copied:
 //! the new owner asks the old one for a stream's version the first time it needs it.
 
 use std::sync::Arc;
@@ -21,26 +21,29 @@ use tokio::sync::watch;
 
 use super::Handle;
 use super::Router;
+use super::Step;
 use super::Topology;
 use super::moves::Move;
-use super::partition;
+use super::moves::Part;
 use super::system_event::system_event;
 use super::writer::Write;
 use crate::Error;
 
-/// Slots that change hands now.
+/// What changes hands now.
 pub(super) struct Moving {
-    slots: Vec<u16>,
+    /// By which it can be told what streams are in it.
+    topology: Topology,
+    part: Part,
     is_over: watch::Sender<bool>,
 }
 
 impl Moving {
     /// Whether a stream changes hands.
     pub(super) fn concerns(&self, stream: &str) -> bool {
-        self.slots.binary_search(&partition::slot(stream)).is_ok()
+        self.topology.concerns(&self.part, stream)
     }
 
-    /// Waits until they have changed hands, or have not after all.
+    /// Waits until it has changed hands, or has not after all.
     pub(super) async fn over(&self) {
         // Without anybody who could say so, it is over.
         drop(self.is_over.subscribe().wait_for(|over| *over).await);
@@ -64,37 +67,38 @@ impl Drop for Gate<'_> {
 pub(crate) type Keep = Arc<dyn Fn(Topology, Vec<[u8; 16]>) -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
 impl Router {
-    /// Hands slots (ascending) over from one shard to another. One at a time.
+    /// Hands a part over from one shard to another. One at a time.
     ///
     /// # Errors
     ///
-    /// What the shards and `keep` say. Then the old shard still has the slots.
-    pub(crate) async fn hand_over(&self, slots: Vec<u16>, from: u16, to: u16, keep: &Keep) -> Result<(), Error> {
+    /// What the shards and `keep` say. Then the old shard still has it.
+    pub(crate) async fn hand_over(&self, Step { part, from, to }: Step, keep: &Keep) -> Result<(), Error> {
         let (giver, taker) = (self.shard(from), self.shard(to));
-        // Whoever waits for the slots must not find that nothing can be written there.
+        // Whoever waits for it must not find that nothing can be written there.
         taker.check_writable()?;
-        let next_version = self.topology().version() + 1;
-        self.begin_move(Arc::new(Moving { slots: slots.clone(), is_over: watch::Sender::new(false) }));
+        let topology = self.topology();
+        let next_version = topology.version() + 1;
+        self.begin_move(Arc::new(Moving { topology: topology.clone(), part: part.clone(), is_over: watch::Sender::new(false) }));
         let gate = Gate(self);
-        let said = Said { topology_version: next_version, slots: &slots, from, to };
+        let said = Said { topology_version: next_version, part: &part, from, to };
         let from_position = said.in_log(&giver, GIVEN).await?;
         let to_position = taker.committed();
         let moved = Move {
             version: next_version,
-            slots: slots.clone(),
+            part: part.clone(),
             from,
             to,
             from_position: from_position.get(),
             to_position: to_position.get(),
         };
-        let topology = self.topology().with_move(moved).map_err(|detail| Error::Unavailable { shard: from, detail })?;
+        let topology = topology.with_move(moved).map_err(|detail| Error::Unavailable { shard: from, detail })?;
         keep(topology.clone(), self.log_ids()).await?;
         self.adopt(topology, None);
         giver.forget_recent();
         drop(gate);
-        // Evidence, for whoever finds an older topology beside this log. The slots have moved whether or not it can be written.
+        // Evidence, for whoever finds an older topology beside this log. It has moved whether or not that can be written.
         if let Err(error) = said.in_log(&taker, TAKEN).await {
-            tracing::warn!(shard = to, %error, "the log could not be told that its shard has taken slots over");
+            tracing::warn!(shard = to, %error, "the log could not be told that its shard has taken something over");
         }
         Ok(())
     }
@@ -146,15 +150,17 @@ impl Handle {
 /// What the logs say of a hand-over.
 struct Said<'a> {
     topology_version: u64,
-    slots: &'a [u16],
+    part: &'a Part,
     from: u16,
     to: u16,
 }
 
 impl Said<'_> {
     async fn in_log(&self, shard: &Handle, event_type: &str) -> Result<Position, Error> {
-        let Self { topology_version, slots, from, to } = self;
-        let data = serde_json::json!({ "topology_version": topology_version, "from": from, "to": to, "slots": slots });
+        let Self { topology_version, part, from, to } = self;
+        let mut data = part.told();
+        data["topology_version"] = serde_json::json!(topology_version);
+        (data["from"], data["to"]) = (serde_json::json!(from), serde_json::json!(to));
         let event = system_event(event_type, data.to_string());
         let stream = StreamName::new(STREAMS_STREAM).expect("a constant that keeps the rule");
         let append = StreamAppend { stream, expected: ExpectedVersion::Any, events: vec![event] };

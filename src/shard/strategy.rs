@@ -151,10 +151,20 @@ impl Strategy {
     }
 }
 
-fn check_splits(splits: &[String]) -> Result<(), Error> {
-    if let Some(bad) = splits.iter().find(|split| split.is_empty() || split.len() > KEY_BYTES_MAX || split.chars().any(char::is_control)) {
-        return Err(invalid("shards.splits", format!("{bad:?} must have 1 to {KEY_BYTES_MAX} bytes and no control characters")));
+/// Whether a range can begin with this key.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] with `field`.
+pub(crate) fn check_split(field: &str, split: &str) -> Result<(), Error> {
+    if split.is_empty() || split.len() > KEY_BYTES_MAX || split.chars().any(char::is_control) {
+        return Err(invalid(field, format!("{split:?} must have 1 to {KEY_BYTES_MAX} bytes and no control characters")));
     }
+    Ok(())
+}
+
+fn check_splits(splits: &[String]) -> Result<(), Error> {
+    splits.iter().try_for_each(|split| check_split("shards.splits", split))?;
     match splits.iter().zip(splits.iter().skip(1)).find(|(one, next)| one >= next) {
         Some((one, next)) => Err(invalid("shards.splits", format!("{one:?} must stand before {next:?}: they ascend, byte by byte"))),
         None => Ok(()),

@@ -7,17 +7,16 @@ use std::sync::Arc;
 use factum_storage::Position;
 use factum_storage::STREAMS_STREAM;
 use factum_storage::StreamName;
-use serde::Deserialize;
-use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::hash_ring;
-use super::moves;
+use super::key_map::KeyMap;
+use super::key_map::KeyRange;
 use super::moves::Move;
+use super::moves::Part;
 use super::moves::Tenure;
 use super::moves::Tenures;
+use super::owners::Owners;
 use super::partition;
-use super::partition::SLOTS;
 use super::strategy::Region;
 use super::strategy::Strategy;
 use crate::Error;
@@ -32,9 +31,9 @@ pub(crate) struct Topology {
 struct Inner {
     version: u64,
     shards: u16,
+    /// As it was chosen, with the shards that have joined since.
     strategy: Strategy,
-    /// The owner of each slot; with ranges and regions there is none.
-    slots: Vec<u16>,
+    owners: Owners,
     /// How many shards there were at first.
     began_with: u16,
     /// All hand-overs since, oldest first.
@@ -48,23 +47,16 @@ struct Inner {
     elsewhere: BTreeSet<u16>,
 }
 
-/// As it lies in the data directory.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    version: u64,
-    shards: u16,
-    by: Strategy,
-    slots: Option<Vec<u16>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    began_with: Option<u16>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    moves: Vec<Move>,
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    drained: BTreeSet<u16>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    goal: Option<Goal>,
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    elsewhere: BTreeSet<u16>,
+/// What of the table a name leads to.
+enum Place<'a> {
+    /// A slot, of a region if there are any (by its place in the strategy), else of the one table.
+    Slot { region: usize, slot: u16 },
+    /// A key, whose range counts.
+    Key(&'a str),
+    /// The first shard, which has the streams of the system if keys have an order or a place.
+    System,
+    /// No region.
+    Nowhere,
 }
 
 /// Where a stream lives, and why.
@@ -109,13 +101,9 @@ pub enum Reason {
 impl Topology {
     /// What a strategy makes of so many shards, once it is settled.
     pub(crate) fn new(shards: u16, strategy: Strategy) -> Self {
-        let slots = match &strategy {
-            Strategy::Hash => (0..SLOTS).map(|slot| slot % shards).collect(),
-            Strategy::Ring { weights } => hash_ring::owners(weights),
-            Strategy::Range { .. } | Strategy::Geo { .. } => Vec::new(),
-        };
-        let (moves, tenures, drained, elsewhere) = (Vec::new(), Tenures::new(), BTreeSet::new(), BTreeSet::new());
-        let inner = Inner { version: 1, shards, strategy, slots, began_with: shards, moves, tenures, drained, goal: None, elsewhere };
+        let owners = Owners::new(shards, &strategy);
+        let (moves, tenures, drained, elsewhere) = (Vec::new(), Tenures::default(), BTreeSet::new(), BTreeSet::new());
+        let inner = Inner { version: 1, shards, strategy, owners, began_with: shards, moves, tenures, drained, goal: None, elsewhere };
         Self { inner: Arc::new(inner) }
     }
 
@@ -156,11 +144,6 @@ impl Topology {
         self.inner.version == 1
     }
 
-    /// The owner of each slot; none if the strategy has no slots.
-    pub(crate) fn slots(&self) -> &[u16] {
-        &self.inner.slots
-    }
-
     /// All hand-overs, oldest first.
     pub(crate) fn moves(&self) -> &[Move] {
         &self.inner.moves
@@ -188,13 +171,17 @@ impl Topology {
         self.inner.goal.as_ref()
     }
 
-    /// The shards that have had a stream, oldest first; `None` if its slot has never moved.
+    /// The shards that have had a stream, oldest first; `None` if it has never moved.
     pub(crate) fn tenures(&self, stream: &str) -> Option<&[Tenure]> {
         // Each log has its own stream of control records.
         if self.inner.tenures.is_empty() || stream == STREAMS_STREAM {
             return None;
         }
-        self.inner.tenures.get(&partition::slot(stream)).map(|tenures| &**tenures)
+        match self.place(stream) {
+            Place::Slot { region, slot } => self.inner.tenures.of_slot(region, slot),
+            Place::Key(key) => self.inner.tenures.of_key(key),
+            Place::System | Place::Nowhere => None,
+        }
     }
 
     /// How much of all a shard is to own, against the others.
@@ -214,19 +201,69 @@ impl Topology {
     ///
     /// [`Error::Invalid`] names what differs.
     pub(crate) fn check_asked(&self, asked: &Strategy) -> Result<(), Error> {
-        let began_with = match self.strategy() {
-            Strategy::Ring { weights } => {
-                Strategy::Ring { weights: weights.iter().copied().take(usize::from(self.began_with())).collect() }
+        let first = |shard: &u16| *shard < self.began_with();
+        let began_with = match self.strategy().clone() {
+            Strategy::Ring { weights } => Strategy::Ring { weights: weights.into_iter().take(usize::from(self.began_with())).collect() },
+            Strategy::Geo { mut regions, default_region } => {
+                regions.iter_mut().for_each(|region| region.shards.retain(first));
+                Strategy::Geo { regions, default_region }
             }
-            other @ (Strategy::Hash | Strategy::Range { .. } | Strategy::Geo { .. }) => other.clone(),
+            other @ (Strategy::Hash | Strategy::Range { .. }) => other,
         };
         self.strategy().check_asked(asked).or_else(|error| began_with.check_asked(asked).map_err(|_| error))
     }
 
-    /// How many slots a shard owns; `None` if it owns none by name.
+    /// How many slots a shard owns, with `geo` of its region's; `None` with `range`.
     pub(crate) fn slots_of(&self, shard: u16) -> Option<usize> {
-        let slots = &self.inner.slots;
-        (!slots.is_empty()).then(|| slots.iter().filter(|owner| **owner == shard).count())
+        self.inner.owners.slots_of(shard)
+    }
+
+    /// With `range`: who owns which keys.
+    pub(crate) fn ranges(&self) -> Option<&KeyMap<u16>> {
+        match &self.inner.owners {
+            Owners::Ranges(ranges) => Some(ranges),
+            Owners::Slots(_) | Owners::Regions(_) => None,
+        }
+    }
+
+    /// The ranges of a shard; `None` if the strategy has no ranges.
+    pub(crate) fn ranges_of(&self, shard: u16) -> Option<Vec<KeyRange>> {
+        Some(self.ranges()?.iter().filter(|(_, owner)| **owner == shard).map(|(range, _)| range).collect())
+    }
+
+    /// Whether a shard owns anything.
+    pub(crate) fn owns_any(&self, shard: u16) -> bool {
+        self.inner.owners.has_any(shard)
+    }
+
+    /// All tables of slots, each with its region and the shards that share it.
+    pub(super) fn slot_tables(&self) -> Vec<(Option<&str>, &[u16], Vec<u16>)> {
+        match (&self.inner.owners, &self.inner.strategy) {
+            (Owners::Slots(slots), _) => vec![(None, slots.as_slice(), (0..self.shards()).collect())],
+            (Owners::Regions(tables), Strategy::Geo { regions, .. }) => {
+                let each = regions.iter().zip(tables);
+                each.map(|(region, slots)| (Some(region.name.as_str()), slots.as_slice(), region.shards.clone())).collect()
+            }
+            (Owners::Ranges(_) | Owners::Regions(_), _) => Vec::new(),
+        }
+    }
+
+    /// Whether a stream is in what changes hands.
+    pub(crate) fn concerns(&self, part: &Part, stream: &str) -> bool {
+        let is_one = |slots: &[u16], slot: u16| slots.binary_search(&slot).is_ok();
+        match (part, self.place(stream)) {
+            (Part::Slots(slots), Place::Slot { slot, .. }) => is_one(slots, slot),
+            (Part::Region { region, slots }, Place::Slot { region: at, slot }) => {
+                self.region_at(at).is_some_and(|found| found.name == *region) && is_one(slots, slot)
+            }
+            (Part::Keys(keys), Place::Key(key)) => keys.contains(key),
+            (Part::Slots(_) | Part::Region { .. } | Part::Keys(_), _) => false,
+        }
+    }
+
+    /// Whether a shard has the streams of the system, whatever else it has.
+    pub(crate) fn keeps_system_streams(&self, shard: u16) -> bool {
+        shard == SYSTEM_SHARD && matches!(self.inner.strategy, Strategy::Range { .. } | Strategy::Geo { .. })
     }
 
     /// Whether shards lie in regions.
@@ -244,30 +281,45 @@ impl Topology {
         }
     }
 
-    /// The shard of a stream.
-    pub(crate) fn owner(&self, stream: &str) -> u16 {
-        let Inner { shards, strategy, slots, elsewhere, .. } = &*self.inner;
-        if *shards == 1 {
-            return 0;
-        }
-        match strategy {
+    /// What of the table a stream's name leads to.
+    fn place<'a>(&self, stream: &'a str) -> Place<'a> {
+        match &self.inner.strategy {
             // Nobody but a server itself writes to them.
-            _ if !elsewhere.is_empty() && stream.starts_with('$') => SYSTEM_SHARD,
-            Strategy::Hash | Strategy::Ring { .. } => {
-                let owner = slots.get(usize::from(partition::slot(stream)));
-                *owner.expect("the table has every slot")
-            }
-            Strategy::Range { .. } | Strategy::Geo { .. } if stream.starts_with('$') => SYSTEM_SHARD,
-            Strategy::Range { splits } => range(splits, partition::partition_key(stream)),
+            _ if !self.inner.elsewhere.is_empty() && stream.starts_with('$') => Place::System,
+            Strategy::Hash | Strategy::Ring { .. } => Place::Slot { region: 0, slot: partition::slot(stream) },
+            Strategy::Range { .. } | Strategy::Geo { .. } if stream.starts_with('$') => Place::System,
+            Strategy::Range { .. } => Place::Key(partition::partition_key(stream)),
             Strategy::Geo { regions, default_region } => {
                 let key = partition::partition_key(stream);
                 match region(regions, default_region.as_deref(), key) {
-                    Some((region, _)) => within(region, key),
-                    // Nothing can be written there, so there is nothing to find.
-                    None => SYSTEM_SHARD,
+                    Some((region, _)) => Place::Slot { region, slot: partition::slot_of_key(key) },
+                    None => Place::Nowhere,
                 }
             }
         }
+    }
+
+    fn region_at(&self, index: usize) -> Option<&Region> {
+        match &self.inner.strategy {
+            Strategy::Geo { regions, .. } => regions.get(index),
+            Strategy::Hash | Strategy::Ring { .. } | Strategy::Range { .. } => None,
+        }
+    }
+
+    /// The shard of a stream.
+    pub(crate) fn owner(&self, stream: &str) -> u16 {
+        if self.inner.shards == 1 {
+            return 0;
+        }
+        let owner = match (self.place(stream), &self.inner.owners) {
+            (Place::Slot { slot, .. }, Owners::Slots(slots)) => slots.get(usize::from(slot)),
+            (Place::Slot { region, slot }, Owners::Regions(tables)) => tables.get(region).and_then(|slots| slots.get(usize::from(slot))),
+            (Place::Key(key), Owners::Ranges(ranges)) => Some(ranges.of(key)),
+            // Nothing can be written where nothing belongs, so there is nothing to find.
+            (Place::System | Place::Nowhere, _) => Some(&SYSTEM_SHARD),
+            (Place::Slot { .. } | Place::Key(_), _) => None,
+        };
+        *owner.expect("the table is of the strategy's form, and has all of it")
     }
 
     /// Where a stream lives, and why.
@@ -279,15 +331,15 @@ impl Topology {
                 Reason::Slot { hash: xxh3_64(partition_key.as_bytes()), slot: partition::slot(stream) }
             }
             Strategy::Range { .. } | Strategy::Geo { .. } if stream.starts_with('$') => Reason::System,
-            Strategy::Range { splits } => {
-                let at = usize::from(range(splits, &partition_key));
-                let from = at.checked_sub(1).and_then(|before| splits.get(before)).cloned();
-                Reason::Range { from, to: splits.get(at).cloned() }
+            Strategy::Range { .. } => {
+                let KeyRange { from, to } = self.ranges().map(|ranges| ranges.range_of(&partition_key)).unwrap_or_default();
+                Reason::Range { from, to }
             }
-            Strategy::Geo { regions, default_region } => match region(regions, default_region.as_deref(), &partition_key) {
-                Some((region, pattern)) => Reason::Region { region: Some(region.name.clone()), pattern: pattern.map(str::to_owned) },
-                None => Reason::Region { region: None, pattern: None },
-            },
+            Strategy::Geo { regions, default_region } => {
+                let (at, pattern) = region(regions, default_region.as_deref(), &partition_key).unzip();
+                let region = at.and_then(|at| self.region_at(at)).map(|region| region.name.clone());
+                Reason::Region { region, pattern: pattern.flatten().map(str::to_owned) }
+            }
         };
         Placement { shard: self.owner(stream), partition_key, reason }
     }
@@ -307,108 +359,18 @@ impl Topology {
         let detail = format!("the key {key:?} belongs to none of the regions {}, and there is no default", names.join(", "));
         Err(Error::Residency { field: field(), detail })
     }
-
-    /// As it is kept.
-    pub(crate) fn to_json(&self) -> String {
-        let Inner { version, shards, strategy, slots, began_with, moves, drained, goal, elsewhere, .. } = &*self.inner;
-        let slots = (!slots.is_empty()).then(|| slots.clone());
-        let (began_with, goal) = ((*version > 1).then_some(*began_with), goal.clone());
-        let (moves, drained, elsewhere) = (moves.clone(), drained.clone(), elsewhere.clone());
-        let by = strategy.clone();
-        let stored = Stored { version: *version, shards: *shards, by, slots, began_with, moves, drained, goal, elsewhere };
-        serde_json::to_string(&stored).expect("numbers and text are JSON")
-    }
-
-    /// Reads what was kept.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it, in words.
-    pub(crate) fn from_json(text: &str) -> Result<Self, String> {
-        let Stored { version, shards, by, slots, began_with, moves, drained, goal, elsewhere } =
-            serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let (count, strategy) = by.settled(Some(shards)).map_err(|error| error.to_string())?;
-        let needs_slots = matches!(strategy, Strategy::Hash | Strategy::Ring { .. });
-        let slots = slots.unwrap_or_default();
-        let is_whole = if needs_slots { slots.len() == usize::from(SLOTS) } else { slots.is_empty() };
-        if !is_whole {
-            return Err(format!("{} slots have an owner, {SLOTS} would have to", slots.len()));
-        }
-        match slots.iter().find(|owner| **owner >= count) {
-            Some(owner) => Err(format!("a slot is owned by shard {owner}, and there are {count} shards")),
-            None => {
-                let began_with = began_with.unwrap_or(count);
-                let named = moves.iter().flat_map(|moved| [moved.from, moved.to]).chain(drained.iter().copied());
-                if let Some(shard) = named.into_iter().find(|shard| *shard >= count) {
-                    return Err(format!("something was moved from or to shard {shard}, and there are {count} shards"));
-                }
-                if !(1..=count).contains(&began_with) {
-                    return Err(format!("it began with {began_with} shards and has {count}"));
-                }
-                let tenures = moves::tenures(&moves, &slots)?;
-                if elsewhere.contains(&SYSTEM_SHARD)
-                    || elsewhere.iter().any(|shard| *shard >= count)
-                    || !(elsewhere.is_empty() || moves.is_empty())
-                {
-                    return Err(format!("the shards {elsewhere:?} can't be elsewhere"));
-                }
-                let inner = Inner { version, shards: count, strategy, slots, began_with, moves, tenures, drained, goal, elsewhere };
-                Ok(Self { inner: Arc::new(inner) })
-            }
-        }
-    }
-}
-
-/// The number of the range that a key lies in.
-fn range(splits: &[String], key: &str) -> u16 {
-    let at = splits.partition_point(|split| split.as_str() <= key);
-    u16::try_from(at).expect("there are fewer splits than shards")
-}
-
-/// The region of a key, and the pattern that says so.
-fn region<'a>(regions: &'a [Region], default: Option<&str>, key: &str) -> Option<(&'a Region, Option<&'a str>)> {
-    let named = regions.iter().find_map(|region| {
-        let pattern = region.keys.iter().find(|pattern| matches(pattern, key))?;
-        Some((region, Some(pattern.as_str())))
-    });
-    named.or_else(|| regions.iter().find(|region| default == Some(region.name.as_str())).map(|region| (region, None)))
-}
-
-/// The shard of a key within its region.
-fn within(region: &Region, key: &str) -> u16 {
-    let slot = partition::slot_of_key(key);
-    let at = usize::from(slot) % region.shards.len().max(1);
-    region.shards.get(at).copied().unwrap_or(SYSTEM_SHARD)
-}
-
-/// Whether a pattern matches a whole text; `*` stands for any text, also none.
-fn matches(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        // The first place is as good as any: what comes behind has most room then.
-        match rest.split_once(part) {
-            Some((_, behind)) => rest = behind,
-            None => return false,
-        }
-    }
-    true
 }
 
 /// Where streams of the system are, if the order or the place of keys decides.
 const SYSTEM_SHARD: u16 = 0;
 
 mod changes;
+mod regions;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use changes::Goal;
 pub(crate) use changes::GoalKind;
+pub(crate) use changes::KeyStep;
+use regions::region;

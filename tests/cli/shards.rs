@@ -307,3 +307,34 @@ async fn what_is_about_one_stream_asks_one_shard() {
     }
     assert_eq!(server.terminate(), Some(0));
 }
+
+#[test]
+fn ranges_are_split_where_somebody_says_and_the_settings_of_before_stay_right() {
+    let place = Place::new();
+    let start = || place.start().env("FACTUM_SHARDS__SPLITS", "n");
+    let server = start().ready();
+    for number in 0..6 {
+        server.run(&["append", &format!("o-{number}"), "Placed", "1"]).exits(0);
+    }
+    let plan = server.run(&["shards", "plan", "add"]).exits(0).json_lines().remove(0);
+    assert_eq!(plan["moves"][0]["range"], json!({"from": "o-3", "to": null}));
+    server.run(&["shards", "add", "--split", "n"]).exits(1).says("split");
+    server.run(&["shards", "add", "--region", "eu"]).exits(1).says("region");
+    let job = server.run(&["shards", "add", "--split", "o-4"]).exits(0).json_lines().remove(0);
+    assert_eq!(
+        (&job["state"], &job["unit"], &job["done"], &job["moved_streams"]),
+        (&json!("done"), &json!("ranges"), &json!(1), &json!(2))
+    );
+    let located = server.run(&["shards", "locate", "o-3", "o-4", "x-{o-5}"]).exits(0).json_lines();
+    let found: Vec<(&Value, &Value)> = located.iter().map(|place| (&place["shard"], &place["range_from"])).collect();
+    assert_eq!(found, [(&json!(1), &json!("n")), (&json!(2), &json!("o-4")), (&json!(2), &json!("o-4"))]);
+    server.run(&["shards", "drain", "0"]).exits(3).says("streams of the system");
+    assert_eq!(server.terminate(), Some(0));
+    // Another split point than the one that it began with is refused, wherever the ranges lie by now.
+    let (_, said) = place.start().env("FACTUM_SHARDS__SPLITS", "o-4").fails();
+    assert!(said.contains("shards.splits"), "{said}");
+    let server = start().ready();
+    let list = server.run(&["shards"]).exits(0).json_lines().remove(0);
+    assert_eq!(list["splits"], json!(["n", "o-4"]));
+    assert_eq!(server.terminate(), Some(0));
+}

@@ -13,6 +13,7 @@ use factum::database::Filter;
 use factum::database::Format;
 use factum::database::Kind;
 use factum::database::LeftOut;
+use factum::database::NewShard;
 use factum::database::Options;
 use factum::database::StreamsQuery;
 use factum::database::TopologyChange;
@@ -247,7 +248,7 @@ async fn servers_that_can_be_no_shards_are_refused_at_the_start() {
     refused(vec![many.url()], "has 2 shards").await;
     refused(vec![server.url(), server.url()], "two addresses lead to one server").await;
     let database = open(place.path(), &[&server]).await.unwrap();
-    let change = database.plan_shards(TopologyChange::Add(None)).await.unwrap_err();
+    let change = database.plan_shards(TopologyChange::Add(NewShard::default())).await.unwrap_err();
     assert!(matches!(&change, Error::TopologyConflict { detail } if detail.contains("shards.urls")), "{change:?}");
     let moved = database.locate(&name("$definitions"));
     assert_eq!((moved.shard, moved.reason), (0, factum::database::Reason::System));

@@ -12,6 +12,7 @@ use factum::database::EventsQuery;
 use factum::database::ExpectedVersion;
 use factum::database::JobState;
 use factum::database::LeftOut;
+use factum::database::NewShard;
 use factum::database::Options;
 use factum::database::ShardDisks;
 use factum::database::Strategy;
@@ -36,8 +37,10 @@ use crate::fixture::pages;
 use crate::fixture::query;
 use crate::fixture::stream_events;
 use crate::fixture::version;
+use crate::moving_shards::add;
 use crate::moving_shards::changed;
 use crate::moving_shards::ended;
+use crate::moving_shards::range;
 
 /// A folder of a disk, as a disk of its own.
 struct Below {
@@ -82,12 +85,11 @@ impl Disk for Below {
 }
 
 /// A whole data directory on one disk, so that all of it stops at the same moment.
-async fn on(disk: &SimDisk) -> Result<Database, Error> {
+async fn on(disk: &SimDisk, strategy: &Strategy) -> Result<Database, Error> {
     let root: Arc<dyn Disk> = Arc::new(disk.clone());
     let below = Arc::clone(&root);
     let shard: ShardDisks = Arc::new(move |shard| Arc::new(Below { disk: Arc::clone(&below), folder: format!("shards/{shard}") }));
-    let strategy = Some(Strategy::Ring { weights: vec![1, 1] });
-    Database::open_in(root, shard, Options { shards: Some(2), strategy, ..Options::in_memory() }).await
+    Database::open_in(root, shard, Options { shards: Some(2), strategy: Some(strategy.clone()), ..Options::in_memory() }).await
 }
 
 /// What was acknowledged of each stream, and whether one more append is in doubt.
@@ -135,13 +137,27 @@ async fn check(database: &Database, known: &mut Acknowledged) {
     assert_eq!(read.iter().map(|page| page.events.len()).sum::<usize>(), all);
 }
 
-/// L1: the power goes at each call of the disk while a shard joins and another is drained. What was acknowledged is there, each event
-/// once and under its version, and the job goes on by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l1_power_cut_at_any_call_of_a_hand_over_loses_nothing() {
+    check_power_cuts("l1_power_cut_at_any_call_of_a_hand_over_loses_nothing", ring(), [add(), TopologyChange::Drain(0)], (40, 150)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l1_power_cut_while_a_range_is_handed_over_loses_nothing() {
+    let name = "l1_power_cut_while_a_range_is_handed_over_loses_nothing";
+    check_power_cuts(name, range("s-2"), [add(), TopologyChange::Drain(1)], (3, 25)).await;
+}
+
+fn ring() -> Strategy {
+    Strategy::Ring { weights: vec![1, 1] }
+}
+
+/// L1: the power goes at each call of the disk while a shard joins and another is drained. What was acknowledged is there, each event
+/// once and under its version, and the job goes on by itself.
+async fn check_power_cuts(test: &str, strategy: Strategy, changes: [TopologyChange; 2], (step_max, calls_min): (u64, u64)) {
     let begun = SimDisk::new();
     let mut before = Acknowledged::default();
-    let database = on(&begun).await.unwrap();
+    let database = on(&begun, &strategy).await.unwrap();
     for round in 0..3 * STREAMS {
         assert!(append_next(&database, &mut before, round % STREAMS).await);
     }
@@ -150,15 +166,14 @@ async fn l1_power_cut_at_any_call_of_a_hand_over_loses_nothing() {
     let begun = begun.restart();
     // Every call takes minutes; without a flag, some of them do.
     let is_soak = std::env::var_os("CUTS").is_some();
-    let mut random = Random::new("l1_power_cut_at_any_call_of_a_hand_over_loses_nothing");
+    let mut random = Random::new(test);
     let (mut at, mut survived) = (1, 0);
     loop {
         let disk = begun.fork();
-        let database = on(&disk).await.unwrap();
+        let database = on(&disk, &strategy).await.unwrap();
         let mut known = Acknowledged { events: before.events.clone(), in_doubt: None };
         disk.power_off_at(at);
-        let change = if at % 2 == 0 { TopologyChange::Add(None) } else { TopologyChange::Drain(0) };
-        let job = database.change_shards(change).await;
+        let job = database.change_shards(changes[(at % 2) as usize].clone()).await;
         let mut appended = 0;
         while append_next(&database, &mut known, (at + appended) % STREAMS).await {
             appended += 1;
@@ -173,7 +188,7 @@ async fn l1_power_cut_at_any_call_of_a_hand_over_loses_nothing() {
         drop(database);
         let cut = [Cut::Random, Cut::LoseAll, Cut::KeepAll][(at % 3) as usize];
         let disk = disk.crash(cut, at);
-        let database = on(&disk).await.unwrap_or_else(|error| panic!("stopped at call {at}, {cut:?}: {error}"));
+        let database = on(&disk, &strategy).await.unwrap_or_else(|error| panic!("stopped at call {at}, {cut:?}: {error}"));
         check(&database, &mut known).await;
         for job in database.jobs() {
             // One that had met the failing disk before the power was gone stands still and says so.
@@ -191,9 +206,9 @@ async fn l1_power_cut_at_any_call_of_a_hand_over_loses_nothing() {
                 break;
             }
         }
-        at += if is_soak { 1 } else { 1 + random.below(40) };
+        at += if is_soak { 1 } else { 1 + random.below(step_max) };
     }
-    assert!(at > 150, "the job was over after {at} calls");
+    assert!(at > calls_min, "the job was over after {at} calls");
 }
 
 const STREAMS: u64 = 24;
@@ -203,8 +218,11 @@ fn options(root: &Path) -> Options {
 }
 
 async fn moved(root: &Path) {
-    let strategy = Some(Strategy::Ring { weights: vec![1, 1] });
-    let database = Database::open(Options { shards: Some(2), strategy, ..options(root) }).await.unwrap();
+    filled(root, ring()).await;
+}
+
+async fn filled(root: &Path, strategy: Strategy) {
+    let database = Database::open(Options { shards: Some(2), strategy: Some(strategy), ..options(root) }).await.unwrap();
     for number in 1..=60 {
         append(&database, &format!("s-{}", number % 20), ExpectedVersion::Any, vec![event(number, "E")]).await.unwrap();
     }
@@ -218,7 +236,7 @@ async fn s6_a_log_that_is_older_than_the_topology_is_not_served() {
     moved(place.path()).await;
     copy(place.path(), older.path());
     let database = Database::open(options(place.path())).await.unwrap();
-    changed(&database, TopologyChange::Add(None)).await;
+    changed(&database, add()).await;
     database.close().await.unwrap();
     std::fs::remove_dir_all(place.path().join("shards/1")).unwrap();
     copy(&older.path().join("shards/1"), &place.path().join("shards/1"));
@@ -233,19 +251,21 @@ async fn s6_a_log_that_is_older_than_the_topology_is_not_served() {
 /// L15: a topology that is older than the logs would lead streams to where their newest events are not.
 #[tokio::test]
 async fn l15_a_topology_that_is_older_than_the_logs_is_refused() {
-    let (place, older) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    moved(place.path()).await;
-    copy(place.path(), older.path());
-    let database = Database::open(options(place.path())).await.unwrap();
-    changed(&database, TopologyChange::Drain(1)).await;
-    append(&database, "s-1", ExpectedVersion::Any, vec![event(1_000, "E")]).await.unwrap();
-    database.close().await.unwrap();
-    let newest = std::fs::read(place.path().join("factum.meta")).unwrap();
-    std::fs::copy(older.path().join("factum.meta"), place.path().join("factum.meta")).unwrap();
-    let refused = Database::open(options(place.path())).await.err().unwrap().to_string();
-    assert!(refused.contains("put back the factum.meta that belongs to these logs"), "{refused}");
-    std::fs::write(place.path().join("factum.meta"), newest).unwrap();
-    Database::open(options(place.path())).await.unwrap().close().await.unwrap();
+    for strategy in [ring(), range("s-2")] {
+        let (place, older) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        filled(place.path(), strategy).await;
+        copy(place.path(), older.path());
+        let database = Database::open(options(place.path())).await.unwrap();
+        changed(&database, TopologyChange::Drain(1)).await;
+        append(&database, "s-1", ExpectedVersion::Any, vec![event(1_000, "E")]).await.unwrap();
+        database.close().await.unwrap();
+        let newest = std::fs::read(place.path().join("factum.meta")).unwrap();
+        std::fs::copy(older.path().join("factum.meta"), place.path().join("factum.meta")).unwrap();
+        let refused = Database::open(options(place.path())).await.err().unwrap().to_string();
+        assert!(refused.contains("put back the factum.meta that belongs to these logs"), "{refused}");
+        std::fs::write(place.path().join("factum.meta"), newest).unwrap();
+        Database::open(options(place.path())).await.unwrap().close().await.unwrap();
+    }
 }
 
 /// One change at a time; it can rest over a restart, and be given up; what has moved by then stays, and the rest is evened out later.
@@ -254,7 +274,7 @@ async fn a_change_rests_over_a_restart_and_can_be_given_up() {
     let directory = tempfile::tempdir().unwrap();
     moved(directory.path()).await;
     let database = Database::open(options(directory.path())).await.unwrap();
-    let job = database.change_shards(TopologyChange::Add(None)).await.unwrap();
+    let job = database.change_shards(add()).await.unwrap();
     let second = database.change_shards(TopologyChange::Drain(0)).await.unwrap_err();
     assert!(matches!(&second, Error::TopologyConflict { detail } if detail.contains(&job.id)), "{second:?}");
     let paused = database.pause_job(&job.id).await.unwrap();
@@ -270,7 +290,7 @@ async fn a_change_rests_over_a_restart_and_can_be_given_up() {
     assert_eq!(plan.slots, paused.total - paused.done);
     assert_eq!(changed(&database, TopologyChange::Rebalance).await.done, plan.slots);
     assert_eq!(database.plan_shards(TopologyChange::Rebalance).await.unwrap().slots, 0);
-    for change in [TopologyChange::Drain(7), TopologyChange::Add(Some(0))] {
+    for change in [TopologyChange::Drain(7), TopologyChange::Add(NewShard { weight: Some(0), ..NewShard::default() })] {
         assert!(matches!(database.change_shards(change).await.unwrap_err(), Error::NoSuchPart { .. } | Error::Invalid { .. }));
     }
     for shard in [0, 1] {
@@ -313,7 +333,7 @@ async fn a_condition_sees_what_another_shard_has_kept() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r6_nothing_is_handed_to_a_shard_that_takes_no_appends() {
     let disk = SimDisk::new();
-    let database = on(&disk).await.unwrap();
+    let database = on(&disk, &ring()).await.unwrap();
     let mut known = Acknowledged::default();
     for stream in 0..STREAMS {
         assert!(append_next(&database, &mut known, stream).await);
@@ -343,7 +363,7 @@ async fn r6_what_a_missing_shard_has_deleted_stays_hidden() {
     let directory = tempfile::tempdir().unwrap();
     moved(directory.path()).await;
     let database = Database::open(options(directory.path())).await.unwrap();
-    changed(&database, TopologyChange::Add(None)).await;
+    changed(&database, add()).await;
     let (before, event) = (database.shard_of("s-1"), id(1));
     changed(&database, TopologyChange::Drain(before)).await;
     let owner = database.shard_of("s-1");

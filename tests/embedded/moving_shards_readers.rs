@@ -20,6 +20,7 @@ use futures::TryStreamExt;
 use crate::fixture::append;
 use crate::fixture::event;
 use crate::fixture::name;
+use crate::moving_shards::add;
 use crate::moving_shards::changed;
 
 const TOTALS: &str = r#"
@@ -82,14 +83,14 @@ async fn p6_exports_sql_and_projections_have_each_event_once_wherever_its_stream
     round(&database, 1).await;
     check(&database, 1, 0).await;
     // From one shard, whose cursors are numbers, to two; while they run, and over a restart.
-    changed(&database, TopologyChange::Add(None)).await;
+    changed(&database, add()).await;
     round(&database, 2).await;
     check(&database, 2, 0).await;
     database.close().await.unwrap();
     drop(database);
     let database = open(directory.path()).await;
     check(&database, 2, 0).await;
-    changed(&database, TopologyChange::Add(None)).await;
+    changed(&database, add()).await;
     changed(&database, TopologyChange::Drain(0)).await;
     round(&database, 3).await;
     check(&database, 3, 0).await;

@@ -242,10 +242,42 @@ async fn changes_that_make_no_sense_are_refused() {
     api.post("/v1/shards", "[").await.problem(400, "malformed-request");
     api.get("/v1/jobs/none").await.problem(404, "part-not-found");
     api.get_with("/v1/jobs/none", &[("accept", "image/png")]).await.problem(406, "not-acceptable");
-    for fixed in [Strategy::Range { splits: vec!["m".into()] }, geo(None)] {
-        let api = over(None, fixed).await;
-        api.post("/v1/shards", "").await.problem(409, "topology-conflict");
-        api.post("/v1/shards?dry_run=true", "").await.problem(409, "topology-conflict");
+    // What belongs to another strategy is named.
+    let refused = async |api: &Api, body: &str, field: &str| {
+        for path in ["/v1/shards", "/v1/shards?dry_run=true"] {
+            assert_eq!(api.post(path, body).await.problem(400, "malformed-request")["field"], field, "{body}");
+        }
+    };
+    refused(&api, r#"{"split": "m"}"#, "split").await;
+    refused(&api, r#"{"region": "eu"}"#, "region").await;
+    let range = over(None, Strategy::Range { splits: vec!["m".into()] }).await;
+    for (body, field) in [
+        (r#"{"weight": 2}"#, "weight"),
+        (r#"{"region": "eu"}"#, "region"),
+        (r#"{"split": ""}"#, "split"),
+        (r#"{"split": "a\u0000b"}"#, "split"),
+        (&format!(r#"{{"split": "{}"}}"#, "k".repeat(256)), "split"),
+        (r#"{"split": "m"}"#, "split"),
+    ] {
+        refused(&range, body, field).await;
+    }
+    let problem = range.post("/v1/shards", "").await.problem(409, "topology-conflict");
+    assert!(problem["detail"].as_str().unwrap().contains("`split`"), "{problem}");
+    let geo = over(None, geo(None)).await;
+    refused(&geo, "", "region").await;
+    refused(&geo, "{}", "region").await;
+    refused(&geo, r#"{"region": "asia"}"#, "region").await;
+    refused(&geo, r#"{"region": "eu", "split": "m"}"#, "split").await;
+    for (api, path, expected) in [
+        (&range, "/v1/shards/0", "streams of the system"),
+        (&geo, "/v1/shards/0", "streams of the system"),
+        (&geo, "/v1/shards/2", "the last of the region us"),
+    ] {
+        let problem = api.send(crate::support::request("DELETE", path, &[], "")).await.problem(409, "topology-conflict");
+        assert!(problem["detail"].as_str().unwrap().contains(expected), "{problem}");
+    }
+    for api in [&api, &range, &geo] {
+        assert_eq!(api.get("/v1/shards").await.json()["topology_version"], 1, "nothing was changed");
     }
 }
 
@@ -290,4 +322,79 @@ async fn r6_a_part_of_an_answer_names_what_is_missing() {
     api.fill("order-1", 1).await;
     let answer = api.get("/v1/events?allow_partial=true").await.is(200);
     assert_eq!((answer.headers.get("factum-missing-shards"), &answer.json()["missing_shards"]), (None, &json!([])));
+}
+
+#[tokio::test]
+async fn ranges_are_split_and_joined_by_jobs() {
+    let api = over(None, Strategy::Range { splits: vec!["o-5".into()] }).await;
+    for number in 0..10 {
+        api.fill(&format!("o-{number}"), if number < 5 { 4 } else { 1 }).await;
+    }
+    let plan = api.post("/v1/shards?dry_run=true", "").await.is(200).json();
+    let move_of = |from: u16, keys: Value| json!({"from": from, "to": 2, "slots": 0, "range": keys});
+    assert_eq!(plan["moves"], json!([move_of(0, json!({"from": "o-2", "to": "o-5"}))]), "the upper half of the heaviest: {plan}");
+    assert_eq!((&plan["moved_ranges"], &plan["moved_slots"], &plan["moved_fraction"]), (&json!(1), &json!(0), &Value::Null));
+    assert_eq!((&plan["moved_streams"], &plan["events"], &plan["copied_bytes"]), (&json!(3), &json!(12), &json!(0)));
+    assert_eq!(plan["shards"][0]["ranges_then"], json!([{"from": null, "to": "o-2"}]));
+    assert_eq!((&plan["shards"][2]["slots_then"], &plan["shards"][2]["ranges_now"]), (&Value::Null, &json!([])));
+
+    let plan = api.post("/v1/shards?dry_run=true", r#"{"split": "o-7x"}"#).await.is(200).json();
+    assert_eq!(plan["moves"], json!([move_of(1, json!({"from": "o-7x", "to": null}))]));
+    let job = api.post("/v1/shards", r#"{"split": "o-3"}"#).await.is(202).json();
+    assert_eq!((&job["unit"], &job["total"], &job["shard"], &job["why"]), (&json!("ranges"), &json!(1), &json!(2), &Value::Null));
+    let job = ended(&api, &job).await;
+    assert_eq!((&job["state"], &job["done"], &job["moved_streams"]), (&json!("done"), &json!(1), &json!(2)));
+    let list = api.get("/v1/shards").await.json();
+    assert_eq!((&list["splits"], &list["slots"], &list["shards"][2]["slots"]), (&json!(["o-3", "o-5"]), &Value::Null, &Value::Null));
+    let ranges: Vec<&Value> = list["shards"].as_array().unwrap().iter().map(|shard| &shard["ranges"][0]["from"]).collect();
+    assert_eq!(ranges, [&Value::Null, &json!("o-5"), &json!("o-3")]);
+    let place = located(&api, "o-4").await;
+    assert_eq!((&place["shard"], &place["range_from"], &place["range_to"]), (&json!(2), &json!("o-3"), &json!("o-5")));
+    assert_eq!(place["explanation"], r#""o-4" lies in the range from "o-3" to before "o-5", which shard 2 has"#);
+    api.fill("o-4", 1).await;
+    let page = api.get("/v1/streams/o-4/events").await.json();
+    let shards: Vec<&Value> = page["events"].as_array().unwrap().iter().map(|event| &event["shard"]).collect();
+    assert_eq!(shards, [0, 0, 0, 0, 2]);
+    let told = api.get("/v1/events?include_system=true&type=RangeMoved").await.is(200).json();
+    assert_eq!(told["events"][0]["type"], "RangeMoved", "{told}");
+    assert_eq!(told["events"][0]["data"]["moved"]["keys"], json!({"from": "o-3", "to": "o-5"}));
+
+    let job = api.send(crate::support::request("DELETE", "/v1/shards/1", &[], "")).await.is(202).json();
+    assert_eq!(ended(&api, &job).await["state"], "done");
+    let list = api.get("/v1/shards").await.json();
+    assert_eq!((&list["splits"], &list["shards"][1]["drained"], &list["shards"][1]["ranges"]), (&json!(["o-3"]), &json!(true), &json!([])));
+    // Three streams of four events against seven of 13 in all.
+    assert_eq!(api.post("/v1/shards/rebalance?dry_run=true", "").await.is(200).json()["moved_ranges"], 0);
+}
+
+#[tokio::test]
+async fn a_shard_joins_one_region_and_takes_of_it_alone() {
+    let api = over(None, geo(None)).await;
+    for number in 0..20 {
+        api.fill(&format!("eu-{number}"), 1).await;
+        api.fill(&format!("us-{number}"), 1).await;
+    }
+    assert_eq!(api.get("/v1/shards").await.json()["shards"][2]["slots"], 4_096);
+    let plan = api.post("/v1/shards?dry_run=true", r#"{"region": "us"}"#).await.is(200).json();
+    assert_eq!(plan["moves"], json!([{"from": 2, "to": 3, "slots": 2_048, "region": "us"}]));
+    let job = api.post("/v1/shards", r#"{"region": "us"}"#).await.is(202).json();
+    let job = ended(&api, &job).await;
+    assert_eq!((&job["state"], &job["total"], &job["moved_fraction"]), (&json!("done"), &json!(2_048), &json!(0.5)));
+    let list = api.get("/v1/shards").await.json();
+    assert_eq!((&list["regions"][1]["shards"], &list["shards"][3]["region"]), (&json!([2, 3]), &json!("us")));
+    let slots: Vec<&Value> = list["shards"].as_array().unwrap().iter().map(|shard| &shard["slots"]).collect();
+    assert_eq!(slots, [2_048, 2_048, 2_048, 2_048]);
+    let mut used = std::collections::BTreeSet::new();
+    for number in 0..20 {
+        let place = located(&api, &format!("us-{number}")).await;
+        assert_eq!((&place["reason"], &place["region"]), (&json!("region"), &json!("us")));
+        assert!(place["explanation"].as_str().unwrap().ends_with(&format!("leads to shard {} there", place["shard"])), "{place}");
+        used.insert(place["shard"].as_u64().unwrap());
+        assert!(located(&api, &format!("eu-{number}")).await["shard"].as_u64().unwrap() < 2);
+    }
+    assert_eq!(used.into_iter().collect::<Vec<_>>(), [2, 3]);
+    let job = api.send(crate::support::request("DELETE", "/v1/shards/2", &[], "")).await.is(202).json();
+    assert_eq!(ended(&api, &job).await["state"], "done");
+    assert_eq!(api.get("/v1/shards").await.json()["shards"][3]["slots"], 4_096);
+    api.send(crate::support::request("DELETE", "/v1/shards/3", &[], "")).await.problem(409, "topology-conflict");
 }

@@ -8,9 +8,13 @@ use indicatif::ProgressDrawTarget;
 use indicatif::ProgressStyle;
 use reqwest::Method;
 use serde::Deserialize;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::Range;
 use super::parsed;
+use super::range_text;
+use super::ranges_text;
 use crate::cli::client::ANSWER_TIMEOUT;
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
@@ -21,21 +25,35 @@ use crate::cli::output::printable;
 use crate::config::bytes_text;
 
 /// A change of the shards, as somebody asks for it.
-#[derive(Clone, Copy, Debug, clap::Subcommand)]
+#[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum Change {
-    /// One more shard, which takes its share of the slots from the others.
-    Add {
-        /// Its share against the others', 1 to 100; with the strategy `ring` only.
-        #[arg(long)]
-        weight: Option<u32>,
-    },
-    /// A shard gives all its slots to the others. Its log stays, and is read like before.
+    /// One more shard, which takes its share from the others.
+    Add(NewShard),
+    /// A shard gives all that it has to the others, with the strategy `geo` to those of its region. Its log stays, and is read like before.
     Drain {
         /// Its number.
         shard: u16,
     },
-    /// Each shard gets its share, after a change that was cancelled.
+    /// Each shard gets its share, after a change that was cancelled, or when ranges have grown apart.
     Rebalance,
+}
+
+/// What a shard that joins is to be like.
+#[derive(Clone, Debug, clap::Args, Serialize)]
+pub(crate) struct NewShard {
+    /// Its share against the others', 1 to 100; with the strategy `ring` only.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+    /// The first key of what it takes, up to the end of the range that the key lies in; with the strategy `range` only [default: the upper
+    /// half of the heaviest range].
+    #[arg(long, value_name = "KEY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<String>,
+    /// The region that it joins; with the strategy `geo`, which needs it.
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +61,8 @@ struct Plan {
     moves: Vec<Move>,
     shards: Vec<Share>,
     moved_slots: u64,
-    moved_fraction: f64,
+    moved_fraction: Option<f64>,
+    moved_ranges: u64,
     moved_streams: u64,
     events: u64,
     bytes: u64,
@@ -54,13 +73,17 @@ struct Move {
     from: u16,
     to: u16,
     slots: u64,
+    region: Option<String>,
+    range: Option<Range>,
 }
 
 #[derive(Deserialize)]
 struct Share {
     id: u16,
-    slots_now: u64,
-    slots_then: u64,
+    slots_now: Option<u64>,
+    slots_then: Option<u64>,
+    ranges_now: Option<Vec<Range>>,
+    ranges_then: Option<Vec<Range>>,
 }
 
 #[derive(Deserialize)]
@@ -74,10 +97,12 @@ struct Job {
     kind: String,
     shard: Option<u16>,
     state: String,
+    unit: String,
     done: u64,
     total: u64,
     moved_streams: Option<u64>,
-    moved_fraction: f64,
+    moved_fraction: Option<f64>,
+    why: Option<String>,
     eta_seconds: Option<f64>,
     error: Option<String>,
 }
@@ -90,20 +115,34 @@ pub(super) async fn plan(client: &Client, change: Change, output: &mut Output) -
         return Ok(ExitCode::SUCCESS);
     }
     let plan: Plan = parsed(&text)?;
-    let rows = plan.shards.iter().map(|shard| vec![shard.id.to_string(), grouped(shard.slots_now), grouped(shard.slots_then)]);
-    output.table(&[Column::left("shard"), Column::right("slots now"), Column::right("slots then")], rows.collect())?;
-    for Move { from, to, slots } in &plan.moves {
-        output.line(&format!("{} slots go from shard {from} to shard {to}", grouped(*slots)))?;
+    let rows = plan.shards.iter().map(|shard| {
+        let owns = |slots: Option<u64>, ranges: &Option<Vec<Range>>| ranges.as_deref().map_or_else(|| slots_text(slots), ranges_text);
+        vec![shard.id.to_string(), owns(shard.slots_now, &shard.ranges_now), owns(shard.slots_then, &shard.ranges_then)]
+    });
+    output.table(&[Column::left("shard"), Column::right("owns now"), Column::right("owns then")], rows.collect())?;
+    for Move { from, to, slots, region, range } in &plan.moves {
+        let what = match (range, region) {
+            (Some(range), _) => format!("the keys {}", range_text(range)),
+            (None, Some(region)) => format!("{} slots of {}", grouped(*slots), printable(region)),
+            (None, None) => format!("{} slots", grouped(*slots)),
+        };
+        output.line(&format!("{what} go from shard {from} to shard {to}"))?;
     }
+    let moved = match plan.moved_fraction {
+        Some(fraction) => format!("{} of 4,096 slots ({:.1} %)", grouped(plan.moved_slots), fraction * 100.0),
+        None => format!("{} ranges", grouped(plan.moved_ranges)),
+    };
     output.line(&format!(
-        "{} of 4,096 slots ({:.1} %) with {} streams would move; their {} events (about {}) stay where they are, and 0 bytes are copied",
-        grouped(plan.moved_slots),
-        plan.moved_fraction * 100.0,
+        "{moved} with {} streams would move; their {} events (about {}) stay where they are, and 0 bytes are copied",
         grouped(plan.moved_streams),
         grouped(plan.events),
         bytes_text(plan.bytes),
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn slots_text(slots: Option<u64>) -> String {
+    slots.map_or_else(|| "nothing".to_owned(), |slots| format!("{} slots", grouped(slots)))
 }
 
 /// Begins a change, and waits for its end unless it is to go on alone.
@@ -161,13 +200,7 @@ pub(super) async fn steer(client: &Client, job: &str, word: &str, output: &mut O
 async fn ask(client: &Client, change: Change, dry_run: bool) -> Result<Box<RawValue>, Failure> {
     let query: Vec<(&str, String)> = if dry_run { vec![("dry_run", "true".to_owned())] } else { Vec::new() };
     let request = match change {
-        Change::Add { weight } => {
-            let request = client.request(Method::POST, &["v1", "shards"], &query)?;
-            match weight {
-                Some(weight) => request.json(&serde_json::json!({ "weight": weight })),
-                None => request,
-            }
-        }
+        Change::Add(shard) => client.request(Method::POST, &["v1", "shards"], &query)?.json(&shard),
         Change::Drain { shard } => client.request(Method::DELETE, &["v1", "shards", &shard.to_string()], &query)?,
         Change::Rebalance => client.request(Method::POST, &["v1", "shards", "rebalance"], &query)?,
     };
@@ -187,28 +220,32 @@ fn told(text: &RawValue, output: &mut Output) -> Result<ExitCode, Failure> {
         _ => "the shards are evened out".to_owned(),
     };
     output.line(&format!(
-        "{what}: {}, {} of {} slots moved ({:.1} % of all){}; job {}",
+        "{what}: {}, {} of {} {} moved{}{}; job {}",
         job.state,
         grouped(job.done),
         grouped(job.total),
-        job.moved_fraction * 100.0,
+        printable(&job.unit),
+        job.moved_fraction.map_or_else(String::new, |fraction| format!(" ({:.1} % of all)", fraction * 100.0)),
         job.moved_streams.map_or_else(String::new, |streams| format!(", {} streams in them", grouped(streams))),
         printable(&job.id),
     ))?;
+    if let Some(why) = &job.why {
+        output.line(&format!("begun by itself: {}", printable(why)))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 fn row(job: &Job) -> Vec<String> {
     let shard = job.shard.map_or_else(String::new, |shard| shard.to_string());
     let left = job.eta_seconds.map_or_else(String::new, |seconds| format!("{seconds:.1} s left"));
-    let note = job.error.as_deref().map_or(left, printable);
+    let note = job.error.as_deref().or(job.why.as_deref()).map_or(left, printable);
     vec![printable(&job.id), job.kind.clone(), shard, job.state.clone(), format!("{}/{}", grouped(job.done), grouped(job.total)), note]
 }
 
 /// A bar on stderr if people look at it, else nothing.
 fn bar(output: &Output) -> ProgressBar {
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("  {bar:30} {pos}/{len} slots, {eta} left") {
+    if let Ok(style) = ProgressStyle::with_template("  {bar:30} {pos}/{len} moved, {eta} left") {
         bar.set_style(style);
     }
     if !output.is_human() {
@@ -218,6 +255,6 @@ fn bar(output: &Output) -> ProgressBar {
 }
 
 const COLUMNS: [Column; 6] =
-    [Column::left("job"), Column::left("kind"), Column::right("shard"), Column::left("state"), Column::right("slots"), Column::left("")];
+    [Column::left("job"), Column::left("kind"), Column::right("shard"), Column::left("state"), Column::right("moved"), Column::left("")];
 /// How often it is looked at how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use super::Inner;
 use super::Topology;
-use crate::shard::moves;
+use crate::shard::key_map::KeyRange;
 use crate::shard::moves::Move;
+use crate::shard::moves::Part;
+use crate::shard::moves::Tenures;
 use crate::shard::strategy::Strategy;
 
 /// What a change of the topology is for. It is kept, so that a restart goes on with it.
@@ -20,9 +22,24 @@ pub(crate) struct Goal {
     pub(crate) kind: GoalKind,
     /// Microseconds since 1970 UTC.
     pub(crate) started_at: i64,
-    /// How many slots there were to move in all.
-    pub(crate) total: u16,
+    /// How many slots, or ranges, there were to move in all.
+    pub(crate) total: u32,
     pub(crate) is_paused: bool,
+    /// With `range`: what is left to move, in this order. It depends on what was there when the change began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) planned: Vec<KeyStep>,
+    /// Why the database began it by itself; `None` if somebody has asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+}
+
+/// Keys that are to go from one shard to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyStep {
+    pub(crate) keys: KeyRange,
+    pub(crate) from: u16,
+    pub(crate) to: u16,
 }
 
 /// What a change of the topology comes to.
@@ -50,22 +67,27 @@ impl Topology {
         Self { inner: Arc::new(same) }
     }
 
-    /// The next version, in which what was being done is given up: a shard that still has slots is to keep them.
+    /// The next version, in which what was being done is given up: a shard that still has something is to keep it.
     pub(crate) fn without_goal(&self) -> Self {
         self.next(|next| {
-            let slots = &next.slots;
-            next.drained.retain(|shard| !slots.contains(shard));
+            let owners = &next.owners;
+            next.drained.retain(|shard| !owners.has_any(*shard));
             next.goal = None;
         })
     }
 
-    /// The next version, with one shard more, which owns nothing yet.
-    pub(crate) fn with_shard(&self, weight: u32, goal: Goal) -> Self {
+    /// The next version, with one shard more, which owns nothing yet. With `ring` it has a weight, with `geo` a region that is there.
+    pub(crate) fn with_shard(&self, weight: u32, region: Option<&str>, goal: Goal) -> Self {
         self.next(|next| {
-            next.shards += 1;
-            if let Strategy::Ring { weights } = &mut next.strategy {
-                weights.push(weight);
+            match &mut next.strategy {
+                Strategy::Ring { weights } => weights.push(weight),
+                Strategy::Geo { regions, .. } => {
+                    let joined = regions.iter_mut().filter(|known| region == Some(known.name.as_str()));
+                    joined.for_each(|region| region.shards.push(next.shards));
+                }
+                Strategy::Hash | Strategy::Range { .. } => {}
             }
+            next.shards += 1;
             next.goal = Some(goal);
         })
     }
@@ -78,24 +100,25 @@ impl Topology {
         })
     }
 
-    /// The next version, in which slots have moved.
+    /// The next version, in which something has moved. If the goal has planned it, that is done.
     ///
     /// # Errors
     ///
-    /// In words, if `from` does not own them.
+    /// In words, if it is not `from`'s to give, or would leave its region.
     pub(crate) fn with_move(&self, moved: Move) -> Result<Self, String> {
         let moved = Move { version: self.inner.version + 1, ..moved };
-        let mut slots = self.inner.slots.clone();
-        for slot in &moved.slots {
-            let owner = slots.get_mut(usize::from(*slot)).ok_or_else(|| format!("there is no slot {slot}"))?;
-            if *owner != moved.from {
-                return Err(format!("slot {slot} is not shard {}'s to give, but shard {owner}'s", moved.from));
-            }
-            *owner = moved.to;
+        let Inner { strategy, goal, .. } = &*self.inner;
+        let (mut owners, mut goal) = (self.inner.owners.clone(), goal.clone());
+        owners.give(&moved.part, (moved.from, moved.to), strategy)?;
+        if let (Some(goal), Part::Keys(keys)) = (&mut goal, &moved.part)
+            && goal.planned.first().is_some_and(|step| (&step.keys, step.from, step.to) == (keys, moved.from, moved.to))
+        {
+            goal.planned.remove(0);
         }
         let moves: Vec<Move> = self.inner.moves.iter().cloned().chain([moved]).collect();
-        let tenures = moves::tenures(&moves, &slots)?;
-        Ok(self.next(|next| (next.slots, next.moves, next.tenures) = (slots, moves, tenures)))
+        let tenures = Tenures::new(&moves, strategy)?;
+        owners.check_tenures(&tenures)?;
+        Ok(self.next(|next| (next.owners, next.moves, next.tenures, next.goal) = (owners, moves, tenures, goal)))
     }
 
     fn next(&self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -109,11 +132,25 @@ impl Topology {
     pub(crate) fn event(&self) -> (&'static str, String) {
         let Inner { version, shards, strategy, moves, drained, goal, .. } = &*self.inner;
         let each: Vec<_> = (0..*shards)
-            .map(|shard| serde_json::json!({ "id": shard, "slots": self.slots_of(shard), "drained": drained.contains(&shard) }))
+            .map(|shard| {
+                let (slots, ranges, region) = (self.slots_of(shard), self.ranges_of(shard), self.region_of(shard));
+                let mut told = serde_json::json!({ "id": shard, "slots": slots, "drained": drained.contains(&shard) });
+                if let Some(ranges) = ranges {
+                    told["ranges"] = serde_json::json!(ranges);
+                }
+                if let Some(region) = region {
+                    told["region"] = serde_json::json!(region);
+                }
+                told
+            })
             .collect();
         // Each hand-over is one version, and nothing else of that version changes.
         let moved = moves.last().filter(|moved| moved.version == *version);
-        let event_type = if moved.is_some() { "SlotsMoved" } else { "TopologyChanged" };
+        let event_type = match moved.map(|moved| &moved.part) {
+            Some(Part::Slots(_) | Part::Region { .. }) => "SlotsMoved",
+            Some(Part::Keys(_)) => "RangeMoved",
+            None => "TopologyChanged",
+        };
         let data = serde_json::json!({
             "version": version, "strategy": strategy.as_str(), "shards": each, "moved": moved, "change": goal,
         });

@@ -1,6 +1,8 @@
 //! Does every table lead each stream to one shard, evenly where it should, and for ever to the same?
 
+use super::regions::matches;
 use super::*;
+use crate::shard::SLOTS;
 
 /// Names as applications have them: a kind with a number, a UUID, a tenant in braces, an address, a document.
 fn names() -> impl Iterator<Item = String> {
@@ -159,4 +161,62 @@ fn what_is_kept_reads_back_and_what_is_not_whole_is_refused() {
     check(r#"{"version":1,"shards":3,"by":{"strategy":"fair"}}"#, "fair");
     let slots = vec!["2"; usize::from(SLOTS)].join(",");
     check(&format!(r#"{{"version":1,"shards":2,"by":{{"strategy":"hash"}},"slots":[{slots}]}}"#), "owned by shard 2");
+
+    // Ranges that were changed: without a gap, of shards that are there, and owned by who has had them last.
+    let ranges = |ranges: &str, moves: &str| {
+        let by = r#""by":{"strategy":"range","splits":["g"]}"#;
+        format!(r#"{{"version":3,"shards":3,"began_with":2,{by},"ranges":[{ranges}],"moves":[{moves}]}}"#)
+    };
+    let moved = r#"{"version":3,"keys":{"from":"n"},"from":1,"to":2,"from_position":5,"to_position":1}"#;
+    let whole = r#"{"from":"","shard":0},{"from":"g","shard":1},{"from":"n","shard":2}"#;
+    let topology = Topology::from_json(&ranges(whole, moved)).unwrap();
+    assert_eq!(["f", "g", "n", "z"].map(|key| topology.owner(key)), [0, 1, 2, 2]);
+    check(&ranges("", moved), "first range");
+    check(&ranges(r#"{"from":"","shard":0},{"from":"n","shard":2},{"from":"g","shard":1}"#, moved), "does not stand before");
+    check(&ranges(r#"{"from":"","shard":0},{"from":"g","shard":1},{"from":"n","shard":3}"#, moved), "shard 3");
+    check(&ranges(r#"{"from":"","shard":0},{"from":"g","shard":1},{"from":"m","shard":2}"#, moved), "their owner is 2");
+    check(&ranges(r#"{"from":"","shard":0},{"from":"g","shard":1},{"from":"o","shard":2}"#, moved), "their owner is 1");
+    check(&ranges(whole, &moved.replace("\"from\":1", "\"from\":0")), "went from shard 0");
+    check(&ranges(whole, &moved.replace("\"keys\":{\"from\":\"n\"}", "\"slots\":[1]")), "the strategy is range");
+    check(&ranges(whole, &moved.replace("\"keys\":{\"from\":\"n\"},", "")), "neither slots nor keys");
+    check(&ranges(whole, moved).replace("\"began_with\":2", "\"began_with\":4"), "began with 4");
+    check(r#"{"version":3,"shards":2,"by":{"strategy":"range","splits":["g"]}}"#, "does not fit the strategy range");
+}
+
+/// What a build before ranges could move has kept: hand-overs of slots, and goals without a plan.
+#[test]
+fn what_was_kept_before_ranges_could_move_reads_as_ever() {
+    let slots = (0..SLOTS).map(|slot| if slot < 2 { "1" } else { "0" }).collect::<Vec<_>>().join(",");
+    let moved = r#"{"version":3,"slots":[0,1],"from":0,"to":1,"from_position":7,"to_position":2}"#;
+    let goal = r#"{"job":"a job","kind":{"add":1},"started_at":5,"total":2048,"is_paused":true}"#;
+    let by = r#""by":{"strategy":"hash"}"#;
+    let text = format!(r#"{{"version":3,"shards":2,{by},"slots":[{slots}],"began_with":1,"moves":[{moved}],"goal":{goal}}}"#);
+    let topology = Topology::from_json(&text).unwrap();
+    assert_eq!((topology.moves()[0].part.clone(), topology.slots_of(1)), (Part::Slots(vec![0, 1]), Some(2)));
+    assert_eq!(topology.to_json(), text, "and is written as it was");
+}
+
+/// What the settings said when the database was made is right to ask for, however it has grown.
+#[test]
+fn what_it_began_with_is_still_right_to_ask_for() {
+    let goal = || Goal {
+        job: "a job".to_owned(),
+        kind: GoalKind::Add(3),
+        started_at: 0,
+        total: 0,
+        is_paused: false,
+        planned: Vec::new(),
+        why: None,
+    };
+    let first = geo(Some("us"));
+    let grown = first.with_shard(1, Some("us"), goal());
+    assert_ne!(first.strategy(), grown.strategy());
+    for asked in [first.strategy(), grown.strategy(), &Strategy::Geo { regions: Vec::new(), default_region: None }] {
+        grown.check_asked(asked).unwrap();
+    }
+    grown.check_asked(geo(None).strategy()).unwrap_err();
+    let first = topology(Strategy::Range { splits: vec!["g".to_owned()] }, None);
+    let grown = first.with_shard(1, None, goal());
+    grown.check_asked(first.strategy()).unwrap();
+    grown.check_asked(&Strategy::Range { splits: vec!["h".to_owned()] }).unwrap_err();
 }
