@@ -75,6 +75,10 @@ async fn check_nobody_notices(strategy: Strategy, changes: Vec<TopologyChange>, 
     let database = Database::open(Options { splitting, ..options(directory.path(), None, Some(strategy)) }).await.unwrap();
     let terms = "filter.categories = [\"s\"]";
     database.define(Kind::Subscription, "group", Format::Toml, terms, false).await.unwrap();
+    // Of two keys, so that a range can be halved from the start.
+    for (number, stream) in [(1 << 61, "s-1"), ((1 << 61) + 1, "s-2")] {
+        append(&database, stream, ExpectedVersion::Any, vec![event(number, "E")]).await.unwrap();
+    }
     let done = Arc::new(AtomicBool::new(false));
     // How many events there will have been; 0 until that is known.
     let total = Arc::new(AtomicU64::new(0));
@@ -109,7 +113,7 @@ async fn check_nobody_notices(strategy: Strategy, changes: Vec<TopologyChange>, 
         tokio::time::timeout(Duration::from_secs(60), split(&database, 4)).await.unwrap();
     }
     done.store(true, Ordering::Release);
-    let mut expected = BTreeMap::new();
+    let mut expected = BTreeMap::from([("s-1".to_owned(), 1), ("s-2".to_owned(), 1)]);
     for (writer, task) in (0..).zip(writers) {
         let appended = task.await.unwrap();
         assert!(appended > 0);
