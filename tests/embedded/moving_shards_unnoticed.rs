@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -74,7 +75,13 @@ async fn check_nobody_notices(strategy: Strategy, changes: Vec<TopologyChange>, 
     let database = Database::open(Options { splitting, ..options(directory.path(), None, Some(strategy)) }).await.unwrap();
     let terms = "filter.categories = [\"s\"]";
     database.define(Kind::Subscription, "group", Format::Toml, terms, false).await.unwrap();
+    // Of two keys, so that a range can be halved from the start.
+    for (number, stream) in [(1 << 61, "s-1"), ((1 << 61) + 1, "s-2")] {
+        append(&database, stream, ExpectedVersion::Any, vec![event(number, "E")]).await.unwrap();
+    }
     let done = Arc::new(AtomicBool::new(false));
+    // How many events there will have been; 0 until that is known.
+    let total = Arc::new(AtomicU64::new(0));
     let writers: Vec<_> = (0..16_u64)
         .map(|writer| {
             let (database, done) = (database.clone(), Arc::clone(&done));
@@ -95,8 +102,8 @@ async fn check_nobody_notices(strategy: Strategy, changes: Vec<TopologyChange>, 
             })
         })
         .collect();
-    let feeds: Vec<_> = (0..4).map(|_| tokio::spawn(followed(database.clone(), Arc::clone(&done)))).collect();
-    let group = tokio::spawn(consumed(database.clone(), Arc::clone(&done)));
+    let feeds: Vec<_> = (0..4).map(|_| tokio::spawn(followed(database.clone(), Arc::clone(&total)))).collect();
+    let group = tokio::spawn(consumed(database.clone(), Arc::clone(&total)));
     let one = tokio::spawn(one_stream(database.clone(), Arc::clone(&done)));
     for change in changes {
         let job = tokio::time::timeout(Duration::from_secs(60), changed(&database, change)).await.unwrap();
@@ -106,12 +113,14 @@ async fn check_nobody_notices(strategy: Strategy, changes: Vec<TopologyChange>, 
         tokio::time::timeout(Duration::from_secs(60), split(&database, 4)).await.unwrap();
     }
     done.store(true, Ordering::Release);
-    let mut expected = BTreeMap::new();
+    let mut expected = BTreeMap::from([("s-1".to_owned(), 1), ("s-2".to_owned(), 1)]);
     for (writer, task) in (0..).zip(writers) {
         let appended = task.await.unwrap();
         assert!(appended > 0);
         expected.extend((0..8).map(|stream| (format!("s-{writer}-{stream}"), appended)));
     }
+    // Between streams no order is promised: an end may come before the last events of others, so they are counted.
+    total.store(expected.values().sum::<u64>() + 2, Ordering::Release);
     // Wakes those who wait for more.
     append(&database, "s-end", ExpectedVersion::Any, vec![event(1 << 60, "End")]).await.unwrap();
     append(&database, "s-0-0", ExpectedVersion::Any, vec![event((1 << 60) + 1, "End")]).await.unwrap();
@@ -128,35 +137,35 @@ async fn check_nobody_notices(strategy: Strategy, changes: Vec<TopologyChange>, 
 }
 
 /// Follows everything until the end is there, and says how far each stream came.
-async fn followed(database: Database, done: Arc<AtomicBool>) -> BTreeMap<String, u64> {
+async fn followed(database: Database, total: Arc<AtomicU64>) -> BTreeMap<String, u64> {
     let mut versions: BTreeMap<String, u64> = BTreeMap::new();
-    let mut ends = 0;
+    let mut seen = 0;
     let mut feed = database.follow(Filter::default(), After::Start).unwrap();
-    while ends < 2 || !done.load(Ordering::Acquire) {
+    while seen == 0 || seen != total.load(Ordering::Acquire) {
         if let FeedItem::Events(events) = feed.next().await.unwrap() {
             for (event, _) in events {
                 check_residence(&database, event.record.stream(), event.shard);
                 let at = versions.entry(event.record.stream().to_owned()).or_default();
                 assert_eq!(event.record.version().get(), *at + 1, "{} on shard {}", event.record.stream(), event.shard);
                 *at += 1;
-                ends += usize::from(event.record.event_type() == "End");
+                seen += 1;
             }
         }
     }
     versions
 }
 
-async fn consumed(database: Database, done: Arc<AtomicBool>) -> BTreeMap<String, u64> {
+async fn consumed(database: Database, total: Arc<AtomicU64>) -> BTreeMap<String, u64> {
     let mut versions: BTreeMap<String, u64> = BTreeMap::new();
-    let mut ends = 0;
+    let mut seen = 0;
     let mut consumer = database.consume("group", ConsumerOptions::default()).await.unwrap();
-    while ends < 2 || !done.load(Ordering::Acquire) {
+    while seen == 0 || seen != total.load(Ordering::Acquire) {
         let delivery = consumer.next().await.unwrap();
         let record = &delivery.event.record;
         let at = versions.entry(record.stream().to_owned()).or_default();
         assert_eq!(record.version().get(), *at + 1, "{} on shard {}", record.stream(), delivery.event.shard);
         *at += 1;
-        ends += usize::from(record.event_type() == "End");
+        seen += 1;
         database.acknowledge("group", &[delivery.id]).await.unwrap();
     }
     versions
