@@ -120,7 +120,7 @@ async fn a_directory_that_is_not_whole_is_not_taken_for_a_new_one() {
     check(&write(""), "factum.meta").await;
     check(&write("{\"format\":1}"), "factum.meta").await;
     check(&write("{\"format\":1,\"shards\":0}"), "factum.meta").await;
-    check(&write("{\"format\":4,\"shards\":[1,2]}"), "format version 4").await;
+    check(&write("{\"format\":6,\"shards\":[1,2]}"), "format version 6").await;
     check(&write("{\"format\":2,\"shards\":2}"), "no topology").await;
 }
 
