@@ -35,7 +35,7 @@ pub(super) struct LogFeed {
     filter: Arc<Filter>,
     lanes: Vec<Lane>,
     barriers: Barriers,
-    /// One for each lane, unless a shard is absent: then nothing is read.
+    /// One for each lane, unless a shard was away when it began: then nothing is read until there is.
     followers: Vec<Follower>,
     interest: Interest,
     lane_events_max: usize,
@@ -118,6 +118,11 @@ impl LogFeed {
                 self.take_up_changes();
             }
             self.table.shards().iter().try_for_each(Handle::check_open)?;
+            if self.followers.len() != self.lanes.len() {
+                // One that was away then is there again. Nothing was read meanwhile, so nothing was missed.
+                let followers = self.table.shards().iter().map(|shard| shard.follow(self.interest.clone()));
+                self.followers = followers.collect::<Result<_, _>>()?;
+            }
             if self.read_from_memory() == Memory::TooShort {
                 if self.stage != Stage::History {
                     self.stage = Stage::History;

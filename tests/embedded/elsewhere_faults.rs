@@ -15,6 +15,7 @@ use factum::database::Kind;
 use factum::database::LeftOut;
 use factum::database::NewShard;
 use factum::database::Options;
+use factum::database::RecordedEvent;
 use factum::database::StreamsQuery;
 use factum::database::TopologyChange;
 use factum::database::ViewQuery;
@@ -104,20 +105,37 @@ async fn r6_a_server_that_comes_back_is_there_again_and_nobody_misses_anything()
     let database = Database::open(options(place.path(), urls)).await.unwrap();
     check_failed(stream_events(&database, &homes[2]).await, 2, "can't be reached");
     fill(&database, &homes[1], [103]).await;
+    let mut early = database.follow(Filter::default(), After::Start).unwrap();
     let back = Server::start(Database::open(Options::new(second.path())).await.unwrap(), Some(address)).await;
     until(&database, 2, true).await;
     fill(&database, &homes[2], [104]).await;
-    assert_eq!(log(&database, Filter::default()).await.len(), 15 + 1 + 4);
+    // Who began to follow while it was away, and looks now, is given all of it.
+    let mut given = std::collections::BTreeSet::new();
+    while given.len() < 15 + 1 + 4 {
+        if let FeedItem::Events(events) = within(early.next()).await.unwrap() {
+            let shards = |event: &RecordedEvent| database.shard_of(event.stream());
+            assert!(events.iter().all(|(event, _)| event.shard == shards(&event.record)));
+            given.extend(events.iter().map(|(event, _)| event.record.id()));
+        }
+    }
+    fill(&database, &homes[2], [105]).await;
+    loop {
+        if let FeedItem::Events(events) = within(early.next()).await.unwrap() {
+            assert_eq!(events.iter().map(|(event, _)| event.record.id()).collect::<Vec<_>>(), [id(105)]);
+            break;
+        }
+    }
+    assert_eq!(log(&database, Filter::default()).await.len(), 15 + 1 + 5);
     // Whoever goes on from where they were finds the rest, once.
     let mut rest = database.follow(Filter::default(), After::Cursor(database.parse_cursor(&cursor.to_string()).unwrap())).unwrap();
     let mut numbers = Vec::new();
-    while numbers.len() < 4 {
+    while numbers.len() < 5 {
         if let FeedItem::Events(events) = within(rest.next()).await.unwrap() {
             numbers.extend(events.iter().map(|(event, _)| event.record.id()));
         }
     }
     numbers.sort();
-    assert_eq!(numbers, [101, 102, 103, 104].map(id));
+    assert_eq!(numbers, [101, 102, 103, 104, 105].map(id));
     let page = database.query_view("counts", ViewQuery::default(), Some(&database.end()), Duration::from_secs(60)).await.unwrap();
     assert_eq!(page.rows.len(), 3);
     database.close().await.unwrap();
