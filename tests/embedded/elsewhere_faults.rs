@@ -19,6 +19,7 @@ use factum::database::RecordedEvent;
 use factum::database::StreamsQuery;
 use factum::database::TopologyChange;
 use factum::database::ViewQuery;
+use factum::subscription::Feed;
 use factum::subscription::FeedItem;
 use tokio::net::TcpListener;
 
@@ -55,6 +56,25 @@ fn check_failed<T: std::fmt::Debug>(answer: Result<T, Error>, shard: u16, expect
     match answer {
         Err(Error::ShardFailed { shard: found, detail }) if found == shard && detail.contains(expected) => {}
         answer => panic!("{expected}: {answer:?}"),
+    }
+}
+
+/// Who began to follow while a server was away, and looks when it is there again, is given all of its 20 events, and what comes live.
+async fn check_is_given_all(database: &Database, mut feed: Feed, home: &str) {
+    let mut given = std::collections::BTreeSet::new();
+    while given.len() < 20 {
+        if let FeedItem::Events(events) = within(feed.next()).await.unwrap() {
+            let shard = |event: &RecordedEvent| database.shard_of(event.stream());
+            assert!(events.iter().all(|(event, _)| event.shard == shard(&event.record)));
+            given.extend(events.iter().map(|(event, _)| event.record.id()));
+        }
+    }
+    fill(database, home, [105]).await;
+    loop {
+        if let FeedItem::Events(events) = within(feed.next()).await.unwrap() {
+            assert_eq!(events.iter().map(|(event, _)| event.record.id()).collect::<Vec<_>>(), [id(105)]);
+            return;
+        }
     }
 }
 
@@ -105,26 +125,11 @@ async fn r6_a_server_that_comes_back_is_there_again_and_nobody_misses_anything()
     let database = Database::open(options(place.path(), urls)).await.unwrap();
     check_failed(stream_events(&database, &homes[2]).await, 2, "can't be reached");
     fill(&database, &homes[1], [103]).await;
-    let mut early = database.follow(Filter::default(), After::Start).unwrap();
+    let early = database.follow(Filter::default(), After::Start).unwrap();
     let back = Server::start(Database::open(Options::new(second.path())).await.unwrap(), Some(address)).await;
     until(&database, 2, true).await;
     fill(&database, &homes[2], [104]).await;
-    // Who began to follow while it was away, and looks now, is given all of it.
-    let mut given = std::collections::BTreeSet::new();
-    while given.len() < 15 + 1 + 4 {
-        if let FeedItem::Events(events) = within(early.next()).await.unwrap() {
-            let shards = |event: &RecordedEvent| database.shard_of(event.stream());
-            assert!(events.iter().all(|(event, _)| event.shard == shards(&event.record)));
-            given.extend(events.iter().map(|(event, _)| event.record.id()));
-        }
-    }
-    fill(&database, &homes[2], [105]).await;
-    loop {
-        if let FeedItem::Events(events) = within(early.next()).await.unwrap() {
-            assert_eq!(events.iter().map(|(event, _)| event.record.id()).collect::<Vec<_>>(), [id(105)]);
-            break;
-        }
-    }
+    check_is_given_all(&database, early, &homes[2]).await;
     assert_eq!(log(&database, Filter::default()).await.len(), 15 + 1 + 5);
     // Whoever goes on from where they were finds the rest, once.
     let mut rest = database.follow(Filter::default(), After::Cursor(database.parse_cursor(&cursor.to_string()).unwrap())).unwrap();
