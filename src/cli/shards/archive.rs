@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode
 
 /// The place for the log, made if it was not there.
 fn taken(to: &Path, data: &Path, from: &Path) -> Result<PathBuf, Failure> {
-    fs::create_dir_all(to).map_err(|error| failed(&format!("making {}", to.display()), &error))?;
+    make(to).map_err(|error| failed(&format!("making {}", to.display()), &error))?;
     let to = absolute(to)?;
     if to.starts_with(data) || from.starts_with(&to) || to.starts_with(from) {
         return Err(Failure::usage(format!("{} is no other place than {}", to.display(), from.display()))
@@ -84,6 +84,17 @@ fn taken(to: &Path, data: &Path, from: &Path) -> Result<PathBuf, Failure> {
         return Err(Failure::usage(format!("{} is not empty", to.display())).next("name a folder that is not there yet"));
     }
     Ok(to)
+}
+
+/// Makes a folder and those above it that are not there, each durable: what is put there would be lost with any of them.
+fn make(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make(above)?;
+    fs::create_dir(folder)?;
+    sync(above)
 }
 
 /// Copies everything but what is made ahead of need; how many bytes. A mark says that it is not whole until it is.
