@@ -94,10 +94,12 @@ impl Remote {
     /// Takes what has arrived. Safe to be given up while it waits.
     async fn take(&self, feed: &mut Response, lines: &mut BytesMut, at: &mut Position) -> Result<(), String> {
         let broke = |error: reqwest::Error| format!("the feed of {} broke off: {}", self.url(), super::call::chain(&error));
-        let part = feed.chunk().await.map_err(broke)?;
-        lines.extend_from_slice(&part.ok_or_else(|| format!("{} has ended the feed", self.url()))?);
-        if lines.len() > LINE_BYTES_MAX && !lines.contains(&b'\n') {
-            return Err(format!("{} sends a line of more than {LINE_BYTES_MAX} bytes", self.url()));
+        let part = feed.chunk().await.map_err(broke)?.ok_or_else(|| format!("{} has ended the feed", self.url()))?;
+        lines.extend_from_slice(&part);
+        // What came before was looked at: a long line is not searched again for each of its parts.
+        if !part.contains(&b'\n') {
+            let is_long = lines.len() > LINE_BYTES_MAX;
+            return if is_long { Err(format!("{} sends a line of more than {LINE_BYTES_MAX} bytes", self.url())) } else { Ok(()) };
         }
         let (mut events, mut through) = (Vec::new(), *at);
         while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
@@ -105,8 +107,12 @@ impl Remote {
             lines.advance(1);
             let read = self.line(&line).map_err(|detail| format!("{} sends what can't be understood: {detail}", self.url()))?;
             match read {
+                // Whoever follows relies on the order.
+                Line::Event(event) if event.position() <= through => {
+                    return Err(format!("{} sends position {} behind {through}", self.url(), event.position()));
+                }
                 Line::Event(event) => {
-                    through = through.max(event.position());
+                    through = event.position();
                     events.push(*event);
                 }
                 Line::Through(position) => through = through.max(position),
