@@ -274,7 +274,9 @@ impl Caller {
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
                 Error::Invalid { field: text("field").unwrap_or("events").to_owned(), detail }
             }
-            status if status.is_server_error() && text("outcome") != Some("not-stored") => Error::Unavailable { shard: self.shard, detail },
+            status if status.is_server_error() && text("outcome") != Some("not-stored") && slug != "store-read-only" => {
+                Error::Unavailable { shard: self.shard, detail }
+            }
             _ => self.down(detail),
         }
     }
