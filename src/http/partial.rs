@@ -1,7 +1,5 @@
 //! `allow_partial=true`: is a part of the answer better than none, while a shard is missing?
 
-use std::fmt::Write;
-
 use http::HeaderMap;
 use http::HeaderName;
 
@@ -70,9 +68,5 @@ pub(crate) fn tell(headers: &mut HeaderMap, missing: &[u16]) {
 }
 
 fn joined(shards: &[u16], between: &str) -> String {
-    shards.iter().enumerate().fold(String::new(), |mut text, (number, shard)| {
-        let between = if number > 0 { between } else { "" };
-        write!(text, "{between}{shard}").expect("text takes text");
-        text
-    })
+    shards.iter().map(u16::to_string).collect::<Vec<_>>().join(between)
 }

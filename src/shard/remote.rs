@@ -11,7 +11,6 @@ mod watch;
 mod wire;
 mod writes;
 
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -255,10 +254,7 @@ impl Remote {
 
 /// Bytes in hexadecimal.
 fn hex(bytes: &[u8; 16]) -> String {
-    bytes.iter().fold(String::with_capacity(32), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("text takes text");
-        text
-    })
+    format!("{:032x}", u128::from_be_bytes(*bytes))
 }
 
 /// What is kept in memory for followers.

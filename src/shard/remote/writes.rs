@@ -8,7 +8,6 @@ use reqwest::Method;
 use reqwest::RequestBuilder;
 use reqwest::StatusCode;
 use storage::Appended;
-use storage::EventId;
 use storage::NewEvent;
 use storage::Position;
 use storage::StreamName;
@@ -95,14 +94,14 @@ impl Remote {
                 let duplicate = has_events && answer.status == StatusCode::OK;
                 Appended { streams, position: Position::new(committed.position), duplicate }
             }
-            Write::Control(stream, control, id) => self.control(stream, *control, *id).await?,
+            // The id of the record is the other server's own: a change that is made again is a second one of the same effect.
+            Write::Control(stream, control, _) => self.control(stream, *control).await?,
         };
         self.reaches(done.position);
         Ok(done)
     }
 
-    /// The id of the record is the other server's own: a change that is made again is a second one of the same effect.
-    async fn control(&self, stream: &StreamName, control: Control, _id: EventId) -> Result<Appended, Error> {
+    async fn control(&self, stream: &StreamName, control: Control) -> Result<Appended, Error> {
         let path = ["v1", "streams", stream.as_str()];
         let request = match control {
             Control::Deleted => self.caller.request(Method::DELETE, &path, &[])?,
